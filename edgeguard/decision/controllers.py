@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rule-based controllers: what drives when the models may not.
+
+A controller is made once from the numbers of its table in ``guard.toml`` and then asked on every
+tick, also while the models drive, so that its loss is noticed before it is needed (F27).
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from edgeguard.errors import ConfigError
+
+
+class Controller(Protocol):
+    """The rule of one channel."""
+
+    def __call__(self, signals: Mapping[str, float], last: float, t_ns: int) -> float:
+        """Return the command for this tick, in the channel's unit.
+
+        signals are those given to ``Guard.decide``, last is the channel's last command. Raising,
+        returning NaN or taking longer than ``controller.budget_ms`` is CONTROLLER_LOST.
+        """
+
+
+def slow_and_hold(floor: float = 0.0) -> Controller:
+    """Slow down to ``floor`` as fast as the envelope lets it, and never speed up."""
+
+    def rule(signals: Mapping[str, float], last: float, t_ns: int) -> float:
+        return min(last, floor)
+
+    return rule
+
+
+def constant(value: float = 0.0) -> Controller:
+    """Always the same command, for instance the label that means: ask a person."""
+
+    def rule(signals: Mapping[str, float], last: float, t_ns: int) -> float:
+        return value
+
+    return rule
+
+
+BUILT_IN: dict[str, Callable[..., Controller]] = {
+    "slow_and_hold": slow_and_hold,
+    "constant": constant,
+}
+
+
+def make_controller(name: str, parameters: Mapping[str, float]) -> Controller:
+    """A built-in controller, or ``module:attribute`` of your own, made with these parameters.
+
+    Raises ConfigError when there is none of that name or it does not take the parameters.
+    """
+    factory = BUILT_IN.get(name)
+    try:
+        if factory is None:
+            module, _, attribute = name.partition(":")
+            factory = getattr(importlib.import_module(module), attribute)
+        return factory(**parameters)
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        known = ", ".join(BUILT_IN)
+        raise ConfigError(
+            f"controller {name!r}: {error}; want one of {known}, or your own as module:attribute"
+        ) from error
+
+
+class Shadow:
+    """All rule-based controllers of a guard, run on every tick."""
+
+    def __init__(self, controllers: Mapping[str, Controller]) -> None:
+        """controllers: one per channel name."""
+        self._controllers = tuple(controllers.items())
+        self.failure: str | None = None
+        """Why the last run gave nothing, in words; None when it did."""
+
+    def run(
+        self, signals: Any, last: Mapping[str, float], t_ns: int
+    ) -> tuple[dict[str, float] | None, int]:
+        """Return the commands per channel, or None, and the nanoseconds that it took."""
+        started_ns = time.perf_counter_ns()
+        try:
+            rule = {name: rule(signals, last[name], t_ns) for name, rule in self._controllers}
+            self.failure = None
+        except Exception as error:
+            rule, self.failure = None, f"{type(error).__name__}: {error}"
+        return rule, time.perf_counter_ns() - started_ns

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef EDGEGUARD_ARITH_H
+#define EDGEGUARD_ARITH_H
+
+#include <stdint.h>
+
+static inline int32_t eg_clamp(int32_t x, int64_t low, int64_t high) {
+  int64_t y = x;
+  if (y > high) y = high;
+  if (y < low) y = low; /* low wins when the two cross */
+  return (int32_t)y;
+}
+
+static inline uint32_t eg_age_add(uint32_t age_us, uint32_t elapsed_us) {
+  return age_us > UINT32_MAX - elapsed_us ? UINT32_MAX : age_us + elapsed_us;
+}
+
+#endif

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stddef.h>
+
+#include "edgeguard/core.h"
+
+static bool signal_ok(const eg_policy_t *p, uint8_t index) {
+  return index == EG_NONE || index < p->signals;
+}
+
+static const char *check_cause(const eg_cause_row_t *row) {
+  if (row->severity > EG_SAFE_STOP || row->clears > EG_CLEARS_NEVER) return "cause: unknown value";
+  if (row->off_us < row->on_us) return "cause: off must not be faster than on";
+  if (row->severity == EG_SAFE_STOP && row->clears == EG_CLEARS_ITSELF)
+    return "cause: SAFE_STOP may not clear by itself";
+  return NULL;
+}
+
+static const char *check_causes(const eg_policy_t *p) {
+  for (uint32_t c = 0; c < EG_CAUSES; c++) {
+    const char *wrong = check_cause(&p->cause[c]);
+    if (wrong) return wrong;
+  }
+  if (p->cause[EG_STALE_MODEL].severity < EG_FALLBACK)
+    return "cause: STALE_MODEL needs at least FALLBACK";
+  if (p->cause[EG_TIME_FAULT].severity < EG_FALLBACK)
+    return "cause: TIME_FAULT needs at least FALLBACK";
+  if (p->cause[EG_CONTROLLER_LOST].severity < EG_SAFE_STOP)
+    return "cause: CONTROLLER_LOST needs SAFE_STOP";
+  return NULL;
+}
+
+static const char *check_table(const eg_policy_t *p, const eg_limit_table_t *t) {
+  if (t->rows < 1 || t->rows > EG_MAX_ROWS) return "channel: limit table without rows, or too many";
+  for (uint8_t i = 0; i < t->rows; i++) {
+    const eg_limits_t *l = &t->row[i].limits;
+    if (l->min > l->max) return "channel: range is reversed";
+    if (eg_rate_step(l->rise, p->period_us, p->period_us) < 1 ||
+        eg_rate_step(l->fall, p->period_us, p->period_us) < 1)
+      return "channel: a rate is zero, negative or too small for the control period";
+    if (i > 0 && t->row[i].at <= t->row[i - 1].at) return "channel: limit table not in order";
+  }
+  return NULL;
+}
+
+static uint8_t granted(const eg_policy_t *p, uint8_t channel, uint32_t operation) {
+  uint8_t n = 0;
+  for (uint8_t i = 0; i < p->members; i++)
+    if ((uint32_t)p->member[i].may >> (EG_OPERATIONS * (uint32_t)channel + operation) & 1u) n++;
+  return n;
+}
+
+static const char *check_channel(const eg_policy_t *p, uint8_t channel) {
+  const eg_channel_t *c = &p->channel[channel];
+  if (c->kind > EG_BY_VALUE) return "channel: unknown kind";
+  if (!signal_ok(p, c->measured) || !signal_ok(p, c->table_signal)) return "channel: no such signal";
+  if (c->dispersion < 0) return "channel: dispersion is negative";
+  for (uint32_t o = 0; o < EG_OPERATIONS; o++) {
+    if (c->demand[o].certainty < 0 || c->demand[o].certainty > EG_ONE)
+      return "channel: certainty outside 0 to 1";
+    if (c->demand[o].quorum < 1) return "channel: quorum is zero";
+    if (c->demand[o].quorum > granted(p, channel, o))
+      return "channel: quorum above the number of members that may";
+  }
+  const char *wrong = check_table(p, &c->nominal);
+  return wrong ? wrong : check_table(p, &c->degraded);
+}
+
+static const char *check_sizes(const eg_policy_t *p) {
+  if (p->members < 1 || p->members > EG_MAX_MEMBERS) return "members: none, or too many";
+  if (p->channels < 1 || p->channels > EG_MAX_CHANNELS) return "channels: none, or too many";
+  if (p->cameras > EG_MAX_CAMERAS || p->signals > EG_MAX_SIGNALS ||
+      p->detectors > EG_MAX_DETECTORS)
+    return "cameras, signals or detectors: too many";
+  if (p->period_us < 1 || p->max_gap_us < p->period_us) return "period: zero, or above max_gap";
+  if (!signal_ok(p, p->standstill_signal)) return "rearm: no such signal";
+  if (p->labels > 0 && !p->label) return "labels: missing";
+  return NULL;
+}
+
+static const char *check_parts(const eg_policy_t *p) {
+  for (uint16_t i = 0; i < p->labels; i++)
+    if (p->label[i].channel < EG_HOLD || p->label[i].channel >= (int32_t)p->channels)
+      return "labels: no such channel";
+  for (uint8_t i = 0; i < p->members; i++)
+    if ((uint32_t)p->member[i].may >> (EG_OPERATIONS * (uint32_t)p->channels))
+      return "members: granted a channel that does not exist";
+  for (uint8_t i = 0; i < p->detectors; i++)
+    if (p->detector[i].cause >= EG_CAUSES || p->detector[i].min > p->detector[i].max)
+      return "detectors: unknown cause, or empty range";
+  return NULL;
+}
+
+const char *eg_policy_check(const eg_policy_t *p) {
+  const char *wrong = check_sizes(p);
+  if (!wrong) wrong = check_causes(p);
+  if (!wrong) wrong = check_parts(p);
+  for (uint8_t i = 0; !wrong && i < p->channels; i++) wrong = check_channel(p, i);
+  return wrong;
+}

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "check.h"
+#include "fixture.h"
+
+static uint32_t members(guard_t *g) { return eg_members_update(&g->policy, &g->state, &g->input); }
+
+static void late_is_not_wrong(void) { /* F03 */
+  guard_t g;
+  guard_start(&g);
+  guard_say(&g, 0, 1, EG_ONE);
+  members(&g);
+  guard_say(&g, 0, 3, EG_ONE);
+  g.input.member[0].latency_us = 25001;
+  CHECK(members(&g) == EG_BIT(EG_LATE), "late");
+  CHECK(g.state.member[0].held && g.state.member[0].evidence.label == 1, "the late one is refused");
+  g.input.member[0].pending_us = 25001;
+  guard_say(&g, 0, 3, EG_ONE);
+  CHECK(members(&g) == EG_BIT(EG_LATE), "an answer that is due and not there is late as well");
+}
+
+static void stale_never_becomes_fresh(void) { /* F20: at any age, across 2^32 */
+  guard_t g;
+  guard_start(&g);
+  guard_say(&g, 0, 1, EG_ONE);
+  members(&g);
+  uint32_t before = g.state.member[0].age_us;
+  for (int i = 0; i < 100; i++) {
+    eg_time_advance(&g.policy, &g.state, 100000000u); /* 10^10 us in all: wraps twice, were it to */
+    CHECK(g.state.member[0].age_us >= before, "age fell");
+    before = g.state.member[0].age_us;
+    members(&g);
+    CHECK(!g.state.member[0].held, "held at age %u", before);
+  }
+  CHECK(before == EG_AGE_MAX, "saturated");
+}
+
+static void older_than_held_is_refused(void) {
+  guard_t g;
+  guard_start(&g);
+  guard_say(&g, 0, 1, EG_ONE);
+  members(&g);
+  guard_say(&g, 0, 3, EG_ONE);
+  g.input.member[0].age_us = 6000;
+  members(&g);
+  CHECK(g.state.member[0].evidence.label == 1, "an older capture replaced a newer one");
+  guard_say(&g, 0, 3, EG_ONE);
+  g.input.member[0].age_us = EG_AGE_MAX; /* stamped in the future */
+  CHECK(members(&g) == EG_BIT(EG_TIME_FAULT), "future stamp");
+  CHECK(g.state.member[0].evidence.label == 1, "a future stamp was used");
+}
+
+static void insane_scores_abstain(void) { /* F06, F07 */
+  for (int fault = 0; fault < 7; fault++) {
+    guard_t g;
+    guard_start(&g);
+    guard_say(&g, 0, 1, EG_ONE);
+    members(&g);
+    guard_say(&g, 0, 1, EG_ONE);
+    eg_evidence_t *e = &g.input.member[0].evidence;
+    if (fault == 0) e->bad = 1;
+    if (fault == 1) e->out_of_range = 1;
+    if (fault == 2) e->rail = 2;
+    if (fault == 3) e->distinct = 2;
+    if (fault == 4) e->sum = 2 * EG_ONE + 1;
+    if (fault == 5) e->sum = -1;
+    if (fault == 6) e->label = 6;
+    CHECK(members(&g) == EG_BIT(EG_SCORE_INSANE), "fault %d", fault);
+    CHECK(!g.state.member[0].held, "fault %d: still votes", fault);
+    guard_say(&g, 0, 1, EG_ONE);
+    CHECK(members(&g) == 0 && g.state.member[0].held, "fault %d: a sane one is taken again", fault);
+  }
+}
+
+static void empty_is_not_clear(void) { /* F05 */
+  guard_t g;
+  guard_start(&g);
+  guard_say(&g, 0, 1, EG_ONE);
+  members(&g);
+  guard_say(&g, 0, -1, 0);
+  CHECK(members(&g) == 0 && !g.state.member[0].held, "an empty answer kept the vote");
+}
+
+static void unauthorized_is_dropped(void) {
+  guard_t g;
+  guard_start(&g);
+  g.policy.member[0].may = 0x3; /* channel 0 only */
+  guard_say(&g, 0, 5, EG_ONE);  /* means something for channel 1 */
+  CHECK(members(&g) == EG_BIT(EG_UNAUTHORIZED_SUGGESTION), "not named");
+  CHECK(!g.state.member[0].held, "not dropped");
+}
+
+static void dead_member_abstains_at_once(void) { /* F01 */
+  guard_t g;
+  guard_start(&g);
+  guard_say(&g, 0, 1, EG_ONE);
+  members(&g);
+  g.input.member[0].present = 0;
+  CHECK(members(&g) == EG_BIT(EG_MEMBER_LOST) && !g.state.member[0].held, "dead and voting");
+}
+
+static void frozen_camera(void) { /* F04 */
+  guard_t g;
+  guard_start(&g);
+  guard_frame(&g, 7);
+  CHECK(eg_cameras_update(&g.policy, &g.state, &g.input) == 0, "first frame");
+  guard_frame(&g, 7); /* a new stamp on the same picture */
+  CHECK(eg_cameras_update(&g.policy, &g.state, &g.input) == EG_BIT(EG_FROZEN_INPUT), "repeat");
+  CHECK(eg_cameras_update(&g.policy, &g.state, &g.input) == EG_BIT(EG_FROZEN_INPUT), "stays so");
+  guard_frame(&g, 8);
+  CHECK(eg_cameras_update(&g.policy, &g.state, &g.input) == 0, "moves again");
+  eg_time_advance(&g.policy, &g.state, 100001);
+  CHECK(eg_cameras_update(&g.policy, &g.state, &g.input) == EG_BIT(EG_FRAME_LOST), "silent");
+}
+
+static void numbers_out_of_range(void) {
+  guard_t g;
+  guard_start(&g);
+  CHECK(eg_numbers_check(&g.policy, &g.input) == 0, "good; an absent detector says nothing");
+  g.input.signal[0].value = Q(70) + 1;
+  CHECK(eg_numbers_check(&g.policy, &g.input) == EG_BIT(EG_INPUT_INVALID), "above");
+  g.input.signal[0] = (eg_number_t){EG_INVALID, Q(10)};
+  CHECK(eg_numbers_check(&g.policy, &g.input) == EG_BIT(EG_INPUT_INVALID), "NaN");
+  g.input.signal[0] = (eg_number_t){EG_ABSENT, Q(10)};
+  CHECK(eg_numbers_check(&g.policy, &g.input) == EG_BIT(EG_INPUT_INVALID), "missing");
+  g.input.signal[0] = (eg_number_t){EG_VALID, 0};
+  g.input.detector[0] = (eg_number_t){EG_VALID, Q(0.8)};
+  CHECK(eg_numbers_check(&g.policy, &g.input) == 0, "at the threshold");
+  g.input.detector[0].value++;
+  CHECK(eg_numbers_check(&g.policy, &g.input) == EG_BIT(EG_IMAGE_UNHEALTHY), "over it");
+  g.input.detector[0] = (eg_number_t){EG_INVALID, 0};
+  CHECK(eg_numbers_check(&g.policy, &g.input) == EG_BIT(EG_IMAGE_UNHEALTHY), "not a number");
+}
+
+int main(void) {
+  late_is_not_wrong();
+  stale_never_becomes_fresh();
+  older_than_held_is_refused();
+  insane_scores_abstain();
+  empty_is_not_clear();
+  unauthorized_is_dropped();
+  dead_member_abstains_at_once();
+  frozen_camera();
+  numbers_out_of_range();
+  return 0;
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "edgeguard/core.h"
+
+/* Members that did not abstain on a channel; nothing here depends on their order. */
+typedef struct {
+  uint8_t n;
+  const eg_evidence_t *said[EG_MAX_MEMBERS];
+  uint8_t may[EG_MAX_MEMBERS]; /* operations granted, one bit each */
+} voters_t;
+
+typedef struct {
+  bool decided;  /* there is a winner */
+  int32_t label; /* label channels */
+  int32_t value; /* value channels: the mid value */
+} winner_t;
+
+static voters_t voters_of(const eg_policy_t *p, const eg_state_t *s, uint8_t channel) {
+  voters_t v = {0};
+  for (uint8_t i = 0; i < p->members; i++) {
+    uint32_t may = (uint32_t)p->member[i].may >> (EG_OPERATIONS * (uint32_t)channel) & 3u;
+    if (may == 0 || !s->member[i].held) continue;
+    v.may[v.n] = (uint8_t)may;
+    v.said[v.n++] = &s->member[i].evidence;
+  }
+  return v;
+}
+
+/* Plurality: the label that more members name than any other. A tie has no winner. */
+static winner_t plurality(const voters_t *v) {
+  winner_t best = {0};
+  uint8_t most = 0;
+  for (uint8_t i = 0; i < v->n; i++) {
+    uint8_t count = 0;
+    for (uint8_t j = 0; j < v->n; j++)
+      if (v->said[j]->label == v->said[i]->label) count++;
+    if (count > most) {
+      most = count;
+      best.decided = true;
+      best.label = v->said[i]->label;
+    } else if (count == most && v->said[i]->label != best.label) {
+      best.decided = false;
+    }
+  }
+  return best;
+}
+
+/* Mid value: the median; between the two middle ones when their number is even. */
+static winner_t mid_value(const voters_t *v) {
+  int32_t sorted[EG_MAX_MEMBERS] = {0};
+  for (uint8_t i = 0; i < v->n; i++) {
+    uint8_t at = i;
+    for (; at > 0 && sorted[at - 1] > v->said[i]->value; at--) sorted[at] = sorted[at - 1];
+    sorted[at] = v->said[i]->value;
+  }
+  winner_t w = {.decided = v->n > 0};
+  if (w.decided) w.value = (int32_t)(((int64_t)sorted[(v->n - 1) / 2] + sorted[v->n / 2]) / 2);
+  return w;
+}
+
+static bool agrees(const eg_channel_t *c, const winner_t *w, const eg_evidence_t *e) {
+  if (c->kind == EG_BY_LABEL) return e->label == w->label;
+  int64_t apart = (int64_t)e->value - w->value;
+  return apart <= c->dispersion && -apart <= c->dispersion;
+}
+
+/* How many members stand behind the winner with at least this certainty; with an operation, only
+ * those that were granted it. */
+static uint8_t support(const eg_channel_t *c, const voters_t *v, const winner_t *w,
+                       int32_t certainty, uint32_t operations) {
+  uint8_t n = 0;
+  for (uint8_t i = 0; i < v->n; i++) {
+    bool certain = v->said[i]->certainty >= certainty, may = (v->may[i] & operations) != 0;
+    if (certain && may && agrees(c, w, v->said[i])) n++;
+  }
+  return n;
+}
+
+/* Certainty of the weakest vote in the strongest quorum behind the winner. */
+static int32_t quorum_certainty(const eg_channel_t *c, const voters_t *v, const winner_t *w,
+                                uint8_t quorum) {
+  int32_t best = 0;
+  for (uint8_t i = 0; i < v->n; i++) {
+    int32_t candidate = v->said[i]->certainty;
+    if (candidate > best && support(c, v, w, candidate, 3u) >= quorum) best = candidate;
+  }
+  return best;
+}
+
+static eg_demand_t least(const eg_channel_t *c) {
+  const eg_demand_t *a = &c->demand[EG_RAISE], *b = &c->demand[EG_LOWER];
+  eg_demand_t l = {a->certainty < b->certainty ? a->certainty : b->certainty,
+                   a->quorum < b->quorum ? a->quorum : b->quorum};
+  return l;
+}
+
+/* What the winner asks of this channel; the target itself when it asks nothing of it. */
+static int32_t wanted(const eg_policy_t *p, uint8_t channel, const winner_t *w, int32_t target) {
+  if (p->channel[channel].kind == EG_BY_VALUE) return w->value;
+  const eg_label_t *l = &p->label[w->label];
+  return l->channel == (int8_t)channel ? l->value : target;
+}
+
+static uint32_t operate(const eg_channel_t *c, const voters_t *v, const winner_t *w, int32_t want,
+                        eg_channel_state_t *state, eg_command_t *out) {
+  if (want == state->target) return 0;
+  eg_operation_t operation = want > state->target ? EG_RAISE : EG_LOWER;
+  const eg_demand_t *d = &c->demand[operation];
+  uint32_t bit = 1u << (uint32_t)operation;
+  bool forbidden = support(c, v, w, 0, 3u) > support(c, v, w, 0, bit);
+  uint32_t present = forbidden ? EG_BIT(EG_UNAUTHORIZED_SUGGESTION) : 0;
+  if (support(c, v, w, d->certainty, bit) < d->quorum) return present | EG_BIT(EG_OPERATION_DENIED);
+  state->target = want;
+  out->granted = 1;
+  return present;
+}
+
+uint32_t eg_vote(const eg_policy_t *p, eg_state_t *s, uint8_t channel, eg_command_t *out) {
+  const eg_channel_t *c = &p->channel[channel];
+  voters_t v = voters_of(p, s, channel);
+  winner_t w = c->kind == EG_BY_LABEL ? plurality(&v) : mid_value(&v);
+  eg_demand_t floor = least(c);
+  out->label = w.decided && c->kind == EG_BY_LABEL ? w.label : EG_HOLD;
+  out->voters = v.n;
+  out->votes = w.decided ? support(c, &v, &w, 0, 3u) : 0;
+  out->certainty = w.decided ? quorum_certainty(c, &v, &w, floor.quorum) : 0;
+  if (v.n < floor.quorum) return EG_BIT(EG_STALE_MODEL);
+  if (out->votes < floor.quorum) return EG_BIT(EG_DISAGREEMENT);
+  if (support(c, &v, &w, floor.certainty, 3u) < floor.quorum) return EG_BIT(EG_LOW_CERTAINTY);
+  return operate(c, &v, &w, wanted(p, channel, &w, s->channel[channel].target),
+                 &s->channel[channel], out);
+}
