@@ -2,7 +2,7 @@
 from enum import IntEnum
 from typing import Any
 
-import numpy as np
+
 import numpy.typing as npt
 
 CAUSES: tuple[str, ...]
@@ -44,7 +44,7 @@ class Core:
     def suggest(self, member: int, scores: Any, capture_ns: Any, ready_ns: Any) -> None: ...
     def lost(self, member: int, is_lost: bool) -> None: ...
     def frame(
-        self, camera: int, hash: int, features: npt.NDArray[np.float64] | None, capture_ns: int
+        self, camera: int, hash: int, features: tuple[float, float, float, float, float] | None, capture_ns: int
     ) -> None: ...
     def decide(self, signals: Any, rule: Any, rule_ns: int, t_ns: Any) -> Decision: ...
     def evidence(self, member: int) -> dict[str, Any]: ...

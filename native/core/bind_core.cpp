@@ -4,7 +4,9 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "build_policy.hpp"
 
@@ -132,10 +134,13 @@ class Core {
     if (camera < 0 || static_cast<size_t>(camera) >= policy_->cameras.size())
       throw py::index_error("no such camera");
     if (features.is_none()) return border_.frame(camera, hash, nullptr, capture_ns);
-    auto row = py::array_t<double, py::array::c_style | py::array::forcecast>::ensure(features);
-    if (!row || row.size() != kImageFeatures)
-      throw py::value_error("features: want mean, contrast, black, saturated, sharpness");
-    border_.frame(camera, hash, row.data(), capture_ns);
+    double row[kImageFeatures];
+    bool five = PyTuple_Check(features.ptr()) && PyTuple_GET_SIZE(features.ptr()) == kImageFeatures;
+    for (py::ssize_t i = 0; five && i < kImageFeatures; i++)
+      five = number_of(PyTuple_GET_ITEM(features.ptr(), i), &row[i]);
+    if (!five)
+      throw py::value_error("features: want (mean, contrast, black, saturated, sharpness)");
+    border_.frame(camera, hash, row, capture_ns);
   }
 
   Decision decide(const py::object &signals, const py::object &rule, int64_t rule_ns,
@@ -206,13 +211,19 @@ class Core {
     return a;
   }
 
+  // What is too large for a float is as infinite as Inf.
+  static float narrow(double x) {
+    bool fits = !(std::fabs(x) > std::numeric_limits<float>::max());
+    return fits ? static_cast<float>(x) : std::numeric_limits<float>::infinity();
+  }
+
   static bool copy_scores(const py::array &given, const ScoreSpec &s, void *to) {
     char kind = given.dtype().kind();
     if (s.dtype == 0) {
       if (kind != 'f' && kind != 'i' && kind != 'u') return false;
-      auto floats = py::array_t<float, py::array::c_style | py::array::forcecast>::ensure(given);
-      if (!floats) return PyErr_Clear(), false;
-      std::memcpy(to, floats.data(), static_cast<size_t>(s.n) * sizeof(float));
+      auto wide = py::array_t<double, py::array::c_style | py::array::forcecast>::ensure(given);
+      if (!wide) return PyErr_Clear(), false;
+      for (py::ssize_t i = 0; i < s.n; i++) static_cast<float *>(to)[i] = narrow(wide.data()[i]);
       return true;
     }
     if (kind != (s.dtype == 1 ? 'i' : 'u') || given.itemsize() != 1) return false;

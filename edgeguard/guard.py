@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The guard: frames and signals in, one command out on every tick.
+
+    frame ──▶ intake ──▶ inference ──▶ evidence ──▶ decision ──▶ command
+
+``observe`` goes as far as the evidence and returns; ``decide`` runs on a fixed tick, waits for
+nothing and always returns a command; ``step`` is both, for the simple loop.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeguard import wiring
+from edgeguard.config import GuardConfig, load
+from edgeguard.decision import Decision
+from edgeguard.intake.camera import Box
+
+_log = logging.getLogger("edgeguard")
+
+
+class Guard:
+    """A loaded policy with its members. One thread decides; others may observe and suggest.
+
+    All times are integer nanoseconds of one monotonic clock, which may be a simulated one; ages
+    count from capture.
+    """
+
+    def __init__(self, config: GuardConfig, operator_token: str | None = None) -> None:
+        """Raises ConfigError when a card, a controller or a number does not fit."""
+        self.config = config
+        self._token = operator_token
+        self._parts = wiring.connect(config)
+        self._core = self._parts.core
+        self._command = {name: channel.stop for name, channel in config.channels.items()}
+        self._serial = 0
+
+    @classmethod
+    def load(cls, path: str | Path, operator_token: str | None = None) -> Guard:
+        """Read ``guard.toml``. Raises ConfigError, which names file, line and key.
+
+        operator_token: what a person must show to ``rearm``; without one there is no re-arming.
+        """
+        return cls(load(path), operator_token)
+
+    @property
+    def members(self) -> Mapping[str, Any]:
+        """The opened members by name; empty before ``arm`` and for external ones."""
+        return self._parts.members
+
+    def arm(self) -> None:
+        """Open every member, hold it to its golden vectors, prove that the rules run, and arm.
+
+        Before it: SAFE_STOP. Raises ModelRefused, which names the file and the reason, or
+        ConfigError when a rule-based controller does not run; then the guard stays unarmed.
+        """
+        self._parts.prove_rules()
+        self._parts.open_members()
+        self._core.arm()
+
+    def observe(
+        self, camera: str, frame: npt.NDArray[np.uint8], t_ns: int, box: Box | None = None
+    ) -> None:
+        """Hand a frame to the members that look through this camera.
+
+        frame: uint8 in the camera's format; t_ns: when it was captured; box: (x, y, width, height)
+        of the part to look at. Members in this process run here and now; others answer later and
+        are heard in ``decide``. Raises ValueError or TypeError for a frame that does not fit.
+        """
+        eye = self._parts.eye(camera)
+        entered_ns = time.monotonic_ns()
+        health = eye.camera.look(frame, box)
+        self._core.frame(eye.index, health.content_hash, health.features, t_ns)
+        self._serial += 1
+        for seat in eye.seats:
+            seat.ask(self._core, self._serial, t_ns, entered_ns)
+        eye.evaluate(self._core, t_ns, entered_ns)
+
+    def suggest(self, member: str, scores: npt.ArrayLike, t_capture_ns: int, t_ready_ns: int) -> None:
+        """Take the scores of a member that runs elsewhere.
+
+        scores: [n] in the dtype of the member's card. What cannot be read as such counts as insane,
+        an empty or absent answer as none; neither raises. Raises KeyError for an unknown member.
+        """
+        self._core.suggest(self._parts.member_index(member), scores, t_capture_ns, t_ready_ns)
+
+    def decide(self, signals: Mapping[str, float], t_ns: int) -> Decision:
+        """One control step: never waits, never raises, always a command.
+
+        signals: name to value in the unit of its table; ``engaged`` = 0 while the vehicle asks for
+        no commands. What is missing, NaN or out of range is INPUT_INVALID.
+        """
+        for seat in self._parts.remote_seats:
+            seat.hear(self._core)
+        rule, spent_ns = self._parts.shadow.run(signals, self._command, t_ns)
+        decision = self._core.decide(signals, rule, spent_ns, t_ns)
+        self._command = decision.command
+        return decision
+
+    def step(
+        self,
+        camera: str,
+        frame: npt.NDArray[np.uint8] | None,
+        signals: Mapping[str, float],
+        t_ns: int,
+        box: Box | None = None,
+    ) -> Decision:
+        """``observe`` and ``decide``; a frame that does not fit is no frame, and never raises."""
+        try:
+            if frame is not None:
+                self.observe(camera, frame, t_ns, box)
+        except (TypeError, ValueError) as error:
+            _log.warning("%s: frame refused: %s", camera, error)
+        return self.decide(signals, t_ns)
+
+    def wait(self, timeout_s: float) -> None:
+        """Block until every worker has answered, or the time is up: for simulated streams only."""
+        end = time.monotonic() + timeout_s
+        for seat in self._parts.remote_seats:
+            seat.wait(self._core, end - time.monotonic())
+
+    def rearm(self, token: str) -> str | None:
+        """Clear the causes that wait for a person. Returns why not, or None when it was done."""
+        if self._token is None:
+            return "no operator token was given to Guard.load"
+        if not hmac.compare_digest(token.encode(), self._token.encode()):
+            return "wrong operator token"
+        return self._core.rearm()
+
+    def takeover(self) -> None:
+        """A person drives: commands follow the measured values until ``rearm``."""
+        self._core.takeover()
+
+    def close(self) -> None:
+        """End the members. Without them the guard still decides: it falls back."""
+        self._parts.close()
+
+    def __enter__(self) -> Guard:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

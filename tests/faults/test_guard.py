@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a guard promises beyond the catalogue: evidence for operations, arming, re-arming, takeover."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgeguard import Mode
+from tests.faults.bench import POLICY, Bench, certain, write_policy
+
+
+def test_raising_asks_for_more_evidence_than_lowering(bench: Bench) -> None:
+    """The same certainty, between the two thresholds: it lowers the command and does not raise it."""
+    start = bench.command
+    bench.run(1000, "thirty", certainty=0.9)
+    assert bench.command == start
+    assert "OPERATION_DENIED" in bench.decision.present
+    assert bench.decision.mode == Mode.NOMINAL
+    bench.run(1000, "ten", certainty=0.9)
+    assert bench.command == pytest.approx(start - 4.0, abs=0.1)
+    bench.run(1000, "thirty", certainty=0.99)
+    assert bench.command > start - 4.0
+
+
+def test_before_arming_it_stops(policy: Path) -> None:
+    bench = Bench(policy)
+    bench.run(6000, "thirty")
+    assert bench.decision.mode == Mode.SAFE_STOP
+    assert bench.command == 0.0
+
+
+def test_armed_without_a_suggestion_the_rules_command(policy: Path) -> None:
+    bench = Bench(policy)
+    bench.guard.arm()
+    bench.run(1000)
+    assert bench.decision.mode == Mode.FALLBACK
+    assert bench.command == pytest.approx(16.0, abs=0.1)
+
+
+def test_single_operations_can_be_granted(tmp_path: Path) -> None:
+    path = write_policy(tmp_path, POLICY.replace("quorum = 3", "quorum = 2"))
+    text = path.read_text()
+    grant = 'may_suggest = { target_speed = ["lower"] }'
+    head, tail = text.split("[member.three]")
+    path.write_text(head + "[member.three]" + tail.replace('may_suggest = ["target_speed"]', grant))
+    bench = Bench(path)
+    bench.guard.arm()
+    start = bench.run(1000, "nothing").command["target_speed"]
+    for _ in range(30):
+        bench.say(certain("thirty"), ("two", "three"))
+        bench.say(certain("nothing"), ("one",))
+        bench.tick()
+        assert "UNAUTHORIZED_SUGGESTION" in bench.decision.present
+    assert bench.command <= start
+
+
+def test_rearm_needs_token_standstill_and_no_cause(policy: Path) -> None:
+    bench = Bench(policy, operator_token="open sesame").nominal()
+    good = bench.guard._parts.shadow._controllers
+    bench.guard._parts.shadow._controllers = (("target_speed", lambda *_: float("nan")),)
+    bench.run(100, "twenty")
+    assert bench.decision.mode == Mode.SAFE_STOP
+    assert bench.guard.rearm("open sesame") == "not at standstill"
+    bench.signals["speed"] = 0.0
+    bench.run(10, "twenty")
+    assert bench.guard.rearm("open sesame") == "a cause is still present"
+    bench.guard._parts.shadow._controllers = good
+    bench.run(2000, "twenty")
+    assert bench.guard.rearm("guess") == "wrong operator token"
+    assert bench.run(10, "twenty").mode == Mode.SAFE_STOP
+    assert bench.guard.rearm("open sesame") is None
+    assert bench.run(10, "twenty").mode == Mode.NOMINAL
+
+
+def test_without_a_token_there_is_no_rearming(bench: Bench) -> None:
+    assert "no operator token" in str(bench.guard.rearm(""))
+
+
+def test_takeover_follows_the_person(bench: Bench) -> None:
+    bench.guard.takeover()
+    bench.signals["speed"] = 12.0
+    bench.run(100, "thirty")
+    assert not bench.decision.active
+    assert bench.command == 12.0
+
+
+def test_an_unknown_member_is_named(bench: Bench) -> None:
+    with pytest.raises(KeyError, match="no member 'four'; there are one, two, three"):
+        bench.guard.suggest("four", certain("ten"), 0, 0)
+
+
+CHILD = """
+import sys
+import edgeguard
+loaded = {m.split(".")[0] for m in sys.modules}
+heavy = {"onnxruntime", "ai_edge_litert", "tflite_runtime", "cv2", "torch", "matplotlib", "click",
+         "rich", "attrs", "attr", "cattrs", "edgeguard.lab"}
+assert not loaded & heavy, loaded & heavy
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("onnxruntime", "ai_edge_litert", "tflite_runtime"):
+            raise ImportError(name + " is not installed")
+sys.meta_path.insert(0, Refuse())
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from tests.faults.bench import Bench
+bench = Bench(Path(sys.argv[1])).nominal()
+bench.run(1000, "ten")
+assert bench.command < 17, bench.command
+maps = Path("/proc/self/maps").read_text()
+assert not any(name in maps for name in ("onnxruntime", "litert", "tflite")), "linked"
+print("decided")
+"""
+
+
+def test_decides_with_no_runtime_installed(policy: Path) -> None:
+    root = str(Path(__file__).resolve().parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, str(policy), root], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "decided\n", done.stderr
+
+
+def test_closed_guard_still_decides(bench: Bench) -> None:
+    bench.guard.close()
+    bench.run(500)
+    assert bench.decision.mode == Mode.FALLBACK
