@@ -135,7 +135,7 @@ class Parts:
         inside = [name for name, m in self.config.members.items() if m.runtime != "external"]
         if not inside or self.members:
             return
-        from edgeguard.inference import open_members
+        from edgeguard.inference.members import open_members
 
         opened = open_members([self._spec(name) for name in inside])
         self.members = dict(zip(inside, opened, strict=True))
@@ -147,7 +147,7 @@ class Parts:
             raise ModelRefused(f"{self.config.source}: {error}") from error
 
     def _spec(self, name: str) -> Any:
-        from edgeguard.inference import MemberSpec
+        from edgeguard.inference.members import MemberSpec
 
         member, card = self.config.members[name], self.cards[name]
         return MemberSpec(
@@ -160,18 +160,17 @@ class Parts:
         )
 
     def _open_eye(self, index: int, camera: str) -> None:
-        seats, tensors = [], {}
+        from edgeguard.inference.buffers import aligned
+
+        seats: list[Seat] = []
+        tensors: dict[InputSpec, Any] = {}
         for name in self._looking(camera):
             member = self.members[name]
             spec = InputSpec.of(self.cards[name].input)
-            if spec in tensors:
-                member.bind_input(tensors[spec])
-            tensors.setdefault(spec, member.input)
-            remote = self.config.members[name].isolation == "process"
-            if remote and tensors[spec] is member.input:
-                tensors[spec] = member.input.copy()  # a worker's own slots change with each frame
-                member.bind_input(tensors[spec])
+            tensors.setdefault(spec, aligned(spec.shape, spec.dtype))
+            member.bind_input(tensors[spec])
             member.bind_scores(self.core.scores(self._index[name]))
+            remote = self.config.members[name].isolation == "process"
             seats.append(Seat(self._index[name], member, remote))
         if not seats:
             return
