@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`edgeguard bench`: what the guard costs, against what a user would do instead and the floor."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgeguard import figures as results
+
+PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "pillow", "torchvision")
+
+
+@click.command()
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures.")
+@click.option("--rounds", type=click.IntRange(min=20), default=400, show_default=True)
+@click.option("--only", type=click.Choice(["kernels", "guard"]), help="One half of it.")
+def command(json_file: Path | None, rounds: int, only: str | None) -> None:
+    """Print the cost of preprocessing and of the guard, interleaved with the alternatives.
+
+    Needs the extras images and lab (it builds int8 members of the sizes that it measures). Exits 1
+    and names the bar when one does not hold.
+    """
+    from edgeguard.cli import bench_guard, bench_kernels
+
+    found: list[dict[str, Any]] = []
+    if only != "guard":
+        found += bench_kernels.figures(rounds)
+    if only != "kernels":
+        found += bench_guard.figures(5 * rounds)
+        click.echo(bench_guard.table(found))
+    if json_file is not None:
+        results.write(json_file, found, seed=0, packages=PACKAGES)
+    missed = [f["id"] for f in found if f.get("holds") is False]
+    if missed:
+        click.echo(f"bars that do not hold: {', '.join(missed)}", err=True)
+        sys.exit(1)

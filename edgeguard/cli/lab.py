@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`edgeguard lab`: train and evaluate, on a desktop. The lab itself is imported when it runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from edgeguard.zoo import models_dir
+
+MEMBERS = ("plain", "compact", "robust")
+zoo = click.Choice(["gtsrb"])
+data_dir = click.option(
+    "--data-dir", help="Folder that holds gtsrb/; default: $EDGEGUARD_DATA, then ../shared/data."
+)
+
+
+@click.group(epilog="Needs the extra: pip install 'edgeguard-monitor[lab]'.")
+def command() -> None:
+    """Train and evaluate models (needs the extra `lab`)."""
+
+
+@command.command()
+@click.argument("name", type=zoo)
+@click.option("--data", metavar="FILE.npz", help="Images to report on: x [N,32,32,3] uint8, y [N].")
+@data_dir
+@click.option("--quick", is_flag=True, help="Attack 100 images in place of 1,000.")
+@click.option("--json", "json_file", metavar="FILE", help="Write the figures as JSON.")
+def evaluate(
+    name: str, data: str | None, data_dir: str | None, quick: bool, json_file: str | None
+) -> None:
+    """Print accuracy, robustness and the vote of the shipped models against their bars.
+
+    Exits 1 and names the bar when one does not hold.
+    """
+    from edgeguard.lab.zoo.evaluate import evaluate as run
+
+    n_pgd = 100 if quick else 1000
+    sys.exit(run(data_dir, n_pgd=n_pgd, json=json_file, file=data, models=models_dir(name)))
+
+
+@command.command()
+@click.argument("name", type=zoo)
+@click.argument("members", type=click.Choice(MEMBERS), nargs=-1)
+@data_dir
+@click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("models/gtsrb"), show_default=True)
+def train(
+    name: str, members: tuple[str, ...], data_dir: str | None, epochs: int | None, out: Path
+) -> None:
+    """Train, quantize and describe members of the shipped zoo again, all or those named.
+
+    Compact needs the extra `lab-tflite` as well.
+    """
+    from edgeguard.lab.zoo.make import train as run
+
+    for member in members or MEMBERS:
+        run(member, data_dir, out, epochs)

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`edgeguard run`: guard a source of frames and hand every decision to a sink."""
+
+from __future__ import annotations
+
+import importlib
+import queue
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+import click
+
+from edgeguard.config import GuardConfig
+from edgeguard.decision import Decision
+from edgeguard.errors import EdgeguardError
+from edgeguard.guard import Guard
+from edgeguard.intake.sources import Frame, live, recorded
+from edgeguard.output import open_sink
+
+ANSWER_S = 2.0  # recorded sources run in lockstep: a member slower than this is late there, too
+Signals = Callable[[int], Mapping[str, float]]
+Emit = Callable[[Decision, int], None]
+
+
+@click.command()
+@click.argument("policy", type=click.Path(path_type=Path))
+@click.option(
+    "--source",
+    required=True,
+    help="camera:N, a video file, a folder of pictures, a recorded stream (.npz), or simulated.",
+)
+@click.option(
+    "--sink", "sinks", multiple=True, default=("-",), show_default=True,
+    help="- or a file: JSON lines; module:callable: called with (decision, t_ns).",
+)  # fmt: skip
+@click.option(
+    "--signal", "given", multiple=True, metavar="NAME=NUMBER",
+    help="A constant signal; or module:callable, called with t_ns, that returns all of them.",
+)  # fmt: skip
+@click.option("--camera", help="Which [camera.NAME] sees the source; not needed when there is one.")
+@click.option("--seconds", type=click.FloatRange(min=0.0), help="Stop after this time.")
+def command(
+    policy: Path,
+    source: str,
+    sinks: tuple[str, ...],
+    given: tuple[str, ...],
+    camera: str | None,
+    seconds: float | None,
+) -> None:
+    """Guard SOURCE with the POLICY of a guard.toml.
+
+    Recorded sources run as fast as the machine does, cameras in real time. Sources are looked at
+    whole, or at the box that a recorded stream gives: finding things in a picture is not done here.
+    """
+    with Guard.load(policy) as guard:
+        name = _camera(guard.config, camera)
+        signals = _signals(given)
+        outputs = [open_sink(sink) for sink in sinks]
+        counts: Counter[str] = Counter()
+
+        def emit(decision: Decision, t_ns: int) -> None:
+            counts[decision.mode.name] += 1
+            for output in outputs:
+                output(decision, t_ns)
+
+        guard.arm()
+        try:
+            _run(guard, name, source, signals, emit, seconds)
+        except KeyboardInterrupt:
+            pass
+    shares = ", ".join(f"{mode} {n / counts.total():.1%}" for mode, n in counts.most_common())
+    click.echo(f"{counts.total()} decisions: {shares}", err=True)
+
+
+def _run(
+    guard: Guard, camera: str, source: str, signals: Signals, emit: Emit, seconds: float | None
+) -> None:
+    if source == "simulated":
+        return _simulated(guard, emit)
+    period_ns = int(guard.config.guard.period_ms * 1e6)
+    if source.startswith("camera:"):
+        if not source[7:].isdigit():
+            raise EdgeguardError(f"{source}: want camera:N with the camera's number")
+        return _real_time(guard, camera, live(int(source[7:])), signals, emit, period_ns, seconds)
+    frames = recorded(source, guard.config.cameras[camera].rate_hz)
+    if seconds is not None:
+        frames = _until(frames, int(seconds * 1e9))
+    _lockstep(guard, camera, frames, signals, emit, period_ns)
+
+
+def _lockstep(
+    guard: Guard, camera: str, frames: Iterable[Frame], signals: Signals, emit: Emit, period_ns: int
+) -> None:
+    """Simulated time: ticks up to each frame, then the frame, then wait for the members."""
+    now_ns, recorded_signals = 0, dict[str, float]()
+    for frame in frames:
+        while now_ns + period_ns <= frame.t_ns:
+            now_ns += period_ns
+            emit(guard.decide({**signals(now_ns), **recorded_signals}, now_ns), now_ns)
+        recorded_signals = dict(frame.signals)
+        guard.observe(camera, frame.image, frame.t_ns, frame.box)
+        guard.wait(ANSWER_S)
+    now_ns += period_ns
+    emit(guard.decide({**signals(now_ns), **recorded_signals}, now_ns), now_ns)
+
+
+def _real_time(
+    guard: Guard, camera: str, frames: Iterator[Frame], signals: Signals, emit: Emit,
+    period_ns: int, seconds: float | None,
+) -> None:  # fmt: skip
+    """The clock drives: a thread waits for frames, the tick takes the newest and never waits."""
+    newest: queue.Queue[Frame | BaseException] = queue.Queue()
+    threading.Thread(target=_pump, args=(frames, newest), daemon=True).start()
+    end_ns = time.monotonic_ns() + int(seconds * 1e9) if seconds is not None else None
+    next_ns = time.monotonic_ns()
+    while end_ns is None or next_ns < end_ns:
+        frame = None
+        while not newest.empty():
+            frame = newest.get_nowait()
+        if isinstance(frame, BaseException):
+            raise frame
+        if isinstance(frame, Frame):
+            guard.observe(camera, frame.image, frame.t_ns, frame.box)
+        now_ns = time.monotonic_ns()
+        emit(guard.decide(signals(now_ns), now_ns), now_ns)
+        next_ns = max(next_ns + period_ns, now_ns)
+        time.sleep(max(0, next_ns - time.monotonic_ns()) / 1e9)
+
+
+def _pump(frames: Iterator[Frame], into: queue.Queue[Frame | BaseException]) -> None:
+    try:
+        for frame in frames:
+            into.put(frame)
+    except Exception as error:  # the deciding thread raises it, and the guard closes in order
+        into.put(error)
+
+
+def _simulated(guard: Guard, emit: Emit) -> None:
+    """The demo's stream of signs, with its car in the loop."""
+    from edgeguard.streams.drive import PERIOD_NS, START_NS, drive
+    from edgeguard.streams.stream import load
+    from edgeguard.zoo import models_dir
+
+    stream = load(models_dir() / "stream.npz")
+    drive(guard, stream, watch=lambda m: emit(m.decision, START_NS + m.tick * PERIOD_NS))
+
+
+def _until(frames: Iterator[Frame], end_ns: int) -> Iterator[Frame]:
+    for frame in frames:
+        if frame.t_ns > end_ns:
+            return
+        yield frame
+
+
+def _camera(config: GuardConfig, name: str | None) -> str:
+    known = ", ".join(config.cameras) or "none"
+    if name is None and len(config.cameras) == 1:
+        return next(iter(config.cameras))
+    if name is None or name not in config.cameras:
+        raise EdgeguardError(f"{config.source}: --camera: want one of the file's cameras: {known}")
+    return name
+
+
+def _signals(given: tuple[str, ...]) -> Signals:
+    """Constants, or a callable of the user's. Raises EdgeguardError."""
+    constants: dict[str, float] = {}
+    for text in given:
+        name, equals, number = text.partition("=")
+        if not equals:
+            return _callable(text)
+        try:
+            constants[name] = float(number)
+        except ValueError:
+            raise EdgeguardError(f"--signal {text}: {number!r} is not a number") from None
+    return lambda t_ns: constants
+
+
+def _callable(name: str) -> Signals:
+    module, _, attribute = name.partition(":")
+    sys.path.insert(0, "")
+    try:
+        return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
+    except (ImportError, AttributeError, ValueError) as error:
+        raise EdgeguardError(
+            f"--signal {name}: {error}; want NAME=NUMBER or module:callable"
+        ) from None
