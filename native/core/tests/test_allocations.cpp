@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// The native path of a step takes nothing from the heap: counted over 100,000 of them.
+#include <cstdio>
+#include <cstdlib>
+#include <new>
+
+#include "../border.hpp"
+
+extern "C" {
+#include "fixture.h"
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t size);
+}
+
+static long taken = 0;
+
+extern "C" void *__wrap_malloc(size_t size) {
+  taken++;
+  return __real_malloc(size);
+}
+extern "C" void *__wrap_calloc(size_t n, size_t size) {
+  taken++;
+  return __real_calloc(n, size);
+}
+extern "C" void *__wrap_realloc(void *p, size_t size) {
+  taken++;
+  return __real_realloc(p, size);
+}
+void *operator new(size_t size) {
+  taken++;
+  return __real_malloc(size);
+}
+void operator delete(void *p) noexcept { std::free(p); }
+void operator delete(void *p, size_t) noexcept { std::free(p); }
+
+using namespace edgeguard;
+
+static HostPolicy policy() {
+  HostPolicy p;
+  p.table = fixture_policy();
+  p.labels.assign(p.table.label, p.table.label + p.table.labels);
+  p.cameras = {"front"};
+  p.signals = {"speed"};
+  p.channels = {"target_speed", "other"};
+  p.detectors = {{false, 0, kBlackShare}};
+  for (const char *name : {"one", "two", "three"}) {
+    ScoreSpec s;
+    s.n = 43;
+    s.dtype = kI8;
+    s.scale = 0.1f;
+    p.members.emplace_back(name);
+    p.scores.push_back(s);
+  }
+  return p;
+}
+
+int main() {
+  Border border(policy());
+  border.arm();
+  const double features[kImageFeatures] = {100, 20, 0.1, 0, 5};
+  long before = taken;
+  int64_t now = 0;
+  for (uint64_t step = 0; step < 100000; step++) {
+    now += 10000000;
+    border.frame(0, step, features, now);
+    for (int m = 0; m < 3; m++) {
+      static_cast<signed char *>(border.scores(m))[step % 5] = static_cast<signed char>(step % 120);
+      border.scored(m, now, now + 1000000);
+    }
+    border.signal(0, 20.0);
+    bool rule_ok = border.rule(0, 5.0) && border.rule(1, 0.0);
+    border.decide(true, now, true, rule_ok, 1000);
+  }
+  if (before == 0) return std::puts("broken: the counter does not count"), 1;
+  std::printf("%ld allocations in 100000 steps\n", taken - before);
+  return taken != before;
+}
