@@ -56,6 +56,7 @@ def command(
     Recorded sources run as fast as the machine does, cameras in real time. Sources are looked at
     whole, or at the box that a recorded stream gives: finding things in a picture is not done here.
     """
+    sys.path.insert(0, "")  # module:callable may lie in the working directory
     with Guard.load(policy) as guard:
         name = _camera(guard.config, camera)
         signals = _signals(given)
@@ -181,7 +182,6 @@ def _signals(given: tuple[str, ...]) -> Signals:
 
 def _callable(name: str) -> Signals:
     module, _, attribute = name.partition(":")
-    sys.path.insert(0, "")
     try:
         return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
     except (ImportError, AttributeError, ValueError) as error:

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`edgeguard run` on real files of every kind of source: the decisions that come out of the sink."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from edgeguard.zoo import models_dir
+
+POLICY = """
+[guard]
+name = "run"
+period_ms = 10
+
+[camera.front]
+rate_hz = 10
+max_age_ms = 250
+
+[signal.speed]
+unit = "m/s"
+range = [0.0, 70.0]
+
+[rearm]
+standstill_signal = "speed"
+standstill_below = 0.1
+
+[member.plain]
+model = "package:gtsrb/plain"
+camera = "front"
+deadline_ms = 200
+max_age_ms = 250
+may_suggest = ["target_speed"]
+
+[channel.target_speed]
+unit = "m/s"
+range = [0.0, 36.2]
+rise = 1.5
+fall = 4.0
+stop = 0.0
+measured = "speed"
+fallback = { controller = "slow_and_hold", floor = 5.5 }
+raise = { certainty = 0.5, quorum = 1 }
+lower = { certainty = 0.5, quorum = 1 }
+"""
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    labels = json.loads((models_dir() / "labels.json").read_text())
+    means = f'\n[channel.target_speed.means]\n"{labels[2]}" = 13.8\n'
+    (tmp_path / "guard.toml").write_text(POLICY + means)
+    return tmp_path / "guard.toml"
+
+
+@pytest.fixture(scope="module")
+def pictures() -> np.ndarray:
+    """The golden inputs of the shipped model, as BGR pictures [8, 32, 32, 3]: real signs."""
+    with np.load(models_dir() / "plain.golden.npz") as golden:
+        pixels = (golden["x"].astype(np.int16) + 128).astype(np.uint8)
+    return np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)[..., ::-1])
+
+
+def run(policy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "edgeguard", "run", str(policy), *arguments],
+        capture_output=True, text=True, check=False, cwd=policy.parent,
+    )  # fmt: skip
+
+
+def lines(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def check(records: list[dict[str, Any]], frames: int) -> None:
+    """Ticks between frames at 10 Hz, in order, with ages that fit and the model's answers in them."""
+    assert len(records) == (frames - 1) * 10 + 1
+    assert [r["sequence"] for r in records] == list(range(1, len(records) + 1))
+    assert {r["t_ns"] for r in records} == {10_000_000 * (n + 1) for n in range(len(records))}
+    seen = {r["evidence"]["target_speed"]["label"] for r in records}
+    assert len(seen - {-1}) >= 5  # eight different signs went by
+    assert max(r["ages_ms"]["front"] for r in records) <= 110
+
+
+def test_recorded_stream(policy: Path, pictures: np.ndarray, tmp_path: Path) -> None:
+    speeds = np.linspace(10, 17, 8)
+    np.savez(tmp_path / "drive.npz", x=pictures, **{"signal.speed": speeds})
+    records = lines(run(policy, "--source", "drive.npz"))
+    check(records, 8)
+    assert all("INPUT_INVALID" not in r["causes"] for r in records)
+
+
+def test_recorded_stream_with_boxes(policy: Path, pictures: np.ndarray, tmp_path: Path) -> None:
+    canvas = np.full((8, 96, 128, 3), 128, np.uint8)
+    boxes = np.array([[4 * n, 3 * n, 32, 32] for n in range(8)])
+    for image, sign, (x, y, w, h) in zip(canvas, pictures, boxes, strict=True):
+        image[y : y + h, x : x + w] = sign
+    np.savez(tmp_path / "whole.npz", x=pictures)
+    np.savez(tmp_path / "boxed.npz", x=canvas, box=boxes)
+    whole, boxed = (
+        lines(run(policy, "--source", name, "--signal", "speed=20"))
+        for name in ("whole.npz", "boxed.npz")
+    )
+    assert [r["evidence"] for r in whole] == [r["evidence"] for r in boxed]
+
+
+def test_folder_of_pictures_to_a_file(policy: Path, pictures: np.ndarray, tmp_path: Path) -> None:
+    (tmp_path / "shots").mkdir()
+    for n, picture in enumerate(pictures):
+        cv2.imwrite(str(tmp_path / "shots" / f"{n:03}.png"), picture)
+    done = run(policy, "--source", "shots", "--sink", "out.jsonl", "--signal", "speed=20")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    check([json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()], 8)
+
+
+def test_video_to_a_callable(policy: Path, pictures: np.ndarray, tmp_path: Path) -> None:
+    writer = cv2.VideoWriter(
+        str(tmp_path / "drive.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 64)
+    )
+    for picture in pictures:
+        writer.write(cv2.resize(picture, (64, 64)))
+    writer.release()
+    (tmp_path / "mine.py").write_text(
+        "def speed(t_ns):\n    return {'speed': 15.0}\n"
+        "def sink(decision, t_ns):\n    print(t_ns, decision.mode.name)\n"
+    )
+    done = run(policy, "--source", "drive.avi", "--signal", "mine:speed", "--sink", "mine:sink")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 71
+    assert "71 decisions" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--source", "nowhere.mp4"], "nowhere.mp4: no such file or folder"),
+        (["--source", "guard.toml"], "neither a video nor a camera"),
+        (["--source", "camera:x"], "want camera:N"),
+        (["--source", "bad.npz"], "bad.npz: x: want frames"),
+        (["--source", "."], "holds no pictures"),
+        (["--source", ".", "--sink", "nothing:here"], "sink nothing:here"),
+        (["--source", ".", "--sink", "/nowhere/out"], "sink /nowhere/out"),
+        (["--source", ".", "--signal", "speed=fast"], "'fast' is not a number"),
+        (["--source", ".", "--signal", "nothing:here"], "--signal nothing:here"),
+        (["--source", ".", "--camera", "rear"], "want one of the file's cameras: front"),
+    ],
+)
+def test_what_is_wrong_is_named(
+    policy: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    np.savez(tmp_path / "bad.npz", x=np.zeros(3))
+    done = run(policy, *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
