@@ -136,13 +136,15 @@ def measure(guard: Guard, rounds: int) -> dict[str, npt.NDArray[np.int64]]:
     parts, eye = guard._parts, guard._parts.eye("front")
     frames = np.random.default_rng(0).integers(0, 256, (4, *FRAME), np.uint8)
     guard.observe("front", frames[0], 0)
-    eye.camera._kernels = [(Watched(k, "run"), t) for k, t in eye.camera._kernels]
-    kernels = [k for k, _ in eye.camera._kernels]
-    models = []
+    kernels: list[Any] = [Watched(kernel, "run") for kernel, _ in eye.camera._kernels]
+    tensors = [tensor for _, tensor in eye.camera._kernels]
+    eye.camera._kernels = list(zip(kernels, tensors, strict=True))
+    models: list[Any] = []
     for seat in eye.seats:
         seat.member._model = Watched(seat.member._model, "run")
         models.append(seat.member._model)
-    core = guard._core = Watched(parts.core, "evaluate", "decide")
+    core: Any = Watched(parts.core, "evaluate", "decide")
+    guard._core = core
     scores = [parts.core.scores(i) for i in range(3)]
     seen: dict[str, list[int]] = {k: [] for k in ("step", "preprocess", "inference", "native", "numpy")}
     for n in range(rounds):

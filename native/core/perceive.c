@@ -28,11 +28,11 @@ uint32_t eg_cameras_update(const eg_policy_t *p, eg_state_t *s, const eg_input_t
 static bool sane(const eg_policy_t *p, const eg_member_t *m, const eg_evidence_t *e) {
   return e->bad == 0 && e->out_of_range == 0 && e->rail <= m->max_rail &&
          e->distinct >= m->min_distinct && e->sum >= m->sum_min && e->sum <= m->sum_max &&
-         e->label < (int32_t)p->labels;
+         (m->kind == EG_BY_VALUE || e->label < (int32_t)p->labels);
 }
 
 static bool may_suggest_for(const eg_policy_t *p, const eg_member_t *m, int32_t label) {
-  if (label < 0 || p->label[label].channel == EG_HOLD) return true;
+  if (m->kind == EG_BY_VALUE || label < 0 || p->label[label].channel == EG_HOLD) return true;
   uint32_t operations = (1u << EG_OPERATIONS) - 1u;
   return (m->may >> (EG_OPERATIONS * (uint32_t)p->label[label].channel)) & operations;
 }

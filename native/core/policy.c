@@ -42,10 +42,14 @@ static const char *check_table(const eg_policy_t *p, const eg_limit_table_t *t) 
   return NULL;
 }
 
+static uint32_t may_of(const eg_policy_t *p, uint8_t member, uint8_t channel) {
+  return (uint32_t)p->member[member].may >> (EG_OPERATIONS * (uint32_t)channel) & 3u;
+}
+
 static uint8_t granted(const eg_policy_t *p, uint8_t channel, uint32_t operation) {
   uint8_t n = 0;
   for (uint8_t i = 0; i < p->members; i++)
-    if ((uint32_t)p->member[i].may >> (EG_OPERATIONS * (uint32_t)channel + operation) & 1u) n++;
+    if (may_of(p, i, channel) >> operation & 1u) n++;
   return n;
 }
 
@@ -61,6 +65,9 @@ static const char *check_channel(const eg_policy_t *p, uint8_t channel) {
     if (c->demand[o].quorum > granted(p, channel, o))
       return "channel: quorum above the number of members that may";
   }
+  for (uint8_t i = 0; i < p->members; i++)
+    if (p->member[i].kind != c->kind && may_of(p, i, channel))
+      return "channel: granted to a member that says labels to a value channel, or the reverse";
   const char *wrong = check_table(p, &c->nominal);
   return wrong ? wrong : check_table(p, &c->degraded);
 }

@@ -80,6 +80,15 @@ static void empty_is_not_clear(void) { /* F05 */
   CHECK(members(&g) == 0 && !g.state.member[0].held, "an empty answer kept the vote");
 }
 
+static void a_value_is_no_label(void) { /* whatever the labels' table says of label 0 */
+  guard_t g;
+  guard_start(&g);
+  g.policy.labels = 0;
+  g.policy.member[0].kind = EG_BY_VALUE;
+  guard_say(&g, 0, 0, EG_ONE);
+  CHECK(members(&g) == 0 && g.state.member[0].held, "refused");
+}
+
 static void unauthorized_is_dropped(void) {
   guard_t g;
   guard_start(&g);
@@ -137,6 +146,7 @@ int main(void) {
   older_than_held_is_refused();
   insane_scores_abstain();
   empty_is_not_clear();
+  a_value_is_no_label();
   unauthorized_is_dropped();
   dead_member_abstains_at_once();
   frozen_camera();

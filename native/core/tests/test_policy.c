@@ -28,6 +28,7 @@ SPOIL(weak_stale, p->cause[EG_STALE_MODEL].severity = EG_DEGRADED)
 SPOIL(weak_time, p->cause[EG_TIME_FAULT].severity = EG_DEGRADED)
 SPOIL(weak_controller, p->cause[EG_CONTROLLER_LOST].severity = EG_FALLBACK)
 SPOIL(kind, p->channel[0].kind = EG_BY_VALUE + 1)
+SPOIL(mixed_kinds, p->member[2].kind = EG_BY_VALUE)
 SPOIL(measured, p->channel[0].measured = 1)
 SPOIL(table_signal, p->channel[0].table_signal = 1)
 SPOIL(dispersion, p->channel[0].dispersion = -1)
@@ -52,7 +53,7 @@ int main(void) {
   const spoil_t spoils[] = {
       no_members,   many_members, no_channels,  many_cameras,   many_signals,     many_detectors,
       no_period,    small_gap,    no_standstill, no_labels,     severity,         clears,
-      fast_off,     soft_stop,    weak_stale,   weak_time,      weak_controller,  kind,
+      fast_off,     soft_stop,    weak_stale,   weak_time,      weak_controller,  kind, mixed_kinds,
       measured,     table_signal, dispersion,   certainty_low,  certainty_high,   no_quorum,
       high_quorum,  ungranted_quorum, no_rows,  many_rows,      reversed,         no_rise,
       tiny_fall,    disorder,     label_low,    label_high,     may,              detector_cause,

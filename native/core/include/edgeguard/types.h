@@ -99,6 +99,7 @@ typedef struct {
 } eg_channel_t;
 
 typedef struct {
+  uint8_t kind;          /* eg_channel_kind_t: what it says, labels or values */
   uint16_t may;          /* bit (EG_OPERATIONS * channel + operation): granted */
   uint32_t deadline_us;  /* capture to result */
   uint32_t max_age_us;   /* a held suggestion older than this abstains */

@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`edgeguard calibrate`: temperatures, certainty thresholds and detector limits from tracks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgeguard.errors import ConfigError, EdgeguardError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from edgeguard.config import GuardConfig
+    from edgeguard.evidence.calibration import Calibration, Frames, Member, Wishes
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+FOUND = click.Path(path_type=Path, exists=True)
+SHARE = click.FloatRange(0.5, 1.0, max_open=True)
+
+
+@click.command()
+@click.argument("file", metavar="GUARD.TOML", type=FILE)
+@click.option("--data", "data_path", type=FOUND, required=True, metavar="FILE.npz|DIR",
+              help="Calibration tracks: npz with x [N,H,W,3] uint8 RGB, y, track (and frame) in "
+                   "driving order, or a folder that holds gtsrb/.")  # fmt: skip
+@click.option("--split", type=FILE, help="split.json that names the calibration tracks of a folder "
+              "[default: the one beside the first member's model].")  # fmt: skip
+@click.option("--target-accuracy", type=SHARE, metavar="A",
+              help="Share right of what an operation accepts; for certainty = \"calibrated\".",
+              )  # fmt: skip
+@click.option("--max-false-trips-per-hour", "rate", type=click.FloatRange(0.0, min_open=True),
+              metavar="R", help="For each calibrated detector, instead of its own in guard.toml.",
+              )  # fmt: skip
+@click.option("--confidence", type=SHARE, default=0.95, show_default=True,
+              help="That the target accuracy is really kept, for each operation.")  # fmt: skip
+@click.option("--out", type=FILE, help="Where to write [default: the calibration named in "
+              "GUARD.TOML, or calibration.toml beside it].")  # fmt: skip
+@click.option("--json", "json_to", type=FILE, metavar="FILE", help="Write the figures as JSON.")
+@click.option("--plots/--no-plots", default=True, show_default=True,
+              help="Draw reliability and risk-coverage beside the output.")  # fmt: skip
+def command(**options: Any) -> None:
+    """Calibrate GUARD.TOML on tracks that nothing was trained on and nothing is reported on.
+
+    Fits each member's temperature, and finds every number that GUARD.TOML leaves as "calibrated".
+    What the tracks cannot support is refused with the nearest that they can; then nothing is
+    written, and the exit code is 2.
+    """
+    _run(Options(**options))
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command line."""
+
+    file: Path
+    data_path: Path
+    split: Path | None
+    target_accuracy: float | None
+    rate: float | None
+    confidence: float
+    out: Path | None
+    json_to: Path | None
+    plots: bool
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is calibrated on what; ``stated`` goes into the file's [data]."""
+
+    frames: Frames
+    members: Sequence[Member]
+    wishes: Wishes
+    stated: dict[str, Any]
+
+
+def _run(options: Options) -> None:
+    from edgeguard import config
+    from edgeguard.evidence.calibration import calibrate
+    from edgeguard.evidence.calibration_file import to_toml
+    from edgeguard.evidence.conformal import UnsupportedWishError
+
+    cfg = config.load(options.file, calibrated=False)
+    try:
+        job = _gather(cfg, options)
+        found = calibrate(job.frames, job.members, job.wishes)
+    except UnsupportedWishError as error:
+        lines = [f"{options.file}: {line}" for line in str(error).split("\n")]
+        raise EdgeguardError("\n".join(lines)) from None
+    except ValueError as error:
+        raise ConfigError(f"{options.data_path}: {error}") from None
+    target = options.out or _target(cfg)
+    _write(target, to_toml(found, job.frames, job.members, job.wishes, job.stated))
+    _print(found, job, target)
+    if options.plots:
+        _draw(found, target)
+    if options.json_to is not None:
+        _figures(found, options.json_to)
+
+
+def _gather(cfg: GuardConfig, options: Options) -> Job:
+    from edgeguard.cli import calibration_run as run
+    from edgeguard.config import load_cards
+    from edgeguard.evidence.calibration import Frames, Wishes
+    from edgeguard.evidence.calibration_file import digest
+    from edgeguard.evidence.tracks import Stream, Tracks
+
+    cards = load_cards(cfg)
+    policy = run.provisional_policy(cfg, cards)
+    operations = run.operations(cfg)
+    if operations and options.target_accuracy is None:
+        raise click.UsageError(
+            f"{options.file} leaves certainties to be calibrated: give --target-accuracy"
+        )
+    rate_hz = cfg.cameras[run.only_camera(cfg)].rate_hz
+    data = run.read_data(options.data_path, options.split or run.split_file(cfg, cards))
+    frames = Frames(data.y, Tracks.of(data.track), Stream(rate_hz, policy["period_us"]))
+    _check_labels(options.data_path, data.y, cards)
+    with _Bar(len(data.x)) as tick:
+        members, features = run.run_members(cfg, cards, data, tick)
+    wishes = Wishes(
+        operations,
+        run.detectors(cfg, policy, features, options.rate),
+        options.target_accuracy or 0.0,
+        1.0 - options.confidence,
+    )
+    stated = {
+        "sha256": digest(data.x, data.y, data.track),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+    return Job(frames, members, wishes, stated)
+
+
+def _target(cfg: GuardConfig) -> Path:
+    from edgeguard.config.files import resolve
+
+    return resolve(cfg.source, cfg.guard.calibration or "calibration.toml")
+
+
+def _check_labels(path: Path, y: Any, cards: Any) -> None:
+    for card in cards.values():
+        if card.task == "classifier" and not 0 <= y.min() <= y.max() < card.scores.size:
+            raise ConfigError(
+                f"{path}: y goes from {y.min()} to {y.max()}, but {card.file} has "
+                f"{card.scores.size} classes"
+            )
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise EdgeguardError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+class _Bar:
+    """A bar on the terminal's error stream; called once for each frame."""
+
+    def __init__(self, frames: int) -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        self._bar = Progress(console=Console(stderr=True), transient=True)
+        self._task = self._bar.add_task("running the members", total=frames)
+
+    def __enter__(self) -> _Bar:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self) -> None:
+        self._bar.advance(self._task)
+
+
+def _print(found: Calibration, job: Job, target: Path) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    for table in (_temperatures(found), _operations(found), _detectors(found, job)):
+        if table.row_count:
+            console.print(table)
+    click.echo(
+        f"{target}: written from {len(job.frames.tracks)} tracks, {len(job.frames.y)} frames; "
+        "it holds for later tracks that are drawn alike"
+    )
+
+
+def _table(title: str, *columns: str) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left", overflow="fold")
+    return table
+
+
+def _temperatures(found: Calibration) -> Table:
+    table = _table("Temperatures, and the calibration error", "member", "T", "at T = 1", "at T")
+    for name, temperature in found.temperature.items():
+        before, after = found.reliability[name]
+        table.add_row(name, f"{temperature:.4g}", f"{before.ece:.2%}", f"{after.ece:.2%}")
+    return table
+
+
+def _operations(found: Calibration) -> Table:
+    columns = ("operation", "certainty", "promised wrong", "tracks", "accepts", "of that wrong")
+    table = _table("Operations: what is promised, and what these tracks showed", *columns)
+    for (channel, operation), t in found.threshold.items():
+        table.add_row(
+            f"{operation} {channel}",
+            f"{t.value / 65536:.4f}",
+            f"<= {t.alpha:.3g}",
+            str(t.n_tracks),
+            f"{t.coverage:.1%}",
+            f"{1 - t.accuracy:.2%}",
+        )
+    return table
+
+
+def _detectors(found: Calibration, job: Job) -> Table:
+    columns = ("detector", "limit", "promised per hour", "tracks", "tripped", "minutes")
+    table = _table("Detectors: false trips promised, and on these tracks", *columns)
+    rates = {d.name: d.max_false_trips_per_hour for d in job.wishes.detectors}
+    for (name, side), limit in found.limit.items():
+        table.add_row(
+            name,
+            f"{side} {limit.value / 65536:.4g}",
+            f"<= {rates[name]:g}",
+            str(limit.n_tracks),
+            str(limit.firings),
+            f"{limit.hours * 60:.1f}",
+        )
+    return table
+
+
+def _draw(found: Calibration, target: Path) -> None:
+    try:
+        from edgeguard.lab.calibration_plots import draw
+    except ModuleNotFoundError as error:
+        from edgeguard.cli.main import MissingExtra
+
+        click.echo(f"no plots: {MissingExtra(error, 'calibrate')}", err=True)
+        return
+    for path in draw(found, target.parent, target.stem):
+        click.echo(str(path))
+
+
+def _figures(found: Calibration, path: Path) -> None:
+    """The results file. These are calibration data: they are not to be reported as results."""
+    from edgeguard.figures import Figure, write
+
+    made = []
+
+    def add(name: str, value: float, n: int, unit: str = "1") -> None:
+        made.append(Figure(f"calibrate.{name}", float(value), unit, n))
+
+    for name, (before, after) in found.reliability.items():
+        frames = int(after.count.sum())
+        add(f"{name}.temperature", found.temperature[name], frames)
+        add(f"{name}.ece.before", before.ece, frames)
+        add(f"{name}.ece.after", after.ece, frames)
+    for (channel, operation), t in found.threshold.items():
+        add(f"{channel}.{operation}.certainty", t.value / 65536, t.n_tracks)
+        add(f"{channel}.{operation}.coverage", t.coverage, t.n_tracks)
+        add(f"{channel}.{operation}.selective_accuracy", t.accuracy, t.n_tracks)
+    for (name, side), limit in found.limit.items():
+        add(f"{name}.{side}", limit.value / 65536, limit.n_tracks)
+        add(f"{name}.{side}.false_trips", limit.firings / limit.hours, limit.n_tracks, "1/h")
+    try:
+        write(path, made, None, ("numpy", "onnxruntime", "ai-edge-litert", "tflite-runtime"))
+    except OSError as error:
+        raise EdgeguardError(f"{path}: cannot be written: {error.strerror}") from None

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `edgeguard calibrate` has to gather: calibration tracks, the members' raw scores on them,
+the image features, and what the guard.toml wants to have calibrated."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from edgeguard.card import Card
+from edgeguard.config import GuardConfig, model_path, policy_dict
+from edgeguard.config import vocabulary as words
+from edgeguard.errors import ConfigError, ModelRefused
+from edgeguard.evidence.calibration import Detector, Member, Operation
+from edgeguard.evidence.conformal import Debounce
+
+Array = npt.NDArray[Any]
+Ints = npt.NDArray[np.int64]
+
+CALIBRATED = "calibrated"
+ONE = 65536
+
+
+@dataclass(frozen=True)
+class Data:
+    """Calibration frames in driving order: x uint8 [N, H, W, 3] RGB, y [N], track key [N]."""
+
+    x: npt.NDArray[np.uint8]
+    y: Ints
+    track: Ints
+
+
+def read_data(path: Path, split: Path) -> Data:
+    """Read an npz with x, y, track (and frame), or the calibration tracks of a GTSRB folder.
+
+    Raises ConfigError that names the file and what is wrong with it.
+    """
+    if path.is_dir():
+        return _read_folder(path, split)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            missing = [key for key in ("x", "y", "track") if key not in file]
+            if missing:
+                raise ConfigError(f"{path}: has no array {', '.join(missing)}; {_FORMAT}")
+            x, y, track = file["x"], file["y"], file["track"]
+            frame = file["frame"] if "frame" in file else np.arange(len(y))
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise ConfigError(f"{path}: cannot be read as npz: {error}") from None
+    return _checked(path, x, y, (track, frame))
+
+
+_FORMAT = "want x uint8 [N, H, W, 3] RGB, y [N] and track [N] whole numbers, in driving order"
+
+
+def _checked(path: Path, x: Array, y: Array, order: tuple[Array, Array]) -> Data:
+    track, frame = order
+    whole = all(a.dtype.kind in "iu" for a in (y, track, frame))
+    if x.ndim != 4 or x.shape[3] != 3 or x.dtype != np.uint8 or not whole:
+        raise ConfigError(f"{path}: x is {x.dtype} {list(x.shape)}; {_FORMAT}")
+    if {len(y), len(track), len(frame)} != {len(x)} or len(x) == 0:
+        raise ConfigError(f"{path}: x, y, track and frame are not equally long; {_FORMAT}")
+    back = (np.diff(frame.astype(np.int64)) <= 0) & (np.diff(track.astype(np.int64)) == 0)
+    if back.any():
+        raise ConfigError(
+            f"{path}: frame {int(np.argmax(back)) + 1} does not follow the one before it; {_FORMAT}"
+        )
+    return Data(x, y.astype(np.int64), track.astype(np.int64))
+
+
+def _read_folder(path: Path, split: Path) -> Data:
+    from edgeguard.lab.zoo import data as gtsrb
+
+    try:
+        keys = gtsrb.read_split(split)
+        images = gtsrb.load_train(gtsrb.data_root(path))
+    except (OSError, KeyError, ValueError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+    _, held = gtsrb.split(images, keys)
+    if len(held) == 0:
+        raise ConfigError(f"{path}: holds none of the calibration tracks of {split}")
+    return Data(held.x, held.y, held.track)
+
+
+def split_file(cfg: GuardConfig, cards: Mapping[str, Card]) -> Path:
+    """The split.json beside the first member's model."""
+    name, card = next(iter(cards.items()))
+    return model_path(cfg, name, card).with_name("split.json")
+
+
+def provisional_policy(cfg: GuardConfig, cards: Mapping[str, Card]) -> dict[str, Any]:
+    """The policy's integers with something harmless wherever guard.toml says "calibrated"."""
+    channels = {
+        name: attrs.evolve(c, raise_=_demand(c.raise_), lower=_demand(c.lower))
+        for name, c in cfg.channels.items()
+    }
+    detectors = {
+        name: attrs.evolve(d, above=_number(d.above), below=_number(d.below))
+        for name, d in cfg.detectors.items()
+    }
+    return policy_dict(attrs.evolve(cfg, channels=channels, detectors=detectors), cards)
+
+
+def _demand(demand: Any) -> Any:
+    return attrs.evolve(demand, certainty=1.0) if demand.certainty == CALIBRATED else demand
+
+
+def _number(limit: Any) -> Any:
+    return 0.0 if limit == CALIBRATED else limit
+
+
+def only_camera(cfg: GuardConfig) -> str:
+    """The camera whose frames the data are. Raises ConfigError unless all members share one."""
+    named = [m.camera for m in cfg.members.values()] + [d.camera for d in cfg.detectors.values()]
+    used = {name for name in named if name is not None}
+    if len(used) != 1:
+        raise ConfigError(
+            f"{cfg.source}: members and detectors look through {', '.join(sorted(used))}; "
+            "calibrate takes tracks of one camera: calibrate one guard.toml for each"
+        )
+    return used.pop()
+
+
+def run_members(
+    cfg: GuardConfig, cards: Mapping[str, Card], data: Data, tick: Callable[[], None]
+) -> tuple[list[Member], Ints]:
+    """Run all members on all frames, preprocessed as the guard does it.
+
+    Returns the members with raw scores [N, n], and the image features [N, 5] in Q16.16; ``tick`` is
+    called for each frame. Raises ConfigError or ModelRefused.
+    """
+    from edgeguard.inference.model import load_model
+    from edgeguard.intake.camera import Camera
+    from edgeguard.intake.preprocess import InputSpec
+
+    opened: dict[str, Any] = {}
+    try:
+        for name, member in cfg.members.items():
+            if member.runtime == "external":
+                raise ConfigError(
+                    f'{cfg.source}: member.{name}.runtime: is "external"; calibrate has to run the '
+                    "model: name it and its runtime"
+                )
+            providers = member.providers or member.delegates
+            path = model_path(cfg, name, cards[name])
+            opened[name] = load_model(cards[name], path, member.runtime, providers)
+        tensors: dict[Any, Array] = {}
+        for name, model in opened.items():
+            shared = tensors.setdefault(InputSpec.of(cards[name].input), model.input)
+            if shared is not model.input:
+                model.bind_input(shared)
+        camera = Camera(tensors, "RGB")
+        scores, features = _run(opened, camera, data, tick)
+    except ValueError as error:
+        raise ModelRefused(f"{cfg.source}: {error}") from error
+    finally:
+        for model in opened.values():
+            model.close()
+    policy = provisional_policy(cfg, cards)
+    made = [_member(row, cards[row["name"]], scores[row["name"]]) for row in policy["members"]]
+    return made, features
+
+
+def _run(
+    opened: Mapping[str, Any], camera: Any, data: Data, tick: Callable[[], None]
+) -> tuple[dict[str, Array], Ints]:
+    frames = len(data.x)
+    scores = {
+        name: np.empty((frames, model.scores.size), model.scores.dtype)
+        for name, model in opened.items()
+    }
+    features = np.empty((frames, len(words.IMAGE_FEATURES)), np.int64)
+    for i, picture in enumerate(data.x):
+        health = camera.look(np.ascontiguousarray(picture))
+        features[i] = np.rint(np.asarray(health.features, np.float64) * ONE)
+        for name, model in opened.items():
+            model.run()
+            scores[name][i] = model.scores
+        tick()
+    return scores, features
+
+
+def _member(row: Mapping[str, Any], card: Card, scores: Array) -> Member:
+    spec = row["scores"]
+    limits = {key: row[key] for key in ("max_rail", "min_distinct", "sum_min", "sum_max")}
+    return Member(
+        name=row["name"],
+        scores=scores,
+        kind=spec["kind"],
+        scale=spec["scale"],
+        zero_point=spec["zero_point"],
+        sha256=card.sha256,
+        limits=limits,
+    )
+
+
+def operations(cfg: GuardConfig) -> list[Operation]:
+    """The operations whose certainty is "calibrated". Raises ConfigError for value channels."""
+    found = []
+    for name, channel in cfg.channels.items():
+        may = {m: row.may_suggest.operations.get(name, ()) for m, row in cfg.members.items()}
+        heard = tuple(m for m, granted in may.items() if granted)
+        for operation, demand in (("raise", channel.raise_), ("lower", channel.lower)):
+            if demand.certainty != CALIBRATED:
+                continue
+            if channel.kind != "label":
+                raise ConfigError(
+                    f"{cfg.source}: channel.{name}.{operation}.certainty: continuous members state "
+                    "no certainty to calibrate; give a number"
+                )
+            granted = tuple(m for m in heard if operation in may[m])
+            found.append(Operation(name, operation, demand.quorum, heard, granted))
+    return found
+
+
+def detectors(
+    cfg: GuardConfig, policy: Mapping[str, Any], features: Ints, rate: float | None
+) -> list[Detector]:
+    """The detectors with a "calibrated" limit; ``rate`` replaces their own false trips per hour."""
+    found = []
+    for name, detector in cfg.detectors.items():
+        sides = tuple(s for s in ("above", "below") if getattr(detector, s) == CALIBRATED)
+        if not sides:
+            continue
+        cause = policy["causes"][words.CAUSES.index(detector.cause)]
+        image = detector.kind == "image"
+        column = words.IMAGE_FEATURES.index(detector.feature) if image else 0
+        found.append(
+            Detector(
+                name=name,
+                sides=sides,
+                debounce=Debounce(cause["on_us"], cause["off_us"]),
+                max_false_trips_per_hour=rate or detector.max_false_trips_per_hour or 0.0,
+                source=detector.member or "",
+                feature=detector.feature,
+                values=features[:, column] if image else None,
+            )
+        )
+    return found

@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`edgeguard init`: from anybody's classifier to a card, golden vectors and a guard.toml."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import re
+import shutil
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import attrs
+import click
+import numpy as np
+
+from edgeguard import config
+from edgeguard.card import SUFFIX, Card
+from edgeguard.cli.new_card import PIXELS, Wishes, new_card
+from edgeguard.cli.pictures import tensors
+from edgeguard.errors import ConfigError, EdgeguardError
+from edgeguard.inference.golden import answers, record
+from edgeguard.inference.model import inspect_model, load_model, open_model
+
+GOLDEN_PICTURES = 8
+SHOWN_LABELS = 60
+TRIALS = 20
+DEADLINES_MS = (25, 50, 100, 200, 500, 1000, 10_000)
+
+
+def _size(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    found = re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,3})", value)
+    if found is None:
+        raise click.BadParameter(f"{value!r} is no size; write for example 224x224")
+    return int(found[1]), int(found[2])
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--images",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Pictures of the kind that the model will see; up to 8 become golden vectors.",
+)
+@click.option(
+    "--labels",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="One class a line in the order of the scores, or JSON.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where to write; the model is copied there. Default: the model's own folder.",
+)
+@click.option(
+    "--size", callback=_size, metavar="HxW", help="Picture size, for a model that takes any."
+)
+@click.option("--pixels", type=click.Choice(list(PIXELS)), help="What the input's numbers mean.")
+@click.option("--colour", type=click.Choice(["RGB", "BGR", "GRAY"]), help="Order of the channels.")
+@click.option("--force", is_flag=True, help="Overwrite what an earlier init wrote.")
+def command(  # noqa: PLR0913 - one parameter for each option
+    model: Path, *, images: Path, labels: Path, out: Path | None, size: tuple[int, int] | None,
+    pixels: str | None, colour: str | None, force: bool,
+) -> None:  # fmt: skip
+    """Write card, golden vectors and a guard.toml for MODEL, an ONNX or TFLite classifier.
+
+    Nothing is written unless all of it is; exit code 2 and a sentence if MODEL cannot be guarded.
+    """
+    out = model.parent if out is None else out
+    names = _labels(labels)
+    _free(model, out, force)
+    spec = _apart(inspect_model, model)
+    digest = hashlib.sha256(model.read_bytes()).hexdigest()
+    card, assumed = new_card(model, digest, spec, names, Wishes(size, pixels, colour))
+    inputs = tensors(images, GOLDEN_PICTURES, card.input)
+    with tempfile.TemporaryDirectory(prefix="edgeguard-init-") as folder:
+        made = Path(folder)
+        try:
+            shutil.copyfile(model, made / model.name)
+            card, run_ms = _apart(_golden, attrs.evolve(card, directory=made), inputs)
+            _write(made, card, run_ms)
+        except EdgeguardError as error:  # name the user's file, not our copy
+            raise ConfigError(str(error).replace(str(made), str(model.parent))) from None
+        written = _publish(made, model, out)
+    _tell(card, assumed, written, out)
+
+
+def _labels(file: Path) -> tuple[str, ...]:
+    """Class names: lines of text, a JSON list, or a JSON object with class numbers as keys."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ConfigError(f"{file}: cannot be read: {reason}") from None
+    names = _json_labels(file, text) if file.suffix == ".json" else text.rstrip().splitlines()
+    names = [name.strip() for name in names]
+    if not names or not all(name and name.isprintable() for name in names):
+        raise ConfigError(f"{file}: an empty or unprintable label; every score needs a name")
+    return tuple(names)
+
+
+def _json_labels(file: Path, text: str) -> list[str]:
+    try:
+        data = json.loads(text)
+        if isinstance(data, dict):
+            data = [data[str(i)] for i in range(len(data))]
+    except (ValueError, KeyError, RecursionError) as error:
+        raise ConfigError(f"{file}: is no list of labels: {error}") from None
+    if not isinstance(data, list) or not all(isinstance(name, str) for name in data):
+        raise ConfigError(f"{file}: is no list of labels")
+    return data
+
+
+def _targets(model: Path, out: Path) -> list[Path]:
+    return [out / f"{model.stem}{SUFFIX}", out / f"{model.stem}.golden.npz", out / "guard.toml"]
+
+
+def _free(model: Path, out: Path, force: bool) -> None:
+    if not model.is_file():
+        raise ConfigError(f"{model}: no such file")
+    there = [path for path in _targets(model, out) if path.exists()]
+    if there and not force:
+        raise ConfigError(f"{there[0]}: exists; --force overwrites it, --out DIR writes elsewhere")
+
+
+def _apart(work: Any, *args: Any) -> Any:
+    """Run in a child process: a file that crashes its runtime takes nothing with it."""
+    context = multiprocessing.get_context("spawn")
+    try:
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
+            return pool.submit(work, *args).result()
+    except BrokenProcessPool:
+        raise ConfigError(
+            f"{_name(args[0])}: the runtime crashed on it, so it cannot be guarded here"
+        ) from None
+
+
+def _name(given: Any) -> Path:
+    return Path(given.file) if isinstance(given, Card) else Path(given)
+
+
+def _golden(card: Card, inputs: Any) -> tuple[Card, float]:
+    """In the child: what the scores are, golden vectors, and loading it as a guard would."""
+    model = open_model(card)
+    try:
+        card = _with_kind(card, answers(model, inputs))
+        model.card = card
+        golden = record(model, inputs, card.directory / f"{Path(card.file).stem}.golden.npz")
+        started = time.perf_counter()
+        for _ in range(TRIALS):
+            model.run()
+        run_ms = (time.perf_counter() - started) / TRIALS * 1000
+    finally:
+        model.close()
+    card = attrs.evolve(card, golden=golden)
+    load_model(card).close()
+    return card, run_ms
+
+
+def _with_kind(card: Card, raw: Any) -> Card:
+    """Scores that lie in [0, 1] and sum to 1 on every picture are probabilities."""
+    scores = card.scores
+    real = raw.astype(np.float64)
+    if scores.dtype != "float32":
+        real = scores.scale * (real - scores.zero_point)
+    slack = scores.scale * scores.size / 2 + 0.01
+    inside = bool(np.all((real >= -1e-6) & (real <= 1 + 1e-6)))
+    if scores.kind == "probabilities" or not inside or np.any(abs(real.sum(1) - 1) > slack):
+        return card
+    rest = (output for output in card.outputs if output is not scores)
+    return attrs.evolve(card, outputs=(attrs.evolve(scores, kind="probabilities"), *rest))
+
+
+def _write(made: Path, card: Card, run_ms: float) -> None:
+    """Card and guard.toml beside the golden vectors; then read them as a guard would."""
+    card.save(made / f"{Path(card.file).stem}{SUFFIX}")
+    deadline_ms = next((t for t in DEADLINES_MS if t >= 5 * run_ms), DEADLINES_MS[-1])
+    template = Path(__file__).with_name("guard_template.toml").read_text(encoding="utf-8")
+    text = Template(template).substitute(
+        name=_plain(card.name),
+        member=_plain(card.name),
+        file=_quoted(card.file),
+        runtime=card.runtime,
+        run_ms=f"{run_ms:.2g}",
+        deadline=f"{deadline_ms:<23}",
+        max_age=f"{max(300, 2 * deadline_ms):<24}",
+        means=_means(card.labels),
+    )
+    (made / "guard.toml").write_text(text, encoding="utf-8")
+    config.load(made / "guard.toml", files=True)
+
+
+def _plain(name: str) -> str:
+    """A table name out of a file name."""
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in name)[:30]
+    return kept if kept[:1].isalpha() and kept != "front" else f"m_{kept}"
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)[1:-1]
+
+
+def _means(labels: tuple[str, ...]) -> str:
+    lines = [f'# "{_quoted(label)}" = 1.0' for label in labels[:SHOWN_LABELS]]
+    if len(labels) > SHOWN_LABELS:
+        lines.append(f"# ... and {len(labels) - SHOWN_LABELS} more: see `labels` in the card")
+    return "\n".join(lines)
+
+
+def _publish(made: Path, model: Path, out: Path) -> list[Path]:
+    """Move what was made to its place, guard.toml last."""
+    written = []
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        copy = out / model.name
+        if not copy.exists() or not copy.samefile(model):
+            _place(made / model.name, copy)
+            written.append(copy)
+        for target in _targets(model, out):
+            _place(made / target.name, target)
+            written.append(target)
+    except OSError as error:
+        for path in written:
+            path.unlink(missing_ok=True)
+        raise ConfigError(
+            f"{out}: cannot be written: {error.strerror}; --out DIR writes elsewhere"
+        ) from None
+    return written
+
+
+def _place(source: Path, target: Path) -> None:
+    """Whole or not at all, also from another file system."""
+    part = target.with_name(target.name + ".part")
+    try:
+        shutil.copyfile(source, part)
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _tell(card: Card, assumed: list[str], written: list[Path], out: Path) -> None:
+    for path in written:
+        click.echo(f"wrote {path}")
+    click.echo(
+        f"{card.file}: {card.scores.size} classes, {card.scores.kind}, input {card.input.dtype}"
+        f" {'x'.join(map(str, card.input.size))} {card.input.colour}"
+    )
+    for text in assumed:
+        click.echo(f"assumed: {text}")
+    click.echo(f"next: fill in what each class means, then: edgeguard check {out / 'guard.toml'}")

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `edgeguard` command: finds its subcommands by name and imports only the one that runs."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from io import TextIOWrapper
+from typing import Any
+
+import click
+
+from edgeguard import __version__
+from edgeguard.errors import EdgeguardError
+
+DISTRIBUTION = "edgeguard-monitor"
+FAILED = 2
+
+COMMANDS = {
+    "init": "Write a card, golden vectors and a guard.toml for a classifier.",
+    "check": "Check a guard.toml and print the whole behaviour as tables.",
+    "run": "Guard a camera, a video, a folder of images or a recorded stream.",
+    "demo": "Drive past real traffic signs while things go wrong.",
+    "calibrate": "Fit temperatures and thresholds on calibration tracks.",
+    "bench": "Print what the guard costs.",
+    "lab": "Train and evaluate models (needs the extra `lab`).",
+}
+
+# Which extra brings a package that a command could not import.
+EXTRAS = {
+    "onnxruntime": "onnx",
+    "ai_edge_litert": "litert",
+    "tflite_runtime": "tflite",
+    "cv2": "images",
+    "matplotlib": "plots",
+    "serial": "serial",
+    "can": "can",
+    "PIL": "lab",
+    "torch": "lab",
+    "onnx": "lab",
+    "tqdm": "lab",
+    "ai_edge_quantizer": "lab-tflite",
+    "litert_torch": "lab-tflite",
+}
+
+
+class MissingExtra(EdgeguardError):  # noqa: N818 - reads as what it is
+    """A command needs a package that is not installed."""
+
+    def __init__(self, error: ModuleNotFoundError, command: str) -> None:
+        package = (error.name or "").partition(".")[0]
+        extra = EXTRAS.get(package)
+        advice = f"pip install '{DISTRIBUTION}[{extra}]'" if extra else f"pip install {package}"
+        super().__init__(f"edgeguard {command}: needs {package}; {advice}")
+
+
+class Commands(click.Group):
+    """Subcommands by name: `edgeguard.cli.NAME.command`, imported when asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = f"edgeguard.cli.{cmd_name.replace('-', '_')}"
+        try:
+            return _command(importlib.import_module(module))
+        except ModuleNotFoundError as error:
+            if error.name == module:
+                raise click.ClickException(f"edgeguard {cmd_name} is not in this build") from None
+            if (error.name or "").startswith("edgeguard"):
+                raise
+            raise MissingExtra(error, cmd_name) from None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        from difflib import get_close_matches
+
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(COMMANDS)}"
+            raise click.UsageError(f"no command {args[0]!r}; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+def _command(module: Any) -> click.Command:
+    command = module.command
+    assert isinstance(command, click.Command)
+    return command
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        click.echo(f"edgeguard {__version__}")
+        ctx.exit()
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Print the version and exit.",
+)
+def cli() -> None:
+    """Act on neural networks only while there is evidence that they can be trusted."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line; what a user did wrong ends in a message and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal that lacks a letter shows ? for it
+            stream.reconfigure(errors="replace")
+    try:
+        status = cli.main(args=argv, prog_name="edgeguard", standalone_mode=False)
+    except click.exceptions.Exit as done:
+        status = done.exit_code
+    except click.Abort:
+        click.echo("aborted", err=True)
+        status = 130
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except EdgeguardError as error:
+        click.echo(str(error), err=True)
+        status = FAILED
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in EXTRAS:
+            raise
+        click.echo(str(MissingExtra(error, (argv or sys.argv[1:])[0])), err=True)
+        status = FAILED
+    except BrokenPipeError:  # the reader of a pipe went away
+        sys.stderr.close()
+        status = 0
+    sys.exit(status if isinstance(status, int) else 0)

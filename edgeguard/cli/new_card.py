@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The card of somebody's model: what the file says, and what has to be assumed beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from attrs import evolve, frozen
+
+from edgeguard.card import Card, Input, Output
+from edgeguard.errors import ConfigError
+from edgeguard.inference.quantization import UNKNOWN, FileSpec, TensorSpec, detection_head
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+# What the numbers of a float input stand for: mean and std of the card, per --pixels.
+PIXELS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "0..1": ((0.0,) * 3, (1.0,) * 3),
+    "-1..1": ((0.5,) * 3, (0.5,) * 3),
+    "0..255": ((0.0,) * 3, (1 / 255,) * 3),
+    "imagenet": (IMAGENET_MEAN, IMAGENET_STD),
+}
+
+_SPANS = {"0..1": (0, 1), "-1..1": (-1, 1), "0..255": (0, 255), "imagenet": (-2.12, 2.64)}
+
+
+@frozen
+class Wishes:
+    """What the user said on the command line; None: find out, or assume the usual."""
+
+    size: tuple[int, int] | None = None
+    pixels: str | None = None
+    colour: str | None = None
+
+
+def new_card(
+    model: Path, digest: str, spec: FileSpec, labels: tuple[str, ...], wishes: Wishes
+) -> tuple[Card, list[str]]:
+    """A card without golden vectors, and the assumptions in it. Raises ConfigError."""
+    if len(spec.inputs) != 1:
+        raise ConfigError(f"{model}: has {len(spec.inputs)} inputs; one picture is supported")
+    assumed: list[str] = []
+    picture = _input(model, spec.inputs[0], wishes, assumed)
+    outputs = _outputs(model, spec.outputs, labels, assumed)
+    card = Card(
+        name=model.stem,
+        file=model.name,
+        sha256=digest,
+        runtime="onnx" if model.suffix == ".onnx" else "litert",
+        task="classifier",
+        labels=labels,
+        input=picture,
+        outputs=outputs,
+        directory=model.parent,
+    )
+    return card, assumed
+
+
+def _input(model: Path, tensor: TensorSpec, wishes: Wishes, assumed: list[str]) -> Input:
+    if tensor.dtype not in ("float32", "int8", "uint8"):
+        raise ConfigError(
+            f"{model}: input {tensor.name!r} is {tensor.dtype}; float32, int8, uint8 are supported"
+        )
+    if tensor.dtype != "float32" and tensor.scale <= 0:
+        raise ConfigError(
+            f"{model}: input {tensor.name!r} is {tensor.dtype} without scale and zero point;"
+            " quantize the model with them"
+        )
+    layout, channels, size = _shape(model, tensor, wishes)
+    colour = wishes.colour or ("GRAY" if channels == 1 else "RGB")
+    if (colour == "GRAY") != (channels == 1):
+        raise ConfigError(f"{model}: the input has {channels} channels, which is not {colour}")
+    if wishes.colour is None and channels == 3:
+        assumed.append("colours in the order RGB (else: --colour BGR)")
+    pixels = wishes.pixels or _pixels(tensor, assumed)
+    mean, std = PIXELS[pixels]
+    return Input(
+        layout=layout,
+        dtype=tensor.dtype,
+        size=size,
+        scale=tensor.scale,
+        zero_point=tensor.zero_point,
+        colour=colour,
+        mean=mean[:channels],
+        std=std[:channels],
+    )
+
+
+def _shape(model: Path, tensor: TensorSpec, wishes: Wishes) -> tuple[str, int, tuple[int, int]]:
+    """Layout, channels and size of the picture that an input takes."""
+    shape = tensor.shape
+    if len(shape) != 4:
+        raise ConfigError(
+            f"{model}: input {tensor.name!r} {list(shape)} is no picture; init writes guards for"
+            " picture classifiers"
+        )
+    if shape[0] not in (1, UNKNOWN):
+        raise ConfigError(f"{model}: works on batches of {shape[0]}; export it for single pictures")
+    layout = "CHW" if shape[1] in (1, 3) else "HWC" if shape[3] in (1, 3) else ""
+    if not layout:
+        raise ConfigError(
+            f"{model}: input {tensor.name!r} {list(shape)} has neither 1 nor 3 channels"
+        )
+    channels = shape[1] if layout == "CHW" else shape[3]
+    height, width = shape[2:] if layout == "CHW" else shape[1:3]
+    if UNKNOWN in (height, width):
+        if wishes.size is None:
+            raise ConfigError(
+                f"{model}: takes pictures of any size; name the one it was trained on, for"
+                " example --size 224x224"
+            )
+        height, width = wishes.size
+    elif wishes.size not in (None, (height, width)):
+        raise ConfigError(f"{model}: takes {height}x{width} pictures; drop --size")
+    return layout, channels, (height, width)
+
+
+def _pixels(tensor: TensorSpec, assumed: list[str]) -> str:
+    """What the input's numbers stand for: quantized inputs tell by their range."""
+    if tensor.dtype == "float32":
+        assumed.append("pixels as numbers from 0 to 1 (else: --pixels)")
+        return "0..1"
+    lowest = -128 if tensor.dtype == "int8" else 0
+    low = tensor.scale * (lowest - tensor.zero_point)
+    high = tensor.scale * (lowest + 255 - tensor.zero_point)
+    near = min(_SPANS, key=lambda name: abs(_SPANS[name][0] - low) + abs(_SPANS[name][1] - high))
+    assumed.append(f"pixels as {near}: its input spans {low:.3g} to {high:.3g} (else: --pixels)")
+    return near
+
+
+def _outputs(
+    model: Path, tensors: tuple[TensorSpec, ...], labels: tuple[str, ...], assumed: list[str]
+) -> tuple[Output, ...]:
+    head = detection_head(tensors)
+    if head:
+        raise ConfigError(f"{model}: {head}")
+    scores = _scores(model, tensors, labels)
+    rest = [t for t in tensors if t is not scores and t.size != UNKNOWN]
+    if len(rest) > 1:
+        raise ConfigError(
+            f"{model}: has {len(tensors)} outputs; one of scores and at most one embedding"
+        )
+    for tensor in (scores, *rest):
+        if tensor.dtype not in ("float32", "int8", "uint8"):
+            raise ConfigError(f"{model}: output {tensor.name!r} is {tensor.dtype}; not supported")
+        if tensor.dtype != "float32" and tensor.scale <= 0:
+            raise ConfigError(f"{model}: output {tensor.name!r} has no scale and zero point")
+    if rest:
+        assumed.append(f"output {rest[0].name!r} is an embedding")
+    kind = "probabilities" if scores.softmax else "logits"
+    made = [evolve(_output(scores, kind), size=len(labels))]
+    return (*made, *(_output(t, "embedding") for t in rest))
+
+
+def _scores(model: Path, tensors: tuple[TensorSpec, ...], labels: tuple[str, ...]) -> TensorSpec:
+    """The output with one score for each label."""
+    for tensor in tensors:
+        if tensor.size in (len(labels), UNKNOWN):
+            return tensor
+    sizes = ", ".join(f"{t.name!r} with {t.size}" for t in tensors)
+    raise ConfigError(
+        f"{model}: {len(labels)} labels, but its outputs are {sizes}; the labels file needs one"
+        " line for each score, in their order"
+    )
+
+
+def _output(tensor: TensorSpec, kind: str) -> Output:
+    return Output(
+        name=tensor.name,
+        dtype=tensor.dtype,
+        kind=kind,
+        size=tensor.size,
+        scale=tensor.scale,
+        zero_point=tensor.zero_point,
+    )

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Thresholds and temperatures from the file that `edgeguard calibrate` writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from edgeguard.card import Card
+from edgeguard.config import rules, schema
+from edgeguard.config.draft import Draft
+from edgeguard.config.files import resolve
+from edgeguard.config.lines import KeyPath, show
+from edgeguard.config.report import Report
+from edgeguard.config.structure import ShapeError, number
+from edgeguard.config.toml import read
+from edgeguard.errors import ConfigError
+
+_TEMPERATURE = schema.Bounds(low=0.01, high=100.0)
+_SHARE = schema.Bounds(above=0.0, high=1.0)
+_ANY = schema.Bounds()
+
+
+def apply(made: Draft, cards: dict[str, Card]) -> dict[str, float]:
+    """Put the calibrated numbers in place of "calibrated"; returns temperatures by member."""
+    if made.guard is None:
+        return {}
+    if made.guard.calibration is None:
+        for path in wishes(made):
+            made.report.add(
+                path, 'is "calibrated", but [guard] names no calibration; run `edgeguard calibrate`'
+            )
+        return {}
+    return _File(made, made.guard.calibration).apply(made, cards)
+
+
+def wishes(made: Draft) -> list[KeyPath]:
+    """Every key that says "calibrated"."""
+    found: list[KeyPath] = []
+    for name, channel in made.channels.items():
+        for operation, demand in (("raise", channel.raise_), ("lower", channel.lower)):
+            if demand.certainty == "calibrated":
+                found.append(("channel", name, operation, "certainty"))
+    for name, detector in made.detectors.items():
+        found += [
+            ("detector", name, key)
+            for key in ("above", "below")
+            if getattr(detector, key) == "calibrated"
+        ]
+    return found
+
+
+class _File:
+    """The calibration file and what is wrong with it."""
+
+    def __init__(self, made: Draft, name: str) -> None:
+        self.path: Path = resolve(made.source, name)
+        self.raw: dict[str, Any] = {}
+        self.readable = False
+        try:
+            self.raw, lines = read(self.path)
+        except ConfigError as error:
+            made.report.add(("guard", "calibration"), f"{error}; run `edgeguard calibrate`")
+            return
+        self.readable = True
+        self.report = Report(str(self.path), lines)
+
+    def apply(self, made: Draft, cards: dict[str, Card]) -> dict[str, float]:
+        if not self.readable:
+            return {}
+        self._models(made, cards)
+        for path in wishes(made):
+            value = self._wish(made, path)
+            if value is not None:
+                _put(made, path, value)
+        for name, detector in made.detectors.items():
+            rules.order(made, ("detector", name), detector)
+        temperatures = self._temperatures(made)
+        made.report.merge(self.report)
+        return temperatures
+
+    def _has(self, path: KeyPath) -> bool:
+        value: Any = self.raw
+        for part in path:
+            if not isinstance(value, dict) or part not in value:
+                return False
+            value = value[part]
+        return True
+
+    def _number(self, path: KeyPath, bounds: schema.Bounds) -> float | None:
+        """A number that the file has: None when it is wrong, and then reported."""
+        value: Any = self.raw
+        for part in path:
+            value = value[part]
+        try:
+            return number(value, bounds)
+        except ShapeError as wrong:
+            self.report.add_all(path, wrong)
+            return None
+
+    def _wish(self, made: Draft, path: KeyPath) -> float | None:
+        there: KeyPath = path if path[0] == "detector" else ("thresholds", *path[1:])
+        if self._has(there):
+            return self._number(there, _ANY if path[0] == "detector" else _SHARE)
+        made.report.add(
+            path,
+            f'is "calibrated", but {self.path} has no {show(there)}; run `edgeguard calibrate`',
+        )
+        return None
+
+    def _temperatures(self, made: Draft) -> dict[str, float]:
+        found = {}
+        for name in made.members:
+            path: KeyPath = ("temperature", name)
+            value = self._number(path, _TEMPERATURE) if self._has(path) else None
+            if value is not None:
+                found[name] = value
+        return found
+
+    def _models(self, made: Draft, cards: dict[str, Card]) -> None:
+        """Calibrated numbers hold for the very files they were fitted on."""
+        for name, card in cards.items():
+            table = self.raw.get("model", {})
+            entry = table.get(name) if isinstance(table, dict) else None
+            stated = entry.get("sha256") if isinstance(entry, dict) else None
+            if stated is None:
+                self.report.add(
+                    ("model", name),
+                    f"missing; nothing says that this calibration was made with {card.file};"
+                    " run `edgeguard calibrate` again",
+                )
+            elif stated != card.sha256:
+                self.report.add(
+                    ("model", name, "sha256"),
+                    f"was made with another model file than {card.file}; run `edgeguard calibrate`"
+                    " again",
+                )
+
+
+def _put(made: Draft, path: KeyPath, value: float) -> None:
+    name = str(path[1])
+    if path[0] == "detector":
+        made.detectors[name] = (
+            attrs.evolve(made.detectors[name], above=value)
+            if path[2] == "above"
+            else attrs.evolve(made.detectors[name], below=value)
+        )
+        return
+    channel = made.channels[name]
+    key = "raise_" if path[2] == "raise" else "lower"
+    demand = attrs.evolve(getattr(channel, key), certainty=value)
+    made.channels[name] = attrs.evolve(channel, **{key: demand})

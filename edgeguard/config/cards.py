@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The members' model cards, and what they and guard.toml must agree on. No ML runtime needed."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from edgeguard.card import SUFFIX, Card
+from edgeguard.config import schema
+from edgeguard.config.draft import Draft
+from edgeguard.config.files import resolve
+from edgeguard.config.lines import KeyPath, show
+from edgeguard.config.structure import meant
+from edgeguard.config.vocabulary import MOST_LABELS
+from edgeguard.errors import ConfigError
+
+
+def card_of(source: Path, member: schema.Member) -> Card:
+    """Read a member's card; raises ConfigError. `package:gtsrb/plain` names it without a suffix."""
+    if member.card is not None:
+        return Card.load(resolve(source, member.card))
+    model = resolve(source, member.model or "")
+    named = model.with_name(model.name + SUFFIX)
+    return Card.load(named) if named.is_file() else Card.beside(model)
+
+
+def model_path(source: Path, member: schema.Member, card: Card) -> Path:
+    """The model file of a member: the one named, or the one that its card was written for."""
+    if member.model is None:
+        return card.model_path
+    path = resolve(source, member.model)
+    return path if path.suffix in (".onnx", ".tflite") else card.model_path
+
+
+def check(made: Draft, files: bool) -> dict[str, Card]:
+    """Read the cards and report disagreements; with `files`, the model files are hashed too."""
+    cards: dict[str, Card] = {}
+    for name, member in made.members.items():
+        key = "model" if member.card is None else "card"
+        if (member.model or member.card) is None:
+            continue
+        at: KeyPath = ("member", name, key)
+        try:
+            cards[name] = card_of(made.source, member)
+        except ConfigError as error:
+            made.report.add(at, str(error))
+            continue
+        _numbers(made, at, cards[name])
+        _member(made, name, member, cards[name])
+        if files and member.runtime != "external":
+            _file(made, at, model_path(made.source, member, cards[name]), cards[name])
+    _labels(made, cards)
+    if len(cards) == len(made.names["member"]):
+        _means(made, cards)
+    return cards
+
+
+def _numbers(made: Draft, at: KeyPath, card: Card) -> None:
+    """The card's numbers must survive the way into the core: floats of 32 bits, Q16.16."""
+    for key, value, low, high in (
+        ("temperature", card.temperature, 0.01, 100.0),
+        ("outputs.scale", card.scores.scale or 1.0, 1e-9, 1e6),
+        *(("value_range", end, -32767.0, 32767.0) for end in card.value_range or ()),
+    ):
+        if not low <= value <= high:
+            made.report.add(
+                at, f"the card's {key} is {value:g}; it must lie between {low:g} and {high:g}"
+            )
+
+
+def _member(made: Draft, name: str, member: schema.Member, card: Card) -> None:
+    runtime: KeyPath = ("member", name, "runtime")
+    fits = member.runtime.replace("tflite", "litert") in (card.runtime, "external")
+    if not fits and not made.report.about(runtime):
+        made.report.add(
+            runtime,
+            f'is "{member.runtime}", but the card says that {card.file} runs on "{card.runtime}"',
+        )
+    if member.max_rail is not None and member.max_rail > card.scores.size:
+        made.report.add(
+            ("member", name, "max_rail"),
+            f"is {member.max_rail}, but the model has {card.scores.size} scores",
+        )
+    wanted = "label" if card.task == "classifier" else "value"
+    for channel in member.may_suggest.operations:
+        found = made.channels.get(channel)
+        if found and found.kind != wanted:
+            made.report.add(
+                ("member", name, "may_suggest"),
+                f"{card.file} is a {card.task}, but [channel.{channel}] is of kind"
+                f' "{found.kind}"; it needs kind = "{wanted}"',
+            )
+        if found and card.task == "regressor" and card.unit not in ("", found.unit):
+            made.report.add(
+                ("member", name, "may_suggest"),
+                f"{card.file} answers in {card.unit}, [channel.{channel}] is in {found.unit}",
+            )
+
+
+def _file(made: Draft, at: KeyPath, path: Path, card: Card) -> None:
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        made.report.add(at, f"{path}: {(error.strerror or str(error)).lower()}")
+        return
+    if digest != card.sha256:
+        made.report.add(
+            at,
+            f"{path}: is not the file that its card describes (SHA-256 {digest[:12]}..., card"
+            f" {card.sha256[:12]}...); restore it, or write a new card with `edgeguard init`",
+        )
+
+
+def label_list(cards: dict[str, Card]) -> tuple[str, ...]:
+    """The classifiers' common labels, in the order of their scores."""
+    return next((card.labels for card in cards.values() if card.task == "classifier"), ())
+
+
+def _labels(made: Draft, cards: dict[str, Card]) -> None:
+    labels = label_list(cards)
+    first = next((n for n, card in cards.items() if card.task == "classifier"), "")
+    for name, card in cards.items():
+        key = "card" if made.members[name].card is not None else "model"
+        if card.task == "classifier" and card.labels != labels:
+            made.report.add(
+                ("member", name, key),
+                f"{card.file} has other labels than [member.{first}]; votes are counted by label,"
+                " so all classifiers need the same list",
+            )
+        twice = sorted({x for x in card.labels if card.labels.count(x) > 1})
+        if twice and _named(made, twice):
+            made.report.add(
+                ("member", name, key),
+                f'{card.file} has the label "{twice[0]}" twice; `means` could not tell them apart',
+            )
+        if len(card.labels) > MOST_LABELS:
+            made.report.add(("member", name, key), f"more than {MOST_LABELS} labels")
+
+
+def _named(made: Draft, labels: list[str]) -> bool:
+    return any(label in channel.means for channel in made.channels.values() for label in labels)
+
+
+def _means(made: Draft, cards: dict[str, Card]) -> None:
+    labels = label_list(cards)
+    owner: dict[str, str] = {}
+    for name, channel in made.channels.items():
+        for label, value in channel.means.items():
+            at: KeyPath = ("channel", name, "means", label)
+            if channel.kind == "label" and label not in labels:
+                hint = meant(label, labels) or "see `labels` in the card"
+                made.report.add(at, f"no model has this class; {hint}")
+            if value == "hold":
+                continue
+            if label in owner:
+                made.report.add(
+                    at,
+                    f"already commands {show(('channel', owner[label]))}; a class commands one"
+                    " channel",
+                )
+            owner[label] = name

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a guard.toml must fulfil beyond well-formed tables; one function for each table."""
+
+from __future__ import annotations
+
+from edgeguard.config import channel_rules, schema
+from edgeguard.config import vocabulary as words
+from edgeguard.config.draft import Draft
+from edgeguard.config.fixed import q16_ceil, q16_floor
+from edgeguard.config.lines import KeyPath
+from edgeguard.config.structure import one_of
+
+
+def check(made: Draft) -> None:
+    """Report every broken rule of the tables that could be structured."""
+    if made.guard:
+        _guard(made, made.guard)
+    if made.controller:
+        _controller(made, made.controller)
+    for name, camera in made.cameras.items():
+        _camera(made, name, camera)
+    for name, member in made.members.items():
+        _member(made, name, member)
+    for name, channel in made.channels.items():
+        channel_rules.check(made, name, channel)
+    for name, detector in made.detectors.items():
+        _detector(made, name, detector)
+    for name, row in made.causes.items():
+        _cause(made, name, row)
+    _rearm(made)
+    _names(made)
+
+
+def _names(made: Draft) -> None:
+    """Names that would mean two things to the guard."""
+    if "engaged" in made.names["signal"]:
+        made.report.add(
+            ("signal", "engaged"),
+            "decide() reads `engaged` as whether the vehicle asks for commands; name it otherwise",
+        )
+    for name in set(made.names["member"]) & set(made.names["camera"]):
+        made.report.add(
+            ("member", name),
+            "is also the name of a camera; ages are reported by name, so rename one",
+        )
+
+
+def _guard(made: Draft, guard: schema.Guard) -> None:
+    gap = guard.max_gap_ms
+    if gap is not None and gap < 2 * guard.period_ms:
+        made.report.add(
+            ("guard", "max_gap_ms"),
+            f"is {gap:g}; every normal tick would be near it; at least 2 periods"
+            f" ({2 * guard.period_ms:g} ms)",
+        )
+
+
+def _controller(made: Draft, controller: schema.Controller) -> None:
+    if made.guard and controller.budget_ms > made.guard.period_ms:
+        made.report.add(
+            ("controller", "budget_ms"),
+            f"is {controller.budget_ms:g}; longer than the control period"
+            f" ({made.guard.period_ms:g} ms), which would then be missed",
+        )
+
+
+def _camera(made: Draft, name: str, camera: schema.Camera) -> None:
+    frame_ms = 1000.0 / camera.rate_hz
+    if camera.max_age_ms < frame_ms:
+        made.report.add(
+            ("camera", name, "max_age_ms"),
+            f"is {camera.max_age_ms:g}; shorter than the time between two frames"
+            f" ({frame_ms:g} ms), so every frame would be lost",
+        )
+
+
+def _member(made: Draft, name: str, member: schema.Member) -> None:
+    at: KeyPath = ("member", name)
+    if member.camera is None:
+        if member.runtime != "external":
+            made.report.add((*at, "camera"), "missing; name the camera whose frames it looks at")
+    elif made.known("camera", member.camera, (*at, "camera")) and member.camera in made.cameras:
+        frame_ms = 1000.0 / made.cameras[member.camera].rate_hz
+        if member.max_age_ms < frame_ms:
+            made.report.add(
+                (*at, "max_age_ms"),
+                f"is {member.max_age_ms:g}; shorter than the time between two frames"
+                f" ({frame_ms:g} ms), so its vote would come and go",
+            )
+    if member.deadline_ms > member.max_age_ms:
+        made.report.add(
+            (*at, "deadline_ms"),
+            f"is {member.deadline_ms:g}; a result that late is already older than max_age_ms"
+            f" ({member.max_age_ms:g} ms)",
+        )
+    for channel in member.may_suggest.operations:
+        made.known("channel", channel, (*at, "may_suggest"))
+    _model(made, at, member)
+
+
+def _model(made: Draft, at: KeyPath, member: schema.Member) -> None:
+    if member.runtime == "external":
+        if (member.card is None) == (member.model is None):
+            made.report.add(
+                (*at, "card"), "an external member is described by its card; give card = FILE"
+            )
+    elif member.model is None:
+        made.report.add((*at, "model"), 'missing; name the model file, or runtime = "external"')
+    kind = member.runtime.replace("tflite", "litert")
+    for suffix, runtime in ((".onnx", "onnx"), (".tflite", "litert")):
+        if (member.model or "").endswith(suffix) and kind not in (runtime, "external"):
+            made.report.add(
+                (*at, "runtime"),
+                f'is "{member.runtime}", but the model is a {suffix} file; use "{runtime}"',
+            )
+    for key, runtime in (("providers", "onnx"), ("delegates", "litert")):
+        if getattr(member, key) and kind != runtime:
+            made.report.add(
+                (*at, key), f'only for runtime = "{runtime}"; this one is "{member.runtime}"'
+            )
+
+
+def _detector(made: Draft, name: str, detector: schema.Detector) -> None:
+    at: KeyPath = ("detector", name)
+    needs, other = ("camera", "member") if detector.kind == "image" else ("member", "camera")
+    features = words.IMAGE_FEATURES if detector.kind == "image" else words.SCORE_FEATURES
+    if detector.feature not in features:
+        made.report.add(
+            (*at, "feature"),
+            f'is "{detector.feature}", which a detector of kind "{detector.kind}" has not;'
+            f" {one_of(features)}",
+        )
+    if getattr(detector, needs) is None:
+        made.report.add((*at, needs), f"missing; name the {needs} that it watches")
+    if getattr(detector, other) is not None:
+        made.report.add((*at, other), f'not for kind "{detector.kind}"; it watches a {needs}')
+    made.known(needs, getattr(detector, needs), (*at, needs))
+    _thresholds(made, at, detector)
+
+
+def _thresholds(made: Draft, at: KeyPath, detector: schema.Detector) -> None:
+    low, high = detector.below, detector.above
+    if low is None and high is None:
+        made.report.add(at, "has no limit; give above, below or both")
+    order(made, at, detector)
+    share = detector.feature.endswith("_share") or detector.feature in ("certainty", "margin")
+    most = 1.0 if share else 255.0 if detector.feature == "mean" else None
+    for key, limit in (("below", low), ("above", high)):
+        if isinstance(limit, float) and most and not 0.0 <= limit <= most:
+            made.report.add(
+                (*at, key), f"is {limit:g}; {detector.feature} lies between 0 and {most:g}"
+            )
+        if limit == "calibrated" and detector.max_false_trips_per_hour is None:
+            made.report.add(
+                (*at, "max_false_trips_per_hour"),
+                f'missing; {key} = "calibrated" needs to know what you can bear',
+            )
+
+
+def order(made: Draft, at: KeyPath, detector: schema.Detector) -> None:
+    """Some values must lie between the two limits; also asked when they were calibrated."""
+    low, high = detector.below, detector.above
+    if isinstance(low, str) or isinstance(high, str) or low is None or high is None:
+        return
+    if q16_ceil(low) > q16_floor(high):
+        made.report.add(
+            (*at, "below"), f"is {low:g}, above `above` ({high:g}); it would trip on everything"
+        )
+
+
+_AT_LEAST = {
+    "STALE_MODEL": "FALLBACK",
+    "TIME_FAULT": "FALLBACK",
+    "FRAME_LOST": "FALLBACK",
+    "CONTROLLER_LOST": "SAFE_STOP",
+}
+
+
+def _cause(made: Draft, name: str, row: schema.CauseRow) -> None:
+    at: KeyPath = ("cause", name)
+    if name == "NOT_ARMED" and name in made.raw.get("cause", {}):
+        made.report.add(at, "fixed; before arming the mode is SAFE_STOP, and arming ends it")
+        return
+    least = _AT_LEAST.get(name, "NOMINAL")
+    if words.SEVERITIES.index(row.severity) < words.SEVERITIES.index(least):
+        made.report.add(
+            (*at, "severity"),
+            f'is "{row.severity}"; {name} leaves nothing to trust: at least "{least}"',
+        )
+    if row.severity == "SAFE_STOP" and row.clears == "itself":
+        key = "clears" if "clears" in made.raw["cause"][name] else "severity"
+        made.report.add(
+            (*at, key),
+            'SAFE_STOP may not clear by "itself"; use "rearm" or "never", or a lower severity',
+        )
+    if row.off_ms < row.on_ms:
+        key = "off_ms" if "off_ms" in made.raw["cause"][name] else "on_ms"
+        made.report.add(
+            (*at, key),
+            f"off_ms ({row.off_ms:g}) is shorter than on_ms ({row.on_ms:g}); a fault that comes and"
+            " goes would chatter",
+        )
+
+
+def _rearm(made: Draft) -> None:
+    waiting = [n for n, r in made.causes.items() if r.clears == "rearm" and n != "NOT_ARMED"]
+    if "rearm" not in made.raw and waiting:
+        made.report.add(
+            ("rearm",),
+            f"missing; {', '.join(waiting)} clear by re-arm, which waits for standstill;"
+            ' add [rearm], or give them clears = "never"',
+        )
+    rearm = made.rearm
+    if rearm is None or not made.known(
+        "signal", rearm.standstill_signal, ("rearm", "standstill_signal")
+    ):
+        return
+    signal = made.signals.get(rearm.standstill_signal)
+    if signal is None:
+        return
+    if signal.unit not in words.SPEED_UNITS:
+        made.report.add(
+            ("rearm", "standstill_signal"),
+            f"is in {signal.unit}; standstill is a speed: {', '.join(words.SPEED_UNITS)}",
+        )
+    if not max(signal.range.low, 0.0) <= rearm.standstill_below <= signal.range.high:
+        made.report.add(
+            ("rearm", "standstill_below"),
+            f"is {rearm.standstill_below:g}, outside the signal's range"
+            f" [{signal.range.low:g}, {signal.range.high:g}]",
+        )

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The words a guard.toml may use, in the order in which the decision core counts them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+CAUSES: Final = (
+    "NOT_ARMED",
+    "TIME_FAULT",
+    "CONTROLLER_LOST",
+    "STALE_MODEL",
+    "LATE",
+    "MEMBER_LOST",
+    "SCORE_INSANE",
+    "LOW_CERTAINTY",
+    "DISAGREEMENT",
+    "OPERATION_DENIED",
+    "UNAUTHORIZED_SUGGESTION",
+    "OUT_OF_DISTRIBUTION",
+    "FROZEN_INPUT",
+    "FRAME_LOST",
+    "IMAGE_UNHEALTHY",
+    "INPUT_INVALID",
+    "ENVELOPE_CONFLICT",
+)
+SEVERITIES: Final = ("NOMINAL", "DEGRADED", "FALLBACK", "SAFE_STOP")
+CLEARS: Final = ("itself", "rearm", "never")
+OPERATIONS: Final = ("raise", "lower")
+CHANNEL_KINDS: Final = ("label", "value")
+FORMATS: Final = ("BGR", "RGB", "BGRA", "GRAY", "YUYV", "NV12")
+
+IMAGE_FEATURES: Final = ("mean", "contrast", "black_share", "saturated_share", "sharpness")
+SCORE_FEATURES: Final = ("margin", "entropy", "energy", "certainty")
+DETECTOR_CAUSES: Final = ("IMAGE_UNHEALTHY", "OUT_OF_DISTRIBUTION")
+
+SPEED_UNITS: Final = ("m/s", "km/h", "mph", "rad/s", "deg/s", "1/s", "rpm")
+UNITS: Final = (
+    *SPEED_UNITS,
+    "1", "%", "m", "mm", "rad", "deg", "m/s2", "rad/s2", "s", "Hz", "N", "Nm", "kg", "Pa", "bar",
+    "V", "A", "W", "K", "degC",
+)  # fmt: skip
+
+# What the core's tables hold (native/core/include/edgeguard/types.h).
+MOST: Final = {
+    "member": 8,
+    "camera": 4,
+    "signal": 16,
+    "channel": 4,
+    "detector": 16,
+}
+MOST_ROWS: Final = 8
+MOST_LABELS: Final = 65535
+NO_SIGNAL: Final = 255
+HOLD: Final = -1

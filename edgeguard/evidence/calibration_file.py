@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""calibration.toml: what was fitted, on how many tracks, at which alpha.
+
+[data], [model.MEMBER], [temperature], [thresholds.CHANNEL.OPERATION], [detector.NAME].
+Read by `edgeguard.config`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeguard.evidence.calibration import SIDES, Calibration, Frames, Member, Wishes
+
+ONE = 65536
+
+_HEAD = """\
+# Written by `edgeguard calibrate`; run it again rather than edit. Whoever changes a model, the
+# debounce of a detector's cause or a quorum has to calibrate again.
+#
+# What the numbers promise assumes that later tracks are drawn like the calibration tracks
+# (exchangeable). The unit is the track.
+# [thresholds]: of what an operation accepts in a track, on average at most a share alpha is wrong;
+#   this sentence is false with a chance of delta (Learn-then-Test, fixed sequence).
+# [detector]: a new track makes the detector's debounced cause fire with a chance of at most alpha,
+#   which is max_false_trips_per_hour at the camera's rate (split conformal).
+"""
+
+
+def digest(*arrays: npt.NDArray[Any]) -> str:
+    """SHA-256 in hex of arrays as they were used: shapes, dtypes and bytes."""
+    found = hashlib.sha256()
+    for array in arrays:
+        found.update(f"{array.dtype.str}{array.shape}".encode())
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
+
+
+def to_toml(
+    found: Calibration,
+    frames: Frames,
+    members: Sequence[Member],
+    wishes: Wishes,
+    data: dict[str, Any],
+) -> str:
+    """The text of calibration.toml; ``data`` are further keys of [data]: sha256, date."""
+    count = {"tracks": len(frames.tracks), "frames": len(frames.y)}
+    parts = [
+        _HEAD,
+        _table(("data",), {**data, **count, "rate_hz": float(frames.stream.rate_hz)}),
+        *(_table(("model", m.name), {"sha256": m.sha256}) for m in members),
+        _table(("temperature",), found.temperature),
+    ]
+    for (channel, operation), threshold in found.threshold.items():
+        keys = {
+            "certainty": threshold.value / ONE,
+            "n_tracks": threshold.n_tracks,
+            "alpha": _round(threshold.alpha),
+            "delta": _round(threshold.delta),
+            "coverage": _round(threshold.coverage),
+        }
+        parts.append(_table(("thresholds", channel, operation), keys))
+    parts += [_detector(found, d.name, d.max_false_trips_per_hour) for d in wishes.detectors]
+    return "\n".join(parts)
+
+
+def _detector(found: Calibration, name: str, rate: float) -> str:
+    limits = {side: found.limit[name, side] for side in SIDES if (name, side) in found.limit}
+    keys: dict[str, Any] = {side: limit.value / ONE for side, limit in limits.items()}
+    keys["n_tracks"] = min(limit.n_tracks for limit in limits.values())
+    keys["alpha"] = _round(sum(limit.alpha for limit in limits.values()))
+    keys["max_false_trips_per_hour"] = float(rate)
+    return _table(("detector", name), keys)
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.6g}")
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
+
+
+def _table(path: tuple[str, ...], keys: dict[str, Any]) -> str:
+    lines = [f"[{'.'.join(_key(part) for part in path)}]"]
+    lines += [f"{_key(key)} = {_value(value)}" for key, value in keys.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _value(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, str) else repr(value)

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Figures: measured numbers with their bars, in the one shape that every command writes."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from attrs import asdict, frozen
+
+
+@frozen
+class Figure:
+    """One number. `bar` says in words what it has to be, `holds` whether it is."""
+
+    id: str
+    value: float
+    unit: str = "1"
+    n: int | None = None
+    interval: tuple[float, float] | None = None
+    bar: str | None = None
+    holds: bool | None = None
+
+
+def at_most(id: str, value: float, most: float, unit: str = "1", n: int | None = None) -> Figure:
+    """A figure that may not be above `most`."""
+    return Figure(id, value, unit, n, None, f"<= {most:g}", value <= most)
+
+
+def at_least(id: str, value: float, least: float, unit: str = "1", n: int | None = None) -> Figure:
+    """A figure that may not be below `least`."""
+    return Figure(id, value, unit, n, None, f">= {least:g}", value >= least)
+
+
+def document(
+    figures: Sequence[Figure | Mapping[str, Any]], seed: int | None, packages: Sequence[str]
+) -> dict[str, Any]:
+    """The results file: figures (with more keys, where a command has more to say), machine,
+    versions, seed, date."""
+    return {
+        "figures": [_plain(f) for f in figures],
+        "machine": f"{platform.machine()} {cpu()}",
+        "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
+        "seed": seed,
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def _plain(figure: Figure | Mapping[str, Any]) -> dict[str, Any]:
+    table = asdict(figure) if isinstance(figure, Figure) else figure
+    return {key: value for key, value in table.items() if value is not None}
+
+
+def write(
+    path: Path,
+    figures: Sequence[Figure | Mapping[str, Any]],
+    seed: int | None,
+    packages: Sequence[str],
+) -> None:
+    """Write a results file. Raises OSError."""
+    text = json.dumps(document(figures, seed, packages), indent=1)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def version(package: str) -> str:
+    """Version of an installed package, or 'none'."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "none"
+
+
+def cpu() -> str:
+    """The processor's name, where Linux tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Members: models that the guard asks, in this process or each in its own, behind one face."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import attrs
+import numpy as np
+
+from edgeguard.card import Card
+from edgeguard.errors import EdgeguardError, InferenceError, ModelRefused
+from edgeguard.inference.buffers import Array
+from edgeguard.inference.golden import self_test
+from edgeguard.inference.model import load_model
+
+ISOLATIONS = ("none", "process")
+
+
+class Result(NamedTuple):
+    """One answer of a member: to which request, from which capture, ready when, after how long.
+
+    Times are nanoseconds: ``t_capture_ns`` as submitted, ``t_ready_ns`` of CLOCK_MONOTONIC,
+    ``took_ns`` from submit to ready (for streams in simulated time).
+    """
+
+    serial: int
+    t_capture_ns: int
+    t_ready_ns: int
+    took_ns: int
+
+
+class Member(Protocol):
+    """One member as the guard uses it; ``submit`` and ``poll`` may be called by two threads."""
+
+    name: str
+    card: Card
+    reason: str
+    """Why the member is not alive, in words; empty while it is."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether the member has passed its self-test and can be asked."""
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process id; None without one."""
+
+    @property
+    def provider(self) -> str:
+        """The execution provider or delegate that really runs; empty before the first self-test."""
+
+    @property
+    def input(self) -> Array:
+        """Where the next input is to be written. Ask anew for each frame: it may change."""
+
+    @property
+    def scores(self) -> Array:
+        """The raw scores of the last polled result."""
+
+    @property
+    def embedding(self) -> Array | None:
+        """The embedding of the last polled result, or None."""
+
+    def bind_input(self, array: Array) -> None:
+        """Take the input from ``array`` (ValueError if it does not fit); members may share one."""
+
+    def bind_scores(self, array: Array) -> None:
+        """Have the scores written to ``array`` by ``poll`` (ValueError if it does not fit)."""
+
+    def submit(self, serial: int, t_capture_ns: int) -> bool:
+        """Hand over the input. False if the member is lost or busy: the input is dropped."""
+
+    def poll(self) -> Result | None:
+        """The newest answer since the last call, copied to ``scores``; never blocks or raises."""
+
+    def wait(self, timeout_s: float) -> Result | None:
+        """``poll``, but wait for an answer on the way: for drivers of simulated time only."""
+
+    def await_ready(self, timeout_s: float) -> None:
+        """Block until the member is alive. Raises ModelRefused when refused or not in time."""
+
+    def close(self) -> None:
+        """End the member and what belongs to it."""
+
+
+@attrs.frozen
+class MemberSpec:
+    """What a member is made of. ``providers`` are execution providers or delegates; none: the CPU.
+
+    ``hang_s``: a worker that has not answered for so long is lost, killed and started anew.
+    ``restarts`` in ``restart_window_s`` seconds are allowed, the first after ``backoff_s``, each
+    further one after twice the time.
+    """
+
+    name: str
+    card: Card
+    model_path: Path | None = None
+    runtime: str | None = None
+    providers: tuple[str, ...] = ()
+    isolation: str = "none"
+    hang_s: float = 2.0
+    restarts: int = 3
+    restart_window_s: float = 60.0
+    backoff_s: float = 0.1
+    start_timeout_s: float = 60.0
+
+
+class RestartBudget:
+    """At most so many restarts in a sliding window, each after a longer pause than the last."""
+
+    def __init__(self, spec: MemberSpec) -> None:
+        self._limit, self._window, self._backoff = (
+            spec.restarts, spec.restart_window_s, spec.backoff_s,
+        )  # fmt: skip
+        self._used: list[float] = []
+
+    def delay(self, now: float) -> float:
+        """Seconds from ``now`` to the next allowed start, which is thereby spent; inf for never."""
+        self._used = [t for t in self._used if t > now - self._window]
+        if self._limit == 0:
+            return float("inf")
+        pause = self._backoff * float(2 ** len(self._used))
+        if len(self._used) >= self._limit:
+            pause = max(pause, self._used[-self._limit] + self._window - now)
+        self._used.append(now + pause)
+        return pause
+
+
+class InProcess:
+    """A member in the deciding process: ``submit`` runs the model. See ``Member``.
+
+    A runtime that raises makes the member lost; a later ``submit`` within the restart budget runs
+    the self-test again and re-admits it.
+    """
+
+    pid = None
+
+    def __init__(self, spec: MemberSpec, clock: Callable[[], int] = time.monotonic_ns) -> None:
+        """Load the model and test it. Raises ModelRefused."""
+        self.name, self.card = spec.name, spec.card
+        self._model = load_model(spec.card, spec.model_path, spec.runtime, spec.providers)
+        self._budget, self._clock = RestartBudget(spec), clock
+        self._result: Result | None = None
+        self._retry_at = float("inf")
+        self.alive, self.reason = True, ""
+
+    @property
+    def provider(self) -> str:
+        """What really runs, as the runtime reports it."""
+        return self._model.provider
+
+    @property
+    def input(self) -> Array:
+        """The model's own bound input: nothing is copied."""
+        return self._model.input
+
+    @property
+    def scores(self) -> Array:
+        """The model's own bound scores."""
+        return self._model.scores
+
+    @property
+    def embedding(self) -> Array | None:
+        """The model's own bound embedding."""
+        return self._model.embedding
+
+    def bind_input(self, array: Array) -> None:
+        """Take the input from ``array``; ONNX Runtime reads it there, LiteRT copies it."""
+        self._model.bind_input(array)
+
+    def bind_scores(self, array: Array) -> None:
+        """Write the scores to ``array``."""
+        self._model.bind_scores(array)
+
+    def submit(self, serial: int, t_capture_ns: int) -> bool:
+        """Run the model on its input, here and now. False when the member is lost."""
+        if not self.alive and not self._readmit():
+            return False
+        start = self._clock()
+        try:
+            self._model.run()
+        except InferenceError as error:
+            self._lose(str(error))
+            return False
+        ready = self._clock()
+        self._result = Result(serial, t_capture_ns, ready, ready - start)
+        return True
+
+    def poll(self) -> Result | None:
+        """The answer of the last ``submit``, once."""
+        result, self._result = self._result, None
+        return result
+
+    def wait(self, timeout_s: float) -> Result | None:
+        """The same as ``poll``: there is nothing to wait for."""
+        return self.poll()
+
+    def await_ready(self, timeout_s: float) -> None:
+        """Raise ModelRefused if the member is lost."""
+        if not self.alive and not self._readmit():
+            raise ModelRefused(f"{self._model.path}: {self.reason}")
+
+    def close(self) -> None:
+        """Release the model."""
+        self.alive, self.reason = False, "closed"
+        self._retry_at = float("inf")
+        self._model.close()
+
+    def _lose(self, reason: str) -> None:
+        self.alive, self.reason, self._result = False, reason, None
+        now = self._clock() / 1e9
+        self._retry_at = now + self._budget.delay(now)
+
+    def _readmit(self) -> bool:
+        if self._clock() / 1e9 < self._retry_at:
+            return False
+        waiting = self._model.input.copy()  # the self-test runs through the same buffer
+        try:
+            self_test(self._model)
+        except ModelRefused as error:
+            self._lose(str(error))
+            return False
+        finally:
+            np.copyto(self._model.input, waiting)
+        self.alive, self.reason = True, ""
+        return True
+
+
+def open_members(specs: Sequence[MemberSpec]) -> list[Member]:
+    """Open all members, workers side by side, and wait until each has passed its self-test.
+
+    Raises ModelRefused for the first that does not, with nothing left running.
+    """
+    from edgeguard.inference.child import ChildProcess
+
+    opened: list[Member] = []
+    try:
+        for spec in specs:
+            if spec.isolation not in ISOLATIONS:
+                raise ModelRefused(
+                    f"{spec.name}: isolation: {spec.isolation!r} is not one of {ISOLATIONS}"
+                )
+            opened.append(ChildProcess(spec) if spec.isolation == "process" else InProcess(spec))
+        for member, spec in zip(opened, specs, strict=True):
+            member.await_ready(spec.start_timeout_s)
+    except EdgeguardError:
+        for member in opened:
+            member.close()
+        raise
+    return opened

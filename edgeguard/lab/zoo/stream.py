@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Build the demo's stream file: ``python -m edgeguard.lab.zoo.stream``.
+
+Whole reserved tracks in an order written below by hand, and static attacks on some of them, made
+against ``plain`` alone. guard.toml and calibration.toml have to be final before: their SHA-256 is
+stored in the file. Which tracks and which order was fixed before any model had seen them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from edgeguard.lab.zoo import data
+from edgeguard.lab.zoo import stickers as sticking
+from edgeguard.lab.zoo.runners import Model, chw, to_int8
+from edgeguard.streams.pixels import pack
+from edgeguard.streams.stream import FORMAT, digests
+from edgeguard.streams.truth import LIMIT_KMH, NO_RISE, limits_kmh
+
+U8 = npt.NDArray[np.uint8]
+Key = tuple[int, int]
+
+WIDEST = 64
+INITIAL_KMH = 50
+RADIUS = 8 / 255
+SEED = 20_261
+
+# (class, track) in driving order. A limit never drops by more than 20 km/h at once, the target has
+# settled before each stop, yield and no-entry sign, every attacked or faulty track is followed by
+# undisturbed ones, and between two events stands a speed sign that sets a bare model right again.
+ORDER: tuple[Key, ...] = (
+    (2, 6), (12, 10), (3, 45), (18, 27), (2, 70), (25, 3), (4, 38), (26, 17), (3, 28), (11, 8),
+    (5, 12), (38, 5), (4, 62), (9, 19), (7, 5), (28, 15), (33, 22), (5, 60), (6, 8), (8, 32),
+    (31, 11), (12, 15), (7, 22), (19, 4), (20, 5), (13, 4), (14, 13), (1, 72), (21, 10), (0, 1),
+    (35, 1), (1, 20), (27, 6), (36, 4), (23, 1), (0, 3), (40, 0), (17, 3), (16, 0), (14, 18),
+)  # fmt: skip
+PGD_ON: tuple[Key, ...] = ((2, 70), (14, 13))
+STICKERS_ON: tuple[Key, ...] = ((0, 1), (17, 3))
+TARGET = 8  # the attacker's wish: 120 km/h
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """A perturbed track: frames uint8 [h, w, 3] RGB, and how many of them ``plain`` misreads."""
+
+    kind: str
+    key: Key
+    frames: list[U8]
+    fooled: int
+
+
+def read_tracks(root: Path) -> dict[Key, list[U8]]:
+    """The tracks of ORDER: frames RGB uint8 [h, w, 3], reduced by area to at most WIDEST pixels."""
+    folder = root / "gtsrb" / "tracks_original"
+    wanted = set(ORDER)
+    with zipfile.ZipFile(folder / "tracks.zip") as archive:
+        inside = {Path(name).name: name for name in archive.namelist()}
+        found: dict[Key, list[U8]] = {}
+        for row in csv.DictReader((folder / "tracks.csv").open()):
+            key = int(row["class_id"]), int(row["track"])
+            if key in wanted:
+                picture = Image.open(io.BytesIO(archive.read(inside[Path(row["path"]).name])))
+                found.setdefault(key, []).append(reduced(picture.convert("RGB")))
+    return found
+
+
+def reduced(picture: Image.Image) -> U8:
+    """At most WIDEST pixels wide and high, shrunk by averaging over the area."""
+    widest = max(picture.size)
+    if widest > WIDEST:
+        width, height = (max(1, round(side * WIDEST / widest)) for side in picture.size)
+        picture = picture.resize((width, height), Image.Resampling.BOX)
+    return np.asarray(picture)
+
+
+def small(frames: list[U8]) -> U8:
+    """Frames as the model sees them, [N, 32, 32, 3]."""
+    size = (data.SIDE, data.SIDE)
+    return np.stack(
+        [
+            np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR))
+            for frame in frames
+        ]
+    )
+
+
+def dangerous(position: int) -> npt.NDArray[np.int64]:
+    """Classes that would make a bare model leave the safe set at this position of the stream."""
+    labels = [key[0] for key in ORDER]
+    before = limits_kmh(labels[:position], INITIAL_KMH)[-1]
+    if labels[position] in NO_RISE:
+        before = min(before, 50)  # the car is slowing down: what is faster makes it rise
+    own = LIMIT_KMH.get(labels[position], 0)
+    return np.array([c for c, kmh in LIMIT_KMH.items() if kmh > max(before, own)])
+
+
+class Judge:
+    """The deployed int8 file of the attacked member, opened once."""
+
+    def __init__(self, model: Model) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self.model = model
+        self._session = onnxruntime.InferenceSession(
+            str(model.file), options, providers=["CPUExecutionProvider"]
+        )
+        self._input = self._session.get_inputs()[0].name
+
+    def logits(self, x: U8) -> npt.NDArray[np.float32]:
+        """Scores [N, 43] of images [N, 32, 32, 3]."""
+        steps = self._session.run(["scores"], {self._input: to_int8(chw(x))})[0]
+        return self.model.scores.dequantize(steps)
+
+    def misread(self, x: U8, position: int) -> int:
+        """How many images it takes for a dangerous class."""
+        return int(np.isin(self.logits(x).argmax(1), dangerous(position)).sum())
+
+
+def pgd(plain: Judge, key: Key, frames: list[U8]) -> Attacked:
+    """Targeted PGD on the float twin, rounded to 8 bits, judged on the int8 file."""
+    import torch
+
+    from edgeguard.lab.zoo.adversarial import Linf, Target
+    from edgeguard.lab.zoo.onnx_torch import OnnxNet
+
+    torch.set_num_threads(2)
+    x = torch.from_numpy(small(frames).transpose(0, 3, 1, 2).astype(np.float32) / 255)
+    threat, target = Linf(RADIUS), Target(OnnxNet(plain.model.twin).scores)
+    adv = threat.random_start(x, torch.Generator().manual_seed(SEED))
+    wish = torch.full((len(x),), TARGET)
+    for _ in range(60):
+        direction = threat.steepest(target.gradient(adv, wish))
+        adv = threat.project(adv - 0.05 * threat.radius * direction, x)
+    found = (adv * 255).round().clamp(0, 255).to(torch.uint8).numpy().transpose(0, 2, 3, 1)
+    found = np.ascontiguousarray(found)
+    return Attacked("pgd", key, list(found), plain.misread(found, ORDER.index(key)))
+
+
+def stickers(plain: Judge, key: Key, frames: list[U8]) -> Attacked:
+    """Black and white stickers in fixed places of the sign, the best found for the attacker."""
+    position = ORDER.index(key)
+    probe = frames[::3]
+    rng = np.random.default_rng(SEED + position)
+    classes = dangerous(position)
+
+    def score(marked: list[U8]) -> float:
+        logits = plain.logits(small(marked))
+        best = logits[:, classes].max(1)
+        return float((best > np.delete(logits, classes, 1).max(1)).mean() * 100 + best.mean())
+
+    layout = sticking.search(probe, score, rng)
+    marked = [layout.on(frame) for frame in frames]
+    return Attacked("sticker", key, marked, plain.misread(small(marked), position))
+
+
+def about(tracks: dict[Key, list[U8]], attacks: list[Attacked], models: Path, plain: Model,
+          names: list[str]) -> dict[str, Any]:  # fmt: skip
+    """What stands in the file beside the pixels."""
+    return {
+        "format": FORMAT,
+        "data": "GTSRB, reserved tracks; Stallkamp, Schlipsing, Salmen, Igel (2012)",
+        "names": names,
+        "tracks": [{"key": key, "label": key[0], "frames": len(tracks[key])} for key in ORDER],
+        "attacks": [
+            {"kind": a.kind, "key": a.key, "frames": len(a.frames), "target": TARGET,
+             "fooled": a.fooled}
+            for a in attacks
+        ],
+        "attacked_model": {"name": plain.name, "sha256": plain.card["sha256"]},
+        "frozen": digests(models / "guard.toml"),
+        "seed": SEED,
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Build the file and say what was done."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data-dir", help="folder with gtsrb/ (default: $EDGEGUARD_DATA)")
+    parser.add_argument("--models", type=Path, default=Path("models/gtsrb"))
+    parser.add_argument("--out", type=Path, help="default: stream.npz beside the models")
+    arguments = parser.parse_args()
+    root, out = data.data_root(arguments.data_dir), arguments.out or arguments.models / "stream.npz"
+    plain = Model.load(arguments.models, "plain")
+    tracks = read_tracks(root)
+    judge = Judge(plain)
+    attacks = [pgd(judge, key, tracks[key]) for key in PGD_ON]
+    attacks += [stickers(judge, key, tracks[key]) for key in STICKERS_ON]
+    for attack in attacks:
+        print(
+            f"{attack.kind} on {attack.key}: plain misreads {attack.fooled} of 30 frames as faster"
+        )
+    pictures = [frame for key in ORDER for frame in tracks[key]]
+    pictures += [frame for attack in attacks for frame in attack.frames]
+    pixels, sizes = pack(pictures)
+    text = json.dumps(about(tracks, attacks, arguments.models, plain, data.class_names(root)))
+    np.savez(out, pixels=pixels, sizes=sizes, about=np.array(text))
+    print(f"{out}: {len(ORDER)} tracks, {len(pictures)} frames, {out.stat().st_size / 1e6:.2f} MB")
+    for name, digest in digests(arguments.models / "guard.toml").items():
+        print(f"frozen {name} {digest}")
+
+
+if __name__ == "__main__":
+    main()

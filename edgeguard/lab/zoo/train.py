@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The training loop of the zoo: one recipe, one network, resumable after every epoch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from tqdm import tqdm
+
+from edgeguard.lab.zoo import data, nets
+from edgeguard.lab.zoo.adversarial import PGD, Linf, Target
+from edgeguard.lab.zoo.augment import Augment
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """Adversarial training: the radius rises over ``ramp`` epochs, the steps by a schedule."""
+
+    radius: float  # in [0, 1] units
+    ramp: int  # epochs from 0 to the full radius
+    steps: tuple[tuple[int, int], ...]  # (from epoch, PGD steps), the last that applies counts
+
+    def at(self, epoch: float, epochs: int) -> tuple[float, int]:
+        """Radius and number of steps in an epoch; epochs of the schedule are shares of 100."""
+        share = 100 * epoch / epochs
+        steps = [count for start, count in self.steps if share >= start][-1]
+        return self.radius * min(1.0, (epoch + 0.2) / self.ramp), steps
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that a training run depends on besides the data."""
+
+    name: str
+    epochs: int
+    seed: int
+    lr: float
+    batch: int = 128
+    weight_decay: float = 0.02
+    smoothing: float = 0.05
+    average: float = 0.998  # decay per step of the weight average that is exported
+    balance: float = 0.35  # images of a class are drawn in proportion to (its size) ** -balance
+    augment: Augment = field(default_factory=Augment)
+    attacked: Attacked | None = None
+    teacher: str | None = None  # a trained model whose soft labels are mixed in
+
+
+RECIPES = {
+    "plain": Recipe("plain", epochs=16, seed=11, lr=3e-3, weight_decay=0.05),
+    "compact": Recipe(
+        "compact",
+        epochs=24,
+        seed=23,
+        lr=5e-3,
+        weight_decay=0.01,
+        smoothing=0.0,
+        augment=Augment(
+            degrees=10, scale=0.14, shear=0.10, perspective=0.05, coarse=0.25, erase=0.0, noise=0.02
+        ),
+        teacher="plain",
+    ),
+    "robust": Recipe(
+        "robust",
+        epochs=20,
+        seed=37,
+        lr=3e-3,
+        weight_decay=0.05,
+        augment=Augment(
+            degrees=10,
+            scale=0.13,
+            shear=0.08,
+            perspective=0.05,
+            gain=(0.5, 1.5),
+            blur=0.3,
+            coarse=0.1,
+            erase=0.0,
+        ),
+        attacked=Attacked(radius=4.2 / 255, ramp=5, steps=((0, 1), (80, 2))),
+    ),
+}
+
+
+@dataclass
+class Run:
+    """State of a training run; all of it is in the checkpoint."""
+
+    net: nets.Classifier
+    average: nets.Classifier
+    optimizer: torch.optim.Optimizer
+    epoch: int = 0
+    seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint; a crash while writing leaves the old one."""
+        state = {
+            "net": self.net.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "epoch": self.epoch,
+            "seconds": self.seconds,
+            "history": self.history,
+        }
+        torch.save(state, path.with_suffix(".tmp"))
+        path.with_suffix(".tmp").replace(path)
+
+    def load(self, path: Path) -> None:
+        """Go on from a checkpoint."""
+        state = torch.load(path, weights_only=True)
+        self.net.load_state_dict(state["net"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch, self.seconds, self.history = state["epoch"], state["seconds"], state["history"]
+
+
+def start(recipe: Recipe) -> Run:
+    """A fresh run: seeded weights, AdamW without decay on norms and biases."""
+    torch.manual_seed(recipe.seed)
+    net = nets.build(recipe.name)
+    average = nets.build(recipe.name, frozen=True)
+    average.load_state_dict(net.state_dict())
+    decayed = [p for p in net.parameters() if p.ndim > 1]
+    rest = [p for p in net.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": rest, "weight_decay": 0.0},
+    ]
+    return Run(net, average, torch.optim.AdamW(groups, lr=recipe.lr))
+
+
+def as_tensor(images: data.Images) -> tuple[Tensor, Tensor]:
+    """uint8 [N, 3, 32, 32] and labels [N]."""
+    return torch.from_numpy(images.x.transpose(0, 3, 1, 2).copy()), torch.from_numpy(images.y)
+
+
+def batches(y: Tensor, recipe: Recipe, g: torch.Generator) -> Iterator[Tensor]:
+    """Indices of an epoch's batches, rare classes drawn a little more often."""
+    sizes = torch.bincount(y, minlength=data.CLASSES).double()
+    weights = sizes.pow(-recipe.balance)[y]
+    order = torch.multinomial(weights, len(y), replacement=True, generator=g)
+    yield from torch.split(order[: len(y) // recipe.batch * recipe.batch], recipe.batch)
+
+
+def learning_rate(recipe: Recipe, done: float) -> float:
+    """Linear warm-up over 8 % of the run, then a cosine to almost nothing; ``done`` in 0..1."""
+    if done < 0.08:
+        return recipe.lr * (0.1 + 0.9 * done / 0.08)
+    return recipe.lr * (0.01 + 0.99 * (1 + math.cos(math.pi * (done - 0.08) / 0.92)) / 2)
+
+
+def perturbed(
+    net: nets.Classifier, x: Tensor, y: Tensor, strength: tuple[float, int], g: torch.Generator
+) -> Tensor:
+    """Images of the adversary: random start, then one large or several smaller steps.
+
+    strength: radius in [0, 1] units and number of steps.
+    """
+    radius, steps = strength
+    pgd = PGD(steps=steps, step=1.25 if steps == 1 else 1.5 / steps)
+    net.requires_grad_(False)
+    found = pgd.ascend(Target(lambda images: net(images)[0]), x, y, Linf(radius), g)
+    net.requires_grad_(True)
+    return found
+
+
+def one_epoch(run: Run, recipe: Recipe, x: Tensor, y: Tensor, teacher: nn.Module | None) -> float:
+    """Train one epoch; returns the mean loss."""
+    g = torch.Generator().manual_seed(recipe.seed * 1000 + run.epoch)
+    torch.manual_seed(recipe.seed * 1000 + run.epoch)
+    total, count, steps = 0.0, 0, len(y) // recipe.batch
+    run.net.train()
+    for step, index in enumerate(
+        tqdm(batches(y, recipe, g), total=steps, desc=f"{recipe.name} {run.epoch}", mininterval=10)
+    ):
+        at = run.epoch + step / steps
+        for group in run.optimizer.param_groups:
+            group["lr"] = learning_rate(recipe, at / recipe.epochs)
+        images, labels = recipe.augment(x[index].float().div_(255.0), y[index], g)
+        images = images.contiguous(memory_format=torch.channels_last)
+        if recipe.attacked:
+            images = perturbed(run.net, images, labels, recipe.attacked.at(at, recipe.epochs), g)
+        loss = loss_of(run.net(images)[0], labels, images, recipe, teacher)
+        run.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(run.net.parameters(), 5.0)
+        run.optimizer.step()
+        follow(run.average, run.net, min(recipe.average, 1 - 1 / (1 + run.epoch * steps + step)))
+        total, count = total + loss.item(), count + 1
+    return total / count
+
+
+def loss_of(
+    scores: Tensor, labels: Tensor, images: Tensor, recipe: Recipe, teacher: nn.Module | None
+) -> Tensor:
+    """Cross entropy, half of it against the teacher's soft labels where there is one."""
+    hard = functional.cross_entropy(scores, labels, label_smoothing=recipe.smoothing)
+    if teacher is None:
+        return hard
+    with torch.no_grad():
+        soft = torch.softmax(teacher(images)[0] / 2.0, 1)
+    return 0.4 * hard + 0.6 * functional.cross_entropy(scores / 2.0, soft) * 2.0
+
+
+@torch.no_grad()
+def follow(average: nn.Module, net: nn.Module, decay: float) -> None:
+    """Move the averaged weights and statistics a little towards the trained ones."""
+    old = [t for t in average.state_dict().values() if t.is_floating_point()]
+    new = [t for t in net.state_dict().values() if t.is_floating_point()]
+    torch._foreach_lerp_(old, new, 1 - decay)
+
+
+def validate(net: nets.Classifier, recipe: Recipe, held: data.Images) -> dict[str, float]:
+    """Accuracy on the calibration tracks, and under a short attack where the recipe knows one."""
+    x, y = as_tensor(held.where(np.arange(0, len(held), 3)))
+    net.eval()
+    with torch.no_grad():
+        right = torch.cat([net(b.float() / 255)[0].argmax(1) for b in torch.split(x, 512)]) == y
+    figures = {"clean": right.float().mean().item()}
+    if recipe.attacked:
+        pick = torch.arange(0, len(y), max(1, len(y) // 250))
+        target = Target(lambda images: net(images)[0])
+        for grey in (2, 4):
+            _, margin = PGD(steps=7, step=0.35, restarts=1)(
+                target, x[pick].float() / 255, y[pick], Linf(grey / 255)
+            )
+            figures[f"pgd{grey}"] = (margin > 0).float().mean().item()
+    return figures
+
+
+def fit(recipe: Recipe, training: data.Images, held: data.Images, checkpoint: Path) -> Run:
+    """Train to the end of the recipe, going on from ``checkpoint`` if it exists."""
+    run = start(recipe)
+    if checkpoint.exists():
+        run.load(checkpoint)
+    teacher = None
+    if recipe.teacher:
+        teacher = nets.build(recipe.teacher, frozen=True)
+        taught = torch.load(checkpoint.with_name(f"{recipe.teacher}.pt"), weights_only=True)
+        teacher.load_state_dict(taught["average"])
+    x, y = as_tensor(training)
+    while run.epoch < recipe.epochs:
+        begun = time.perf_counter()
+        loss = one_epoch(run, recipe, x, y, teacher)
+        run.seconds += time.perf_counter() - begun
+        run.epoch += 1
+        figures = {"epoch": run.epoch, "loss": loss, **validate(run.average, recipe, held)}
+        run.history.append(figures)
+        run.save(checkpoint)
+        shown = " ".join(f"{k} {v:.4f}" for k, v in figures.items())
+        print(f"{recipe.name} {shown} {run.seconds:.0f} s", flush=True)
+    return run
+
+
+def prepare(data_dir: str | Path | None, out_dir: Path) -> tuple[Path, data.Images, data.Images]:
+    """Data root, training and calibration frames; writes split.json where there is none."""
+    root = data.data_root(data_dir)
+    images = data.load_train(root)
+    path = out_dir / "split.json"
+    if not path.exists():
+        out_dir.mkdir(parents=True, exist_ok=True)
+        data.write_split(path, data.choose_calibration(np.asarray(images.track)))
+    training, held = data.split(images, data.read_split(path))
+    return root, training, held
+
+
+def recipe_for(name: str, epochs: int | None) -> Recipe:
+    """The recipe of a member, shortened or lengthened on request."""
+    if name not in RECIPES:
+        raise ValueError(f"{name}: no such model; there are {', '.join(RECIPES)}")
+    return replace(RECIPES[name], epochs=epochs) if epochs else RECIPES[name]

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`edgeguard calibrate` from frames to a guard.toml that loads with the numbers it wrote."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from edgeguard import config
+from edgeguard.cli.main import main
+from edgeguard.errors import ConfigError
+from edgeguard.zoo import models_dir
+
+FRAMES = 8
+TOML = """\
+[guard]
+name = "test"
+period_ms = 10
+calibration = "calibration.toml"
+
+[camera.front]
+rate_hz = 10
+max_age_ms = 250
+
+[signal.speed]
+unit = "m/s"
+range = [0.0, 70.0]
+
+[rearm]
+standstill_signal = "speed"
+standstill_below = 0.1
+
+[member.plain]
+model = "package:gtsrb/plain"
+runtime = "onnx"
+camera = "front"
+deadline_ms = 50
+max_age_ms = 250
+may_suggest = ["target_speed"]
+
+[channel.target_speed]
+unit = "m/s"
+range = [0.0, 36.2]
+rise = 1.5
+fall = 4.0
+stop = 0.0
+fallback = "slow_and_hold"
+raise = { certainty = "calibrated", quorum = 1 }
+lower = { certainty = 0.6, quorum = 1 }
+
+[detector.dark]
+kind = "image"
+camera = "front"
+feature = "mean"
+below = "calibrated"
+max_false_trips_per_hour = 200
+cause = "IMAGE_UNHEALTHY"
+
+[detector.odd]
+kind = "score"
+member = "plain"
+feature = "energy"
+above = "calibrated"
+below = "calibrated"
+max_false_trips_per_hour = 500
+cause = "OUT_OF_DISTRIBUTION"
+"""
+
+
+def pictures(tracks=40, seed=0):
+    """Blurred noise of various brightness: uint8 [N, 32, 32, 3], and the track of each frame."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (tracks * FRAMES, 8, 8, 3)).repeat(4, 1).repeat(4, 2)
+    bright = rng.uniform(0.3, 1.0, (tracks, 1, 1, 1)).repeat(FRAMES, 0)
+    return (coarse * bright).astype(np.uint8), np.arange(tracks).repeat(FRAMES)
+
+
+def answers(x):
+    """The top class of the shipped plain model, run by onnxruntime alone: [N]."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model = str(models_dir("gtsrb") / "plain.onnx")
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    entry = session.get_inputs()[0]
+    planar = x.transpose(0, 3, 1, 2)
+    ready = (planar.astype(np.int16) - 128).astype(np.int8)  # scale 1/255, zero point -128
+    score = session.get_outputs()[0].name
+    return np.array([session.run([score], {entry.name: p[None]})[0].argmax() for p in ready])
+
+
+@pytest.fixture
+def place(tmp_path):
+    (tmp_path / "guard.toml").write_text(TOML)
+    return tmp_path
+
+
+def save(place, **arrays):
+    np.savez(place / "data.npz", **arrays)
+
+
+def calibrate(place, *more):
+    """Run the command; returns its exit code."""
+    argv = ["calibrate", str(place / "guard.toml"), "--data", str(place / "data.npz"), *more]
+    with pytest.raises(SystemExit) as done:
+        main(argv)
+    return done.value.code
+
+
+def test_from_frames_to_a_guard_that_uses_the_numbers(place, capfd):
+    x, track = pictures()
+    save(place, x=x, y=answers(x), track=track)
+    figures = place / "figures.json"
+    assert calibrate(place, "--target-accuracy", "0.9", "--json", str(figures)) == 0
+    shown = capfd.readouterr().out
+    assert "calibration.toml: written from 40 tracks" in shown
+    cfg = config.load(place / "guard.toml")
+    policy = config.policy_dict(cfg, config.load_cards(cfg))
+    text = (place / "calibration.toml").read_text()
+    assert cfg.temperatures["plain"] == policy["members"][0]["scores"]["temperature"]
+    assert f"certainty = {policy['channels'][0]['raise']['certainty'] / 65536}" in text
+    dark, odd = policy["detectors"]
+    assert f"below = {dark['min'] / 65536}" in text
+    assert f"above = {odd['max'] / 65536}" in text
+    assert odd["min"] < odd["max"]
+    assert policy["channels"][0]["lower"]["certainty"] == 39322  # 0.6, rounded up: left alone
+    found = {f["id"]: f for f in json.loads(figures.read_text())["figures"]}
+    assert found["calibrate.target_speed.raise.certainty"]["n"] == 30
+    assert found["calibrate.dark.below"]["n"] == 40
+
+
+def test_what_the_tracks_cannot_support_is_refused_and_nothing_written(place, capfd):
+    x, track = pictures()
+    save(place, x=x, y=answers(x), track=track)
+    assert calibrate(place, "--target-accuracy", "0.95", "--max-false-trips-per-hour", "20") == 2
+    shown = capfd.readouterr().err
+    assert "channel.target_speed.raise.certainty: an accuracy of 0.95" in shown
+    assert "ask for no more than 0.904" in shown  # 0.05 ** (1 / 30 tracks)
+    assert "detector.dark.below: 20 false trips per hour" in shown
+    assert "no less than 110" in shown  # 3600 / (0.8 s * 41 tracks)
+    assert not (place / "calibration.toml").exists()
+
+
+def test_a_gtsrb_folder_gives_the_calibration_tracks_of_its_split(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    from edgeguard.cli.calibration_run import read_data
+
+    x, _ = pictures(tracks=16)  # 128 tiles: one row
+    sheet = x.reshape(1, 128, 32, 32, 3).swapaxes(1, 2).reshape(32, 128 * 32, 3)
+    (tmp_path / "gtsrb").mkdir()
+    image.fromarray(sheet).save(tmp_path / "gtsrb" / "train_32.webp", lossless=True)
+    y, track = np.repeat([3, 7], 64).astype(np.uint8), np.tile(np.arange(8).repeat(FRAMES), 2)
+    np.savez(tmp_path / "gtsrb" / "train_32_index.npz", y=y, track=track)
+    split = tmp_path / "split.json"
+    split.write_text(json.dumps({"calibration_tracks": [3002, 7001]}))
+    data = read_data(tmp_path, split)
+    assert data.track.tolist() == [3002] * FRAMES + [7001] * FRAMES
+    assert data.y.tolist() == [3] * FRAMES + [7] * FRAMES
+    assert np.array_equal(data.x, np.concatenate([x[16:24], x[72:80]]))
+    split.write_text(json.dumps({"calibration_tracks": [1]}))
+    with pytest.raises(ConfigError, match="none of the calibration tracks"):
+        read_data(tmp_path, split)
+    with pytest.raises(ConfigError, match=r"split\.json"):
+        read_data(tmp_path, tmp_path / "no" / "split.json")
+
+
+def arrays():
+    x, track = pictures(tracks=12)
+    return {"x": x, "y": np.zeros(len(x), np.int64), "track": track}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"y": None}, "has no array y"),
+        ({"x": np.zeros((96, 32, 32, 3), np.float32)}, "x is float32"),
+        ({"x": np.zeros((96, 32, 32), np.uint8)}, r"x is uint8 \[96, 32, 32\]"),
+        ({"y": np.zeros(96)}, "whole numbers"),
+        ({"y": np.zeros(95, int)}, "not equally long"),
+        ({"y": np.full(96, 43)}, "y goes from 43 to 43, but plain.onnx has 43 classes"),
+        ({"frame": np.zeros(96, int)}, "frame 1 does not follow"),
+        ({"track": np.arange(96) % 12}, "do not stand together"),
+        ({"track": np.zeros(96, int)}, "1 tracks; give at least 10"),
+    ],
+    ids=[
+        "no y", "float x", "flat x", "float y", "short y", "class 43", "frames that stand",
+        "mixed tracks", "one track",
+    ],
+)  # fmt: skip
+def test_data_that_does_not_fit_is_named(place, capfd, change, message):
+    given = {**arrays(), **change}
+    save(place, **{key: a for key, a in given.items() if a is not None})
+    assert calibrate(place, "--target-accuracy", "0.8") == 2
+    error = capfd.readouterr().err
+    assert "data.npz: " in error
+    assert "Traceback" not in error
+    assert re.search(message, error)
+
+
+def test_a_file_that_is_no_npz(place, capfd):
+    (place / "data.npz").write_bytes(b"not a zip file")
+    assert calibrate(place, "--target-accuracy", "0.8") == 2
+    assert "data.npz: cannot be read as npz" in capfd.readouterr().err
+
+
+def test_a_target_is_asked_for_when_one_is_needed(place, capfd):
+    save(place, **arrays())
+    assert calibrate(place) == 2
+    assert "give --target-accuracy" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('runtime = "onnx"', 'runtime = "external"', "calibrate has to run the model"),
+        (
+            'camera = "front"\nfeature',
+            'camera = "rear"\nfeature',
+            "look through front, rear; calibrate takes tracks of one camera",
+        ),
+    ],
+    ids=["external", "two cameras"],
+)
+def test_guards_that_cannot_be_calibrated(place, capfd, old, new, message):
+    rear = "[camera.rear]\nrate_hz = 10\nmax_age_ms = 250\n"
+    (place / "guard.toml").write_text(TOML.replace(old, new) + rear)
+    save(place, **arrays())
+    assert calibrate(place, "--target-accuracy", "0.8") == 2
+    assert message in capfd.readouterr().err

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgeguard import _core
+from edgeguard.cli.main import COMMANDS, main
+from edgeguard.config.vocabulary import CAUSES
+
+FULL = Path(__file__).parents[1] / "config" / "full"
+
+
+@pytest.fixture
+def guard_toml(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(FULL, tmp_path / "full")) / "guard.toml"
+
+
+def run(*arguments: str | Path) -> int:
+    with pytest.raises(SystemExit) as done:
+        main([str(a) for a in arguments])
+    return int(done.value.code or 0)
+
+
+def test_a_valid_file_is_printed_as_tables(
+    guard_toml: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run("check", guard_toml) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert max(map(len, out.splitlines())) <= 80
+    for cause in CAUSES:
+        assert cause in out
+    for said in ("sign-speed", "target_speed", "plain", "2 of 2", "0.98", "5.56 m/s", "black_share",
+                 "itself", "SAFE_STOP*", "0 to 22.2", "3020"):  # fmt: skip
+        assert said in out, said
+
+
+def test_what_is_allowed_and_may_still_surprise_is_noted(
+    guard_toml: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = json.loads(guard_toml.with_name("plain.card.json").read_text())
+    guard_toml.with_name("compact.card.json").write_text(json.dumps(card))
+    assert run("check", guard_toml, "--json") == 0
+    notes = "\n".join(json.loads(capsys.readouterr().out)["notes"])
+    assert "member.compact: the same file as member.plain" in notes
+    assert "camera.front: no member that runs here looks through it" in notes
+    assert "channel.steering: no degraded envelope" in notes
+
+
+def test_what_is_wrong_goes_to_stderr_with_exit_code_2(
+    guard_toml: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    guard_toml.write_text(guard_toml.read_text().replace("rise = 1.5\nfall = 4.0", "rise = 1.5"))
+    assert run("check", guard_toml) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"{guard_toml}:")
+    assert "channel.target_speed.fall: missing; without it the channel may drop in one step" in err
+    assert "Traceback" not in err
+
+
+def test_json_is_the_same_for_a_machine(
+    guard_toml: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("check", guard_toml, "--json") == 0
+    data = json.loads(capsys.readouterr().out)
+    assert list(data["causes"]) == list(CAUSES)
+    assert data["causes"]["FROZEN_INPUT"]["bound_ms"] == 80
+    assert data["causes"]["FROZEN_INPUT"]["bound_flapping_ms"] == 620
+    _core.Policy(data["policy"])
+
+    file = guard_toml.with_name("out.json")
+    assert run("check", guard_toml, "--json", file) == 0
+    assert json.loads(file.read_text()) == data
+    assert run("check", guard_toml, "--json", guard_toml.parent) != 0
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_the_default_rows_can_be_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("check", "--defaults") == 0
+    out = capsys.readouterr().out
+    assert "[cause.FROZEN_INPUT] # the same picture again" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "phrase"),
+    [
+        (("chekc", "x"), "did you mean check?"),
+        (("zzz",), "known: init, check"),
+        (("check",), "name the guard.toml"),
+        (("check", "nowhere.toml"), "nowhere.toml: no such file"),
+        (("check", "--jsno", "x"), "--json"),
+    ],
+)
+def test_a_slip_of_the_keyboard_is_answered_in_one_sentence(
+    arguments: tuple[str, ...], phrase: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*arguments) == 2
+    err = capsys.readouterr().err
+    assert phrase in err
+    assert "Traceback" not in err
+
+
+def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--version") == 0
+    assert capsys.readouterr().out.startswith("edgeguard ")
+    assert run("--help") == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in COMMANDS)
+
+
+def test_a_missing_package_is_named_with_its_extra(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without(name: str) -> None:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr("edgeguard.cli.main.importlib.import_module", without)
+    assert run("lab", "evaluate") == 2
+    assert "needs torch; pip install 'edgeguard-monitor[lab]'" in capsys.readouterr().err
+
+
+def test_labels_are_printed_as_they_are(
+    guard_toml: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    odd = "[/red] :smile: ü"
+    for name in ("plain", "compact"):
+        file = guard_toml.with_name(f"{name}.card.json")
+        file.write_text(file.read_text().replace('"stop"', json.dumps(odd)))
+    text = guard_toml.read_text().replace('stop = 0.0\n"keep', f'"{odd}" = 0.0\n"keep')
+    guard_toml.write_text(text)
+    assert run("check", guard_toml) == 0
+    assert odd in capsys.readouterr().out
+
+
+def test_check_opens_no_ml_runtime(guard_toml: Path) -> None:
+    code = (
+        "import sys\nfrom edgeguard.cli.main import main\n"
+        "try:\n    main(['check', sys.argv[1]])\nexcept SystemExit as done:\n"
+        "    assert not done.code, done.code\n"
+        "heavy = {'onnxruntime', 'ai_edge_litert', 'tflite_runtime', 'torch', 'cv2', 'PIL'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(guard_toml)],
+        env={**os.environ, "TERM": "dumb", "COLUMNS": "80", "PYTHONIOENCODING": "ascii"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout
+
+
+def test_import_edgeguard_brings_no_configuration_libraries() -> None:
+    code = (
+        "import sys, edgeguard\n"
+        "print({'attr', 'attrs', 'cattrs', 'click', 'rich'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`edgeguard init` on the shipped models and on models that it must refuse."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeguard.card import Card
+from edgeguard.cli.main import main
+from edgeguard.cli.new_card import Wishes, new_card
+from edgeguard.cli.pictures import read, tensor
+from edgeguard.config import load, load_cards, policy_dict
+from edgeguard.errors import ConfigError
+from edgeguard.inference.golden import load_golden
+from edgeguard.inference.quantization import FileSpec, TensorSpec
+from edgeguard.zoo import models_dir
+
+ROOT = Path(__file__).parents[2]
+MODELS = Path(os.environ.get("EDGEGUARD_DATA", ROOT.parent / "shared" / "data")) / "models"
+DIGEST = "ab" * 32
+FLOAT = TensorSpec("x", "float32", (1, 3, 8, 8))
+SCORES = TensorSpec("y", "float32", (1, 3))
+LABELS = ("a", "b", "c")
+
+
+def run(*arguments: str | Path) -> int:
+    with pytest.raises(SystemExit) as done:
+        main([str(a) for a in arguments])
+    return int(done.value.code or 0)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    image = pytest.importorskip("PIL.Image", reason="pictures are made with Pillow")
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    random = np.random.default_rng(1)
+    for i in range(10):
+        small = random.integers(0, 256, (6, 6, 3), np.uint8)
+        picture = image.fromarray(small).resize((48, 40))
+        picture.save(folder / f"{i}.png")
+    return folder
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    file = tmp_path / "labels.txt"
+    file.write_text("".join(f"class {i}\n" for i in range(43)))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("runtime", "name"), [("onnxruntime", "plain.onnx"), ("ai_edge_litert", "compact.tflite")]
+)
+def test_init_writes_a_folder_that_check_accepts(
+    pictures: Path, labels: Path, runtime: str, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip(runtime)
+    out = pictures.parent / "out"
+    model = models_dir() / name
+    arguments = ("init", model, "--images", pictures, "--labels", labels, "--out", out)
+    assert run(*arguments) == 0, capfd.readouterr().err
+
+    stem = Path(name).stem
+    assert sorted(p.name for p in out.iterdir()) == sorted(
+        [name, f"{stem}.card.json", f"{stem}.golden.npz", "guard.toml"]
+    )
+    shipped, made = Card.beside(model), Card.beside(out / name)
+    assert (made.input.layout, made.input.dtype, made.input.size) == (
+        shipped.input.layout, shipped.input.dtype, shipped.input.size,
+    )  # fmt: skip
+    assert made.scores.kind == "logits"
+    assert len(load_golden(made)[0]) == 8
+    cfg = load(out / "guard.toml", files=True)
+    assert len(policy_dict(cfg, load_cards(cfg))["labels"]) == 43
+    assert run("check", out / "guard.toml") == 0
+    assert "every class is hold" in capfd.readouterr().out
+
+    assert run(*arguments) == 2
+    assert "--force overwrites it" in capfd.readouterr().err
+    assert run(*arguments, "--force") == 0
+
+
+def test_what_is_refused_leaves_nothing_behind(
+    tmp_path: Path, pictures: Path, labels: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnxruntime")
+    model, out, empty = models_dir() / "plain.onnx", tmp_path / "out", tmp_path / "empty"
+    empty.mkdir()
+    short = tmp_path / "short.txt"
+    short.write_text("one\ntwo\n")
+    blank = tmp_path / "blank.json"
+    blank.write_text('["one", ""]')
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(model.read_bytes()[:1000])
+    text = tmp_path / "model.txt"
+    text.write_text("x")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "x.png").write_bytes(b"no picture")
+    for given, images, names, phrase in (
+        (model, pictures, short, "2 labels, but its outputs are"),
+        (model, empty, labels, "holds no pictures"),
+        (model, tmp_path / "nowhere", labels, "no such file"),
+        (model, tmp_path / "bad", labels, "is no readable picture"),
+        (model, pictures, tmp_path / "nowhere", "cannot be read"),
+        (model, pictures, blank, "every score needs a name"),
+        (tmp_path / "nowhere.onnx", pictures, labels, "no such file"),
+        (broken, pictures, labels, "is not a readable ONNX model"),
+        (text, pictures, labels, "neither .onnx nor .tflite"),
+    ):
+        assert run("init", given, "--images", images, "--labels", names, "--out", out) == 2
+        err = capfd.readouterr().err
+        assert phrase in err
+        assert "Traceback" not in err
+        assert not out.exists(), phrase
+    assert run("init", model, "--images", pictures, "--labels", labels, "--size", "0x9") == 2
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "wishes", "phrase"),
+    [
+        ((FLOAT, FLOAT), (SCORES,), Wishes(), "has 2 inputs"),
+        ((TensorSpec("x", "int16", (1, 3, 8, 8)),), (SCORES,), Wishes(), "is int16"),
+        ((TensorSpec("x", "int8", (1, 3, 8, 8)),), (SCORES,), Wishes(), "without scale"),
+        ((TensorSpec("x", "float32", (1, 9)),), (SCORES,), Wishes(), "is no picture"),
+        ((TensorSpec("x", "float32", (1, 4, 8, 8)),), (SCORES,), Wishes(), "neither 1 nor 3"),
+        ((TensorSpec("x", "float32", (8, 3, 8, 8)),), (SCORES,), Wishes(), "batches of 8"),
+        ((TensorSpec("x", "float32", (-1, 3, -1, -1)),), (SCORES,), Wishes(), "--size 224x224"),
+        ((FLOAT,), (SCORES,), Wishes(size=(9, 9)), "drop --size"),
+        ((FLOAT,), (SCORES,), Wishes(colour="GRAY"), "is not GRAY"),
+        ((FLOAT,), (TensorSpec("y", "float32", (1, 4)),), Wishes(), "3 labels, but"),
+        ((FLOAT,), (TensorSpec("y", "float32", (1, 100, 4)),), Wishes(), "not detection heads"),
+        ((FLOAT,), (TensorSpec("y", "int32", (1, 3)),), Wishes(), "is int32"),
+        ((FLOAT,), (TensorSpec("y", "int8", (1, 3)),), Wishes(), "no scale and zero point"),
+        ((FLOAT,), (SCORES, SCORES, FLOAT), Wishes(), "detection heads"),
+    ],
+)
+def test_a_model_that_cannot_be_guarded_is_refused_with_the_reason(
+    inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...], wishes: Wishes, phrase: str
+) -> None:
+    with pytest.raises(ConfigError, match=phrase):
+        new_card(Path("m.onnx"), DIGEST, FileSpec(inputs, outputs), LABELS, wishes)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "zero_point", "mean", "std"),
+    [
+        ("int8", 1 / 255, -128, 0.0, 1.0),
+        ("int8", 1.0, -128, 0.0, 1 / 255),
+        ("uint8", 2 / 256, 128, 0.5, 0.5),
+    ],
+)
+def test_a_quantized_input_tells_what_its_numbers_mean(
+    dtype: str, scale: float, zero_point: int, mean: float, std: float
+) -> None:
+    spec = FileSpec((TensorSpec("x", dtype, (1, 8, 8, 3), scale, zero_point),), (SCORES,))
+    card, _ = new_card(Path("m.tflite"), DIGEST, spec, LABELS, Wishes())
+    assert (card.input.layout, card.input.mean[0], card.input.std[0]) == ("HWC", mean, std)
+    black = tensor(np.zeros((8, 8, 3), np.uint8), card.input)
+    white = tensor(np.full((8, 8, 3), 255, np.uint8), card.input)
+    ends = np.iinfo(dtype)
+    assert int(black.max()) - ends.min <= 1
+    assert ends.max - int(white.min()) <= 1
+
+
+def test_colours_and_layouts_of_a_tensor() -> None:
+    red = np.zeros((8, 8, 3), np.uint8)
+    red[..., 0] = 255
+    card, _ = new_card(
+        Path("m.onnx"), DIGEST, FileSpec((FLOAT,), (SCORES,)), LABELS, Wishes(colour="BGR")
+    )
+    assert tensor(red, card.input)[:, 0, 0].tolist() == [0.0, 0.0, 1.0]
+    gray = FileSpec((TensorSpec("x", "float32", (1, 8, 8, 1)),), (SCORES,))
+    card, _ = new_card(Path("m.onnx"), DIGEST, gray, LABELS, Wishes())
+    assert tensor(red, card.input).shape == (8, 8, 1)
+    assert tensor(red, card.input)[0, 0, 0] == pytest.approx(76 / 255)
+
+
+def test_opencv_reads_the_same_pictures_as_pillow(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("cv2")
+    file = pictures / "3.png"
+    by_pillow = read(file)
+    found = importlib.util.find_spec
+    hidden = {"PIL"}
+    monkeypatch.setattr("importlib.util.find_spec", lambda n: None if n in hidden else found(n))
+    assert np.array_equal(read(file), by_pillow)
+    (pictures / "broken.png").write_bytes(b"x")
+    with pytest.raises(ConfigError, match="is no readable picture"):
+        read(pictures / "broken.png")
+    hidden.add("cv2")
+    with pytest.raises(ConfigError, match=r"pip install 'edgeguard-monitor\[images\]'"):
+        read(file)
+
+
+STRANGERS = [
+    ("mlperf_tiny_resnet_int8.tflite", 10, (), "10 classes, probabilities, input int8 32x32"),
+    ("mlperf_tiny_vww_96_float.tflite", 2, (), "2 classes, probabilities, input float32 96x96"),
+    ("coral_mobilenet_v1_0.25_128_quant.tflite", 1001, (), "1001 classes, probabilities"),
+    ("tinycnn_cifar10_int8.onnx", 10, (), "10 classes, logits, input float32 32x32"),
+    ("rapidocr_ppocr_v2_cls.onnx", 2, ("--size", "48x192", "--pixels", "-1..1"), "48x192"),
+    ("rapidocr_ppocr_v2_cls.onnx", 2, (), "!takes pictures of any size"),
+    ("tflm_hello_world_int8.tflite", 1, (), "!is no picture"),
+    ("tflm_keyword_scrambled_8bit.tflite", 2, (), "!is int16"),
+]
+
+
+@pytest.mark.skipif(not MODELS.is_dir(), reason=f"no models in {MODELS}")
+@pytest.mark.parametrize("row", STRANGERS, ids=lambda r: f"{r[0]}-{r[3][:12]}")
+def test_models_by_strangers(
+    pictures: Path, row: tuple[Any, ...], capfd: pytest.CaptureFixture[str]
+) -> None:
+    name, classes, extra, said = row
+    labels = pictures.parent / "labels.txt"
+    labels.write_text("".join(f"class {i}\n" for i in range(classes)))
+    out = pictures.parent / "out"
+    arguments = ["--images", pictures, "--labels", labels, "--out", out, *extra]
+    status = run("init", MODELS / name, *arguments)
+    told = capfd.readouterr()
+    if said.startswith("!"):
+        assert (status, out.exists()) == (2, False)
+        assert said[1:] in told.err
+        return
+    assert status == 0, told.err
+    assert said in told.out
+    assert run("check", out / "guard.toml") == 0
+
+
+def test_labels_from_json_by_class_number(
+    tmp_path: Path, pictures: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnxruntime")
+    names = tmp_path / "labels.json"
+    names.write_text(json.dumps({str(i): f"ü {i}" for i in range(43)}))
+    out = tmp_path / "out"
+    model = models_dir() / "plain.onnx"
+    assert run("init", model, "--images", pictures, "--labels", names, "--out", out) == 0
+    assert Card.beside(out / "plain.onnx").labels[42] == "ü 42"
+    assert '# "ü 0" = 1.0' in (out / "guard.toml").read_text()

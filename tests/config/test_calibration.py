@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edgeguard import _core, config
+from edgeguard.errors import ConfigError
+
+Edit = Callable[[str, str], Path]
+
+
+@pytest.fixture
+def calibrated(edited: Edit) -> Path:
+    edited('name = "sign-speed"', 'name = "sign-speed"\ncalibration = "calibration.toml"')
+    edited("raise = { certainty = 0.98,", 'raise = { certainty = "calibrated",')
+    return edited("above = -2.0", 'above = "calibrated"')
+
+
+def change(file: Path, old: str, new: str) -> None:
+    text = file.with_name("calibration.toml").read_text()
+    assert text.count(old) == 1
+    file.with_name("calibration.toml").write_text(text.replace(old, new))
+
+
+def test_calibrated_numbers_take_the_place_of_the_word(calibrated: Path) -> None:
+    cfg = config.load(calibrated)
+    assert cfg.channels["target_speed"].raise_.certainty == 0.97
+    assert cfg.detectors["odd"].above == -1.5
+    policy = config.policy_dict(cfg, config.load_cards(cfg))
+    assert policy["members"][0]["scores"]["temperature"] == 1.25
+    assert policy["members"][1]["scores"]["temperature"] == 1.0
+    _core.Policy(policy)
+
+
+def test_before_calibration_the_word_stays_and_gives_no_policy(calibrated: Path) -> None:
+    calibrated.with_name("calibration.toml").unlink()
+    cfg = config.load(calibrated, calibrated=False)
+    assert cfg.detectors["odd"].above == "calibrated"
+    with pytest.raises(ConfigError, match=r"channel\.target_speed\.raise\.certainty: still says"):
+        config.policy_dict(cfg, config.load_cards(cfg))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("a" * 64, "d" * 64, r"calibration\.toml:3: model\.plain\.sha256: was made with another"),
+        (f'[model.plain]\nsha256 = "{"a" * 64}"', "", r"\.toml:\d+: model\.plain: missing"),
+        ("certainty = 0.97", "certainty = nan",
+         r"calibration\.toml:12: thresholds\.target_speed\.raise\.certainty: is nan"),
+        ("certainty = 0.97", "certainty = 1.5", r"raise\.certainty: is 1\.5; must be at most 1"),
+        ("certainty = 0.97", "", r"guard\.toml:\d+: channel\.\w+\.raise\.certainty: .*has no"),
+        ("above = -1.5", "below = -1.5", r"detector\.odd\.above: is \"calibrated\", but .* has no"),
+        ("above = -1.5", "above = -99.0",
+         r"guard\.toml:\d+: detector\.odd\.below: .*trip on everything"),
+        ("plain = 1.25", "plain = 0.0", r"calibration\.toml:\d+: temperature\.plain: is 0"),
+        ("[temperature]", "[temperature",
+         r"guard\.calibration: .*calibration\.toml:\d+: not valid TOML"),
+    ],
+)  # fmt: skip
+def test_a_calibration_that_does_not_fit_is_refused(
+    calibrated: Path, old: str, new: str, named: str
+) -> None:
+    change(calibrated, old, new)
+    with pytest.raises(ConfigError, match=named):
+        config.load(calibrated)
+
+
+def test_a_missing_calibration_file_is_refused(calibrated: Path) -> None:
+    calibrated.with_name("calibration.toml").unlink()
+    with pytest.raises(ConfigError, match=r"guard\.calibration: .*no such file"):
+        config.load(calibrated)

@@ -1,0 +1,360 @@
+# SPDX-License-Identifier: Apache-2.0
+"""F01, F02, F03 and F05 at the member: whatever happens to a worker, the deciding side goes on.
+
+The faults are real: signals to the worker's process.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny_models
+from tiny_models import build, images, reference, tiny, weights
+
+from edgeguard.errors import ModelRefused
+from edgeguard.inference import child
+from edgeguard.inference.child import ChildProcess
+from edgeguard.inference.members import MemberSpec, Result, open_members
+
+Open = Callable[..., ChildProcess]
+READY_S = 30.0
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Open]:
+    """Opens process members of the tiny model and closes them after the test."""
+    members: list[ChildProcess] = []
+
+    def make(**options: Any) -> ChildProcess:
+        options = {"backoff_s": 0.01} | options
+        members.append(
+            ChildProcess(MemberSpec("m", tiny(tmp_path), isolation="process", **options))
+        )
+        members[-1].await_ready(READY_S)
+        return members[-1]
+
+    yield make
+    for member in members:
+        member.close()
+
+
+def ask(member: ChildProcess, serial: int = 1) -> Result | None:
+    member.input[0] = images()[serial % 4]
+    assert member.submit(serial, 1000 * serial)
+    return member.wait(READY_S)
+
+
+def until(condition: Callable[[], bool], seconds: float = READY_S) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.005)
+    return condition()
+
+
+def strike(member: ChildProcess, number: signal.Signals) -> int:
+    pid = member.pid
+    assert pid is not None
+    os.kill(pid, number)
+    return pid
+
+
+def test_scores_and_embedding_are_those_of_the_model(opened: Open) -> None:
+    member = opened()
+    expected = reference(build(weights()), images())
+    given = np.zeros(5, np.int8)
+    member.bind_scores(given)
+    for serial in range(1, 30):
+        result = ask(member, serial)
+        assert result is not None
+        assert (result.serial, result.t_capture_ns) == (serial, 1000 * serial)
+        assert 0 < result.took_ns < READY_S * 1e9
+        assert np.array_equal(given, expected[serial % 4])
+        assert member.embedding is not None
+        assert member.embedding.max() > 0
+        assert member.poll() is None
+    assert member.provider == "CPUExecutionProvider"
+
+
+def test_members_take_their_input_from_one_shared_array(tmp_path: Path) -> None:
+    spec = MemberSpec("m", tiny(tmp_path), isolation="process")
+    members = open_members([spec, MemberSpec("n", spec.card)])
+    shared = np.zeros(tiny_models.SHAPE, np.int8)
+    for member in members:
+        member.bind_input(shared)
+    shared[0] = images()[3]
+    for member in members:
+        assert member.submit(1, 0)
+        assert member.wait(READY_S) is not None
+        assert np.array_equal(member.scores, reference(build(weights()), images()[3:])[0])
+        member.close()
+
+
+def test_a_frame_submitted_while_the_worker_is_busy_is_dropped(opened: Open) -> None:
+    member = opened()
+    pid = strike(member, signal.SIGSTOP)
+    member.input[0] = images()[0]
+    assert member.submit(1, 1)
+    member.input[0] = images()[1]
+    assert not member.submit(2, 2)
+    os.kill(pid, signal.SIGCONT)
+    result = member.wait(READY_S)
+    assert result is not None
+    assert result.serial == 1
+    assert np.array_equal(member.scores, reference(build(weights()), images()[:1])[0])
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_f01_a_killed_worker_is_noticed_and_comes_back_tested(
+    opened: Open, number: signal.Signals
+) -> None:
+    member = opened()
+    assert ask(member) is not None
+    pid = strike(member, number)
+    assert until(lambda: not member.alive, 5.0)
+    assert number.name in member.reason
+    assert (member.poll(), member.submit(2, 2)) == (None, False)
+    assert not Path(f"/proc/{pid}").exists(), "a zombie"
+    member.await_ready(READY_S)
+    assert member.pid != pid
+    assert ask(member, 3) is not None
+
+
+def test_f01_a_worker_killed_with_a_request_in_flight_gives_no_answer(opened: Open) -> None:
+    member = opened()
+    strike(member, signal.SIGSTOP)
+    assert member.submit(1, 1)
+    strike(member, signal.SIGKILL)
+    assert until(lambda: not member.alive, 5.0)
+    member.await_ready(READY_S)
+    assert member.poll() is None
+    result = ask(member, 2)
+    assert result is not None
+    assert result.serial == 2
+
+
+def test_f01_restarts_end_with_the_budget(opened: Open) -> None:
+    member = opened(restarts=1)
+    strike(member, signal.SIGKILL)
+    assert until(lambda: not member.alive)
+    member.await_ready(READY_S)
+    strike(member, signal.SIGKILL)
+    assert until(lambda: not member.alive)
+    with pytest.raises(ModelRefused, match=r"not ready after 0.3 s .*SIGKILL"):
+        member.await_ready(0.3)
+
+
+def test_f01_a_worker_is_not_readmitted_when_the_self_test_fails(
+    opened: Open, tmp_path: Path
+) -> None:
+    member = opened(restarts=20)
+    honest = (tmp_path / "tiny.onnx").read_bytes()
+    (tmp_path / "tiny.onnx").write_bytes(build(weights(5)))
+    strike(member, signal.SIGKILL)
+    assert until(lambda: "is not the file of its card" in member.reason)
+    assert (member.alive, member.pid) == (False, None)
+    (tmp_path / "tiny.onnx").write_bytes(honest)
+    member.await_ready(READY_S)
+    assert ask(member) is not None
+
+
+def test_f02_a_hanging_worker_is_lost_killed_and_replaced(opened: Open) -> None:
+    member = opened(hang_s=0.2)
+    pid = strike(member, signal.SIGSTOP)
+    assert member.submit(1, 1)
+    assert (member.poll(), member.alive) == (None, True)
+    started = time.monotonic()
+    assert member.wait(READY_S) is None
+    assert 0.1 < time.monotonic() - started < 15
+    assert (member.alive, member.reason) == (False, "no answer for 0.2 s")
+    member.await_ready(READY_S)
+    assert not Path(f"/proc/{pid}").exists()
+    assert ask(member, 2) is not None
+
+
+def test_f03_a_late_answer_is_told_by_its_serial_and_its_time(opened: Open) -> None:
+    member = opened()
+    pid = strike(member, signal.SIGSTOP)
+    assert member.submit(1, 1)
+    assert member.wait(0.15) is None
+    assert member.alive, "late is not lost"
+    os.kill(pid, signal.SIGCONT)
+    result = member.wait(READY_S)
+    assert result is not None
+    assert result.serial == 1
+    assert result.took_ns > 140_000_000
+
+
+def test_the_deciding_side_never_blocks(opened: Open) -> None:
+    """Counted in voluntary waits, for on a loaded machine any call may take long."""
+    member = opened(hang_s=0.2, restarts=20)
+    slept = worst = 0.0
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        member.await_ready(READY_S)
+        strike(member, number)
+        end = time.monotonic() + 0.4
+        while time.monotonic() < end:
+            before = time.monotonic(), blocked()
+            member.submit(1, 1)
+            member.poll()
+            worst = max(worst, time.monotonic() - before[0])
+            slept += blocked() - before[1]
+            time.sleep(0.001)
+    assert worst < 1.0, "seconds in one call"
+    assert slept < 50, "voluntary context switches of the deciding thread in its calls"
+
+
+def blocked() -> int:
+    """How often the calling thread has given up the processor to wait."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+
+
+# --- answers that nobody asked for ---
+
+LIAR = (
+    "import sys, json, socket; o = json.loads(sys.argv[1]); sys.path[:] = o['path']; "
+    "from edgeguard.inference.worker import REPLY, REQUEST; s = socket.socket(fileno=o['socket']); "
+    "s.send(json.dumps({'provider': 'liar'}).encode()); "
+    "serial, slot = REQUEST.unpack(s.recv(REQUEST.size)); s.send(%s); s.recv(1)"
+)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["REPLY.pack(serial - 1, slot, 0)", "REPLY.pack(serial, 1 - slot, 0)", "b'x'", "b'x' * 999"],
+)
+def test_f05_a_stale_or_malformed_answer_is_never_a_result(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    monkeypatch.setattr(child, "_PROGRAM", LIAR % answer)
+    member = opened(restarts=0)
+    assert member.submit(7, 7)
+    assert member.wait(READY_S) is None
+    assert not member.alive
+    assert "not asked for" in member.reason
+
+
+def test_a_ready_time_before_the_request_or_in_the_future_is_not_believed(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for lie in (-(2**63), 2**63 - 1):
+        monkeypatch.setattr(child, "_PROGRAM", LIAR % f"REPLY.pack(serial, slot, {lie})")
+        member = opened(restarts=0)
+        before = time.monotonic_ns()
+        assert member.submit(7, 7)
+        result = member.wait(READY_S)
+        assert result is not None
+        assert before <= result.t_ready_ns <= time.monotonic_ns()
+        assert 0 <= result.took_ns < READY_S * 1e9
+
+
+# --- starting and ending ---
+
+
+def test_a_refused_model_is_refused_with_the_workers_words(tmp_path: Path) -> None:
+    card = tiny(tmp_path)
+    (tmp_path / "tiny.onnx").write_bytes(build(weights(5)))
+    member = ChildProcess(MemberSpec("m", card))
+    with pytest.raises(ModelRefused, match=r"^/.*tiny\.onnx: is not the file of its card 'tiny'"):
+        member.await_ready(READY_S)
+    member.close()
+
+
+def test_a_worker_that_dies_while_it_loads_is_refused_by_its_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child, "_PROGRAM", "import os; os.kill(os.getpid(), 11)")
+    member = ChildProcess(MemberSpec("m", tiny(tmp_path)))
+    with pytest.raises(ModelRefused, match=r"tiny\.onnx: the worker was ended by SIGSEGV while"):
+        member.await_ready(READY_S)
+    member.close()
+
+
+def test_a_worker_that_never_gets_ready_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child, "_PROGRAM", "import time; time.sleep(60)")
+    member = ChildProcess(MemberSpec("m", tiny(tmp_path), start_timeout_s=0.2))
+    with pytest.raises(ModelRefused, match=r"not ready after 0\.2 s"):
+        member.await_ready(READY_S)
+    member.close()
+
+
+@pytest.mark.parametrize("state", ["idle", "stopped", "starting", "closed twice"])
+def test_closing_leaves_no_process_no_descriptor_and_no_memory(tmp_path: Path, state: str) -> None:
+    card = tiny(tmp_path)
+    descriptors = set(os.listdir("/proc/self/fd"))
+    member = ChildProcess(MemberSpec("m", card))
+    if state != "starting":
+        member.await_ready(READY_S)
+    pid = member.pid
+    if state == "stopped":
+        strike(member, signal.SIGSTOP)
+        member.submit(1, 1)
+    member.close()
+    if state == "closed twice":
+        member.close()
+    assert (member.alive, member.submit(1, 1), member.poll()) == (False, False, None)
+    assert pid is None or not Path(f"/proc/{pid}").exists()
+    assert set(os.listdir("/proc/self/fd")) == descriptors
+    maps = Path("/proc/self/maps").read_text()
+    assert "memfd:edgeguard" not in maps
+    assert "/dev/shm/psm_" not in maps
+
+
+def run_python(program: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        cwd=tiny_models.ROOT, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+OPEN = """
+import sys, time
+from edgeguard.card import Card
+from edgeguard.inference.members import MemberSpec, open_members
+(member,) = open_members([MemberSpec("m", Card.load(sys.argv[1]), isolation="process")])
+"""
+
+
+def test_f01_a_worker_ends_with_its_parent_even_while_it_hangs(tmp_path: Path) -> None:
+    tiny(tmp_path)
+    program = OPEN + "print(member.pid, flush=True); time.sleep(60)"
+    parent = run_python(program, str(tmp_path / "tiny.card.json"))
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    os.kill(pid, signal.SIGSTOP)
+    parent.kill()
+    parent.communicate()
+    assert until(lambda: ended(pid), 5.0)
+
+
+def ended(pid: int) -> bool:
+    """Gone, or a zombie that init has yet to collect."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
+def test_the_deciding_process_holds_no_ml_runtime(tmp_path: Path) -> None:
+    tiny(tmp_path)
+    program = OPEN + (
+        "assert member.submit(1, 1) and member.wait(30)\n"
+        "maps = open('/proc/self/maps').read()\n"
+        "names = ('onnxruntime', 'litert', 'tflite', 'tensorflow')\n"
+        "print([n for n in names if n in maps or any(n in m.split('.')[0] for m in sys.modules)])\n"
+        "member.close()"
+    )
+    process = run_python(program, str(tmp_path / "tiny.card.json"))
+    assert process.communicate(timeout=60)[0].strip() == "[]"
