@@ -45,7 +45,7 @@ PACKAGES = ("edgeguard-monitor", "numpy", "onnxruntime", "ai-edge-litert", "tfli
 @click.option("--policy", type=click.Path(path_type=Path), metavar="GUARD.TOML",
               help="Another policy for the same models; needs --allow-unfrozen.")  # fmt: skip
 @click.option("--allow-unfrozen", is_flag=True,
-              help="Run although the policy is not the one that was fixed before the stream.")  # fmt: skip
+              help="Run although the policy is not the one that was fixed before.")  # fmt: skip
 def command(
     out: Path, json_to: Path | None, seed: int, policy: Path | None, allow_unfrozen: bool
 ) -> int:
@@ -198,9 +198,7 @@ def _table(results: Results) -> Table:
     for row in results.rows:
         bare = Text(row.bare_said, style="red" if row.bare.wrong else "")
         guard = Text(row.guard_said, style="bold red" if row.guard.wrong else "green")
-        table.add_row(
-            row.at, row.entry.title, bare, guard, row.to_safe, row.away, row.recovered
-        )
+        table.add_row(row.at, row.entry.title, bare, guard, row.to_safe, row.away, row.recovered)
     table.caption = (
         "safe after: first evidence to safe command; outside: time not in NOMINAL or DEGRADED;"
         " back after: end of the fault to NOMINAL"

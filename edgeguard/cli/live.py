@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the demo shows while it runs: the sign, the mode, causes, votes and speeds; or plain lines."""
+"""What the demo shows while it runs: sign, mode, causes, votes and speeds; or plain lines."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Screen:
         self._live = Live(console=console, refresh_per_second=12, transient=True)
         self._title = ""
         self._shown = 0.0
-        self._mode: Mode | None = None
+        self._mode: Mode = Mode.NOMINAL
 
     def __enter__(self) -> Screen:
         if self._console.is_terminal:
@@ -107,10 +107,11 @@ class Screen:
         said = decision.evidence["target_speed"]
         mode = Mode(decision.mode)
         target, allowed = decision.command["target_speed"], self._stream.safe.top[moment.tick]
+        events = ", ".join(self._titles[id(event)] for event in moment.events)
         rows: list[tuple[str, Any]] = [
             ("mode", Text(f" {mode.name} ", style=f"bold black on {COLOUR[mode]}")),
             ("causes", Text(", ".join(decision.causes) or "none")),
-            ("event", Text(", ".join(self._titles[id(e)] for e in moment.events), style="bold red")),
+            ("event", Text(events, style="bold red")),
             ("", Text()),
             ("true sign", Text(self._stream.name(label))),
             ("models say", Text(self._stream.name(said["label"]) if said["label"] >= 0 else "-")),

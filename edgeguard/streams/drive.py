@@ -64,8 +64,8 @@ _twins: dict[tuple[str, str, str, int], Run] = {}
 
 
 def _twin(subject: Subject, stream: SignStream) -> Run:
-    keys = [track.key for track in stream.tracks]
-    key = (type(subject).__name__, repr(subject.config), repr((keys, stream.initial_kmh)), stream.seed)
+    road = repr(([track.key for track in stream.tracks], stream.initial_kmh, stream.initial_speed))
+    key = (type(subject).__name__, repr(subject.config), road, stream.seed)
     if key not in _twins:
         other: Subject = type(subject)(in_process(subject.config))  # type: ignore[call-arg]
         try:
@@ -76,7 +76,7 @@ def _twin(subject: Subject, stream: SignStream) -> Run:
 
 
 def in_process(config: GuardConfig) -> GuardConfig:
-    """The same policy with its members in this process: the same answers, and no processes to start."""
+    """The same policy with its members in this process: the same answers, no processes to start."""
     members = {name: evolve(member, isolation="none") for name, member in config.members.items()}
     return evolve(config, members=members)
 
@@ -160,4 +160,3 @@ class _Drive:
         self.pace.free()
         if new_frame:
             self.subject.wait(ANSWER_S)
-

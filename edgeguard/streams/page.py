@@ -65,7 +65,7 @@ def _tile(figure: Figure) -> str:
     share = figure.unit == "1"
     value = f"{figure.value:.1%}" if share else f"{figure.value:,.0f}"
     state = "" if figure.holds is None else "good" if figure.holds else "bad"
-    bar = f"<small>bar: {escape(figure.bar)}</small>" if figure.bar else "<small>for comparison</small>"
+    bar = f"<small>bar: {escape(figure.bar)}</small>" if figure.bar else "<small>to compare</small>"
     return f'<div class="tile {state}"><b>{value}</b><span>{_TILES[figure.id]}</span>{bar}</div>'
 
 

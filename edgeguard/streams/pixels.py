@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many small pictures of different sizes as one compressed array: lossless, numpy and stdlib only."""
+"""Many small pictures of different sizes as one compressed array: lossless, numpy and stdlib."""
 
 from __future__ import annotations
 

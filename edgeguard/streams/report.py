@@ -118,7 +118,8 @@ def failures(found: list[Figure]) -> list[Figure]:
 
 
 def _totals(results: Results) -> Iterator[Figure]:
-    ticks, clean, guard, bare = results.guard.stream.ticks, results.clean, results.guard, results.bare
+    clean, guard, bare = results.clean, results.guard, results.bare
+    ticks = guard.stream.ticks
     attacked = [row for row in results.rows if isinstance(row.entry.event.fault, Perturbed)]
     yield at_most("demo.wrong_commands", int(guard.wrong.sum()), 0, "ticks", ticks)
     yield at_most("guard.clean.wrong_commands", int(clean.outside.sum()), 0, "ticks", ticks)

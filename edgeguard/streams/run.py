@@ -73,7 +73,7 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """One drive. `wrong_commands` is empty when every command was safe that is safe without events."""
+    """One drive. A command is wrong where the clean twin stays in the safe set and it does not."""
 
     stream: SignStream
     events: tuple[Event, ...]
@@ -100,7 +100,8 @@ class Run:
         """All wrong commands, in order."""
         t, top = self.timeline, self.stream.safe.top
         return [
-            Wrong(_seconds(i), float(t.command[i]), float(top[i])) for i in np.flatnonzero(self.wrong)
+            Wrong(i * PERIOD_MS / 1000, float(t.command[i]), float(top[i]))
+            for i in np.flatnonzero(self.wrong).tolist()
         ]
 
     @property
@@ -186,10 +187,6 @@ class Run:
     def _recover(self, stop: int, end: int) -> float | None:
         found = np.flatnonzero(self.timeline.mode[stop:end] == Mode.NOMINAL)
         return float(found[0] * PERIOD_MS) if len(found) else None
-
-
-def _seconds(tick: int) -> float:
-    return tick * PERIOD_MS / 1000
 
 
 def _bits(names: Sequence[str]) -> int:

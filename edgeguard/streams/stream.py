@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ import numpy.typing as npt
 from edgeguard.errors import EdgeguardError
 from edgeguard.streams.pixels import unpack
 from edgeguard.streams.street import Box, Street, place
-from edgeguard.streams.truth import SafeSet, limits_kmh, safe_set
+from edgeguard.streams.truth import KMH, SafeSet, limits_kmh, safe_set
 
 U8 = npt.NDArray[np.uint8]
 
@@ -71,7 +72,7 @@ class SignStream:
     attacks: tuple[Attack, ...] = ()
     names: tuple[str, ...] = ()
     initial_kmh: int = 50
-    initial_speed: float = 30 / 3.6
+    initial_speed: float = 30 * KMH
     seed: int = 0
     frozen: dict[str, str] = field(default_factory=dict, compare=False)
 
@@ -139,15 +140,16 @@ class SignStream:
         """Some tracks of this stream, from number `first`; the limit before them holds at first."""
         before = limits_kmh(self.labels[:first], self.initial_kmh)
         limit = before[-1] if before else self.initial_kmh
-        return self._starting(self.tracks[first : first + count], limit)
+        tracks = self.tracks[first : first + count]
+        speed = min(limit * KMH, self.initial_speed)
+        return replace(self, tracks=tracks, initial_kmh=limit, initial_speed=speed)
 
-    def pick(self, *keys: tuple[int, int], initial_kmh: int = 50) -> SignStream:
-        """Some tracks of this stream in an order of one's own."""
-        return self._starting([self.tracks[self.where(key)] for key in keys], initial_kmh)
-
-    def _starting(self, tracks: Sequence[Track], limit_kmh: int) -> SignStream:
-        speed = min(limit_kmh / 3.6, self.initial_speed)
-        return replace(self, tracks=tuple(tracks), initial_kmh=limit_kmh, initial_speed=speed)
+    def pick(self, *keys: tuple[int, int], limit_kmh: int) -> SignStream:
+        """Some tracks in an order of one's own; the car comes at the limit that is in force."""
+        tracks = tuple(self.tracks[self.where(key)] for key in keys)
+        return replace(
+            self, tracks=tracks, initial_kmh=limit_kmh, initial_speed=limit_kmh * KMH - 0.01
+        )
 
 
 def load(path: str | Path, seed: int = 0) -> SignStream:
@@ -166,17 +168,16 @@ def load(path: str | Path, seed: int = 0) -> SignStream:
             f"{path}: not a stream file: {error}; `python -m edgeguard.lab.zoo.stream` makes it"
         ) from None
     rest = iter(pictures)
-    tracks = tuple(
-        Track(t["label"], _key(t), tuple(next(rest) for _ in range(t["frames"])))
-        for t in about["tracks"]
-    )
+    tracks = tuple(Track(t["label"], _key(t), _some(rest, t["frames"])) for t in about["tracks"])
     attacks = tuple(
-        Attack(
-            a["kind"], _key(a), a["target"], tuple(next(rest) for _ in range(a["frames"])), a["fooled"]
-        )
+        Attack(a["kind"], _key(a), a["target"], _some(rest, a["frames"]), a["fooled"])
         for a in about["attacks"]
     )
     return SignStream(tracks, attacks, tuple(about["names"]), seed=seed, frozen=about["frozen"])
+
+
+def _some(pictures: Iterator[U8], count: int) -> tuple[U8, ...]:
+    return tuple(islice(pictures, count))
 
 
 def _key(entry: dict[str, Any]) -> tuple[int, int]:

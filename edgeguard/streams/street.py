@@ -26,7 +26,7 @@ class Street:
         self._phase = float(rng.uniform(0, 2 * np.pi))
 
     def frame(self, index: int, sign: U8, box: Box) -> U8:
-        """The camera frame [480, 640, 3] BGR number `index` with a sign [h, w, 3] RGB in its box."""
+        """Camera frame number `index`, [480, 640, 3] BGR, with a sign [h, w, 3] RGB in its box."""
         drift = int(_SPARE / 2 * (1 + np.sin(index / 40 + self._phase)))
         frame = np.ascontiguousarray(self._scene[:, drift : drift + WIDTH])
         x, y, width, height = box
@@ -58,7 +58,8 @@ def _scene(rng: np.random.Generator) -> U8:
         x += _house(scene, rng, x) + int(rng.integers(0, 70))
     _verge_and_lines(scene)
     scene += rng.normal(0, 3.0, scene.shape[:2])[..., None]
-    return scene.clip(0, 255).astype(np.uint8)
+    drawn: U8 = scene.clip(0, 255).astype(np.uint8)
+    return drawn
 
 
 def _hills(scene: npt.NDArray[np.float64], rng: np.random.Generator) -> None:
@@ -89,5 +90,6 @@ def _verge_and_lines(scene: npt.NDArray[np.float64]) -> None:
     ground = scene[_HORIZON:]
     ground[off > 14] = (78, 120, 92)
     ground[(off > -6 - 10 * depth) & (off < 2)] = (208, 208, 210)
-    dashes = (np.abs(columns - middle) < 1 + 5 * depth) & ((1 / (depth + 0.05)).astype(int) % 2 == 0)
+    painted = (1 / (depth + 0.05)).astype(int) % 2 == 0
+    dashes = (np.abs(columns - middle) < 1 + 5 * depth) & painted
     ground[dashes] = (208, 208, 210)

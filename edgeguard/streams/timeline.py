@@ -62,8 +62,7 @@ def _y(metres_per_second: float) -> float:
 def _runs(mask: Bools) -> Iterator[tuple[int, int]]:
     """[start, stop) of each run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
-    for start, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-        yield start, stop
+    yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
 
 
 def _signs(run: Run) -> Iterator[str]:
@@ -110,8 +109,7 @@ def _allowed(run: Run) -> Iterator[str]:
     top = run.stream.safe.top
     points = _points(top, (0, len(top)))
     yield (
-        f'<polygon class="forbidden" points="{_x(0):.1f},{TOP} '
-        f'{points} {_x(len(top)):.1f},{TOP}"/>'
+        f'<polygon class="forbidden" points="{_x(0):.1f},{TOP} {points} {_x(len(top)):.1f},{TOP}"/>'
     )
     yield f'<polyline class="limit" points="{points}"/>'
     for start, stop in _runs(~run.stream.safe.may_rise):
@@ -148,7 +146,8 @@ def _modes(run: Run, y: int) -> Iterator[str]:
 def _acting(run: Run) -> list[tuple[str, Bools]]:
     """The causes that acted at all, with the ticks on which they did."""
     lanes: Sequence[tuple[str, Any]] = [
-        (name, (run.timeline.causes >> np.uint32(i) & 1).astype(bool)) for i, name in enumerate(CAUSES)
+        (name, (run.timeline.causes >> np.uint32(i) & 1).astype(bool))
+        for i, name in enumerate(CAUSES)
     ]
     return [(name, mask) for name, mask in lanes if mask.any()]
 

@@ -44,7 +44,7 @@ static void start(const eg_channel_t *c, eg_channel_state_t *s, const eg_number_
 static int32_t want_of(const eg_policy_t *p, const eg_input_t *in, uint8_t channel, eg_mode_t mode,
                        int32_t target) {
   if (mode < EG_FALLBACK) return target;
-  if (mode == EG_FALLBACK && rule_runs(p, in)) return in->rule[channel];
+  if (mode == EG_FALLBACK && in->rule_ok) return in->rule[channel]; /* late is noted, not wrong */
   return p->channel[channel].stop;
 }
 

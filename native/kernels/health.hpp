@@ -12,9 +12,10 @@ namespace edgeguard {
 constexpr int kBlackLuma = 16, kSaturated = 250;
 // BT.601 luma in 7 bits, so that byte multiplies can do it. Kept apart from the model's grey.
 constexpr int kLumaRed = 38, kLumaGreen = 75, kLumaBlue = 15;
-// The hash is 16 lanes of h = h * prime + pixel: as the prime is odd, every step is a bijection,
+// The hash is 16 lanes of h = h * (1 + 2^13) + pixel: as the factor is odd, every step is a bijection,
 // so that a change of one pixel always changes its lane, and the fold of the lanes likewise.
-constexpr std::uint32_t kHashPrime = 0x9E3779B1u;
+constexpr int kHashShift = 13;
+constexpr std::uint32_t kHashFactor = 1u + (1u << kHashShift);
 constexpr int kHashLanes = 16;
 
 struct Pixel {
@@ -27,7 +28,7 @@ struct Sums {
 
   void reset() {
     pixels = pairs = luma = luma_squared = gradient = black = saturated = 0;
-    for (int i = 0; i < kHashLanes; ++i) lanes[i] = static_cast<std::uint32_t>(i + 1) * kHashPrime;
+    for (int i = 0; i < kHashLanes; ++i) lanes[i] = static_cast<std::uint32_t>(i + 1) * 0x9E3779B1u;
   }
 };
 
@@ -54,7 +55,7 @@ inline int add_pixel(Sums& sums, Pixel p, Colour order, int lane) {
   sums.luma_squared += static_cast<std::uint64_t>(luma * luma);
   sums.black += luma <= kBlackLuma;
   sums.saturated += p.r >= kSaturated || p.g >= kSaturated || p.b >= kSaturated;
-  sums.lanes[lane] = sums.lanes[lane] * kHashPrime + hash_word(p, order);
+  sums.lanes[lane] = sums.lanes[lane] * kHashFactor + hash_word(p, order);
   return luma;
 }
 

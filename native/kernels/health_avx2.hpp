@@ -48,8 +48,8 @@ struct RowHealth {
   }
 
   inline void mix(__m256i pixels, int i) {
-    const __m256i prime = _mm256_set1_epi32(static_cast<int>(kHashPrime));
-    hash[i] = _mm256_add_epi32(_mm256_mullo_epi32(hash[i], prime), pixels);
+    const __m256i shifted = _mm256_slli_epi32(hash[i], kHashShift);
+    hash[i] = _mm256_add_epi32(_mm256_add_epi32(hash[i], pixels), shifted);
   }
 
   // Luma of 16 pixels, as words.

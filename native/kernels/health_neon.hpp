@@ -30,7 +30,7 @@ struct RowHealth {
   // ones. Register i of the hash takes them.
   inline void add(uint8x16_t pixels, int i) {
     const uint32x4_t words = vreinterpretq_u32_u8(pixels);
-    hash[i] = vmlaq_u32(words, hash[i], vdupq_n_u32(kHashPrime));
+    hash[i] = vmlaq_u32(words, hash[i], vdupq_n_u32(kHashFactor));
     const uint8x16_t over = vqsubq_u8(pixels, vdupq_n_u8(kSaturated - 1));
     dark = vsubq_u32(dark, vceqzq_u32(vreinterpretq_u32_u8(over)));
     const uint16x8_t low = vmull_u8(vget_low_u8(pixels), weights);

