@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 # `make demo` and `make test` set everything up by themselves, in .venv.
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON ?= $(shell sh tests/system_tools.sh --python)
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := onnx,litert,images,plots,lab,dev
+EXTRAS := onnx,litert,images,plots
+# Apart, for they bring torch. On x86_64 the one from PyPI comes with CUDA (GBs); where there is no
+# GPU, PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu brings a small one. `make demo` needs
+# neither.
+HEAVY := lab,dev
 NATIVE := $(shell find native -name '*.c' -o -name '*.h' -o -name '*.cpp' -o -name '*.hpp' -o -name CMakeLists.txt)
+SOURCES := $(filter %.c %.h %.cpp %.hpp,$(NATIVE))
 
-.PHONY: demo test test-legacy bench check ctest lint wheel clean
+.PHONY: demo test test-legacy bench ctest lint wheel clean
 
 demo: $(VENV)/run
 	$(BIN)/edgeguard demo
@@ -20,13 +25,16 @@ lint: $(VENV)/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'native/*.c' 'native/*.h' 'native/*.cpp' 'native/*.hpp')
+	$(if $(SOURCES),,$(error no C or C++ sources in native/))
+	$(BIN)/clang-format --dry-run --Werror $(SOURCES)
 
 # The C tests of the decision core, with AddressSanitizer and UndefinedBehaviorSanitizer.
 ctest: $(VENV)/test
+	mkdir -p build
 	$(BIN)/cmake -S . -B build/ctest -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) \
-	  -DCMAKE_BUILD_TYPE=Debug -DEDGEGUARD_PYTHON=OFF -DEDGEGUARD_TESTS=ON -DEDGEGUARD_SANITIZE=ON > build/ctest.log
-	$(BIN)/cmake --build build/ctest >> build/ctest.log || { cat build/ctest.log; exit 1; }
+	  -DCMAKE_BUILD_TYPE=Debug -DEDGEGUARD_PYTHON=OFF -DEDGEGUARD_TESTS=ON -DEDGEGUARD_SANITIZE=ON \
+	  > build/ctest.log 2>&1 || { cat build/ctest.log; exit 1; }
+	$(BIN)/cmake --build build/ctest >> build/ctest.log 2>&1 || { cat build/ctest.log; exit 1; }
 	$(BIN)/ctest --test-dir build/ctest --output-on-failure
 
 bench: $(VENV)/test
@@ -41,13 +49,13 @@ wheel: $(VENV)/test
 
 # What `make demo` needs: the runtime and its two engines.
 $(VENV)/run: pyproject.toml CMakeLists.txt $(NATIVE) | $(VENV)/made
-	$(BIN)/pip install -q --disable-pip-version-check "scikit-build-core>=0.10" "pybind11>=3.0" cmake ninja
+	$(BIN)/pip install -q --disable-pip-version-check "scikit-build-core>=0.11" "pybind11>=3.0" cmake ninja
 	$(BIN)/pip install -q --disable-pip-version-check --no-build-isolation -e ".[onnx,litert]"
 	touch $@
 
 $(VENV)/test: $(VENV)/run
 	$(BIN)/pip install -q --disable-pip-version-check --no-build-isolation -e ".[$(EXTRAS)]"
-	mkdir -p build
+	$(BIN)/pip install -q --disable-pip-version-check --no-build-isolation -e ".[$(HEAVY)]"
 	touch $@
 
 $(VENV)/made:

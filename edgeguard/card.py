@@ -8,6 +8,7 @@ file must have the hash, the shapes, the quantization and the golden answers tha
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import attrs
 
 from edgeguard.errors import ConfigError
 from edgeguard.json_reader import JsonReader, read_json
+from edgeguard.labels import read_labels
 
 RUNTIMES = ("onnx", "litert")
 TASKS = ("classifier", "regressor")
@@ -25,6 +27,7 @@ RESIZES = ("bilinear", "area")
 FITS = ("stretch", "letterbox", "crop")
 KINDS = ("logits", "probabilities", "value", "embedding")
 SUFFIX = ".card.json"
+MOST_VALUES = 2**26  # of one channel: 8192 x 8192
 
 
 @attrs.frozen
@@ -184,7 +187,7 @@ class Card:
             unit=reader.text("unit", ""),
             labels_file=labels_file,
             directory=directory,
-            extra=reader.rest(),
+            extra=reader.rest(_KNOWN),
         )
         _check(card, where)
         return card
@@ -203,6 +206,7 @@ class Card:
 
 
 _OWN = ("directory", "extra", "labels_file")
+_KNOWN = tuple(a.name for a in attrs.fields(Card) if a.name not in _OWN)
 
 
 def card_path(model: str | Path) -> Path:
@@ -224,40 +228,24 @@ def card_path(model: str | Path) -> Path:
 def _labels(reader: JsonReader, directory: Path) -> tuple[str | None, tuple[str, ...]]:
     given = reader.take("labels", [])
     if isinstance(given, str):
-        return given, _label_file(reader, directory / given)
-    return None, _label_list(reader, given)
-
-
-def _label_file(reader: JsonReader, path: Path) -> tuple[str, ...]:
-    """A text file of one label a line, or JSON: a list, or an object keyed by class number."""
-    if path.suffix != ".json":
         try:
-            return tuple(path.read_text(encoding="utf-8").splitlines())
-        except (OSError, UnicodeDecodeError) as error:
-            raise reader.error("labels", f"{path} cannot be read: {error}") from None
-    data: Any = read_json(path)
-    if isinstance(data, dict):
-        try:
-            data = [data[str(k)] for k in range(len(data))]
-        except KeyError as error:
-            raise reader.error("labels", f"{path} has no class {error}") from None
-    return _label_list(reader, data)
-
-
-def _label_list(reader: JsonReader, given: Any) -> tuple[str, ...]:
+            return given, read_labels(directory / given)
+        except ConfigError as error:
+            raise reader.error("labels", str(error)) from None
     if not isinstance(given, (list, tuple)) or not all(isinstance(label, str) for label in given):
         raise reader.error("labels", "want a list of names, or the name of a file of names")
-    return tuple(given)
+    return None, tuple(given)
 
 
 def _input(reader: JsonReader) -> Input:
     layout, dtype = reader.choice("layout", LAYOUTS), reader.choice("dtype", DTYPES)
     given = reader.numbers("size")
     size = tuple(int(v) for v in given)
-    if size != given or len(size) != (1 if layout == "VECTOR" else 2) or min(size) < 1:
-        raise reader.error(
-            "size", f"want {'[n]' if layout == 'VECTOR' else '[height, width]'}, got {list(given)}"
-        )
+    wanted = "[n]" if layout == "VECTOR" else "[height, width]"
+    if size != given or len(size) != wanted.count(",") + 1 or min(size) < 1:
+        raise reader.error("size", f"want {wanted}, got {list(given)}")
+    if math.prod(size) > MOST_VALUES:
+        raise reader.error("size", f"{list(given)} is more than {MOST_VALUES} values")
     colour = reader.choice("colour", tuple(COLOURS), "RGB")
     channels = COLOURS[colour]
     mean, std = reader.numbers("mean", (0.0,) * channels), reader.numbers("std", (1.0,) * channels)
@@ -269,7 +257,7 @@ def _input(reader: JsonReader) -> Input:
     result = Input(
         layout, dtype, size, *_quantization(reader, dtype), colour, mean, std,
         reader.choice("resize", RESIZES, "area"), reader.choice("fit", FITS, "stretch"),
-        reader.take("name", None),
+        reader.optional_text("name"),
     )  # fmt: skip
     reader.done()
     return result

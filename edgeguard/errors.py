@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The errors that edgeguard raises for its users; the command line prints them without a traceback."""
+"""Errors that edgeguard raises for its users; the command line prints them without traceback."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class ConfigError(EdgeguardError):
 
 
 class ModelRefused(EdgeguardError):
-    """A model may not be used: ``FILE: reason; what to do``. The guard that names it does not arm."""
+    """A model may not be used: ``FILE: reason; what to do``; its guard does not arm."""
 
 
 class InferenceError(EdgeguardError):
-    """The runtime failed while it ran a model that had passed its self-test; the member abstains."""
+    """The runtime failed on a model that had passed its self-test; the member abstains."""

@@ -13,6 +13,8 @@ from typing import Any
 
 from attrs import asdict, frozen
 
+from edgeguard.errors import EdgeguardError
+
 
 @frozen
 class Figure:
@@ -54,6 +56,14 @@ def document(
 def _plain(figure: Figure | Mapping[str, Any]) -> dict[str, Any]:
     table = asdict(figure) if isinstance(figure, Figure) else figure
     return {key: value for key, value in table.items() if value is not None}
+
+
+def check_writable(path: Path) -> None:
+    """Raise EdgeguardError if there is no folder for a results file: before hours of measuring."""
+    if not path.parent.is_dir():
+        raise EdgeguardError(f"{path}: there is no folder {path.parent}")
+    if path.is_dir():
+        raise EdgeguardError(f"{path}: is a folder; want a file")
 
 
 def write(

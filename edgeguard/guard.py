@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hmac
 import logging
+import operator
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +23,10 @@ import numpy.typing as npt
 from edgeguard import wiring
 from edgeguard.config import GuardConfig, load
 from edgeguard.decision import Decision
+from edgeguard.errors import ConfigError
 from edgeguard.intake.camera import Box
+
+MAX_NS = 2**62  # 146 years; leaves room for a latency on top
 
 _log = logging.getLogger("edgeguard")
 
@@ -36,11 +40,13 @@ class Guard:
 
     def __init__(self, config: GuardConfig, operator_token: str | None = None) -> None:
         """Raises ConfigError when a card, a controller or a number does not fit."""
+        if operator_token is not None and not (isinstance(operator_token, str) and operator_token):
+            raise ConfigError("operator_token: want a text that is not empty, or None")
         self.config = config
         self._token = operator_token
         self._parts = wiring.connect(config)
         self._core = self._parts.core
-        self._command = {name: channel.stop for name, channel in config.channels.items()}
+        self._command: dict[str, float] | None = None
         self._serial = 0
 
     @classmethod
@@ -73,16 +79,20 @@ class Guard:
 
         frame: uint8 in the camera's format; t_ns: when it was captured; box: (x, y, width, height)
         of the part to look at. Members in this process run here and now; others answer later and
-        are heard in ``decide``. Raises ValueError or TypeError for a frame that does not fit.
+        are heard in ``decide``. Raises ValueError or TypeError for a frame or a stamp that does not
+        fit.
         """
         eye = self._parts.eye(camera)
+        t_ns = operator.index(t_ns)
+        if abs(t_ns) > MAX_NS:
+            raise ValueError(f"t_ns: {t_ns} is no stamp of a monotonic clock in nanoseconds")
         entered_ns = time.monotonic_ns()
-        health = eye.camera.look(frame, box)
-        self._core.frame(eye.index, health.content_hash, health.features, t_ns)
+        look = eye.camera.look(frame, box)
+        self._core.frame(eye.index, *look, t_ns)
         self._serial += 1
         for seat in eye.seats:
             seat.ask(self._core, self._serial, t_ns, entered_ns)
-        eye.evaluate(self._core, t_ns, entered_ns)
+        eye.evaluate(self._core, t_ns)
 
     def suggest(self, member: str, scores: npt.ArrayLike, t_capture_ns: int, t_ready_ns: int) -> None:
         """Take the scores of a member that runs elsewhere.
@@ -100,8 +110,10 @@ class Guard:
         """
         for seat in self._parts.remote_seats:
             seat.hear(self._core)
-        rule, spent_ns = self._parts.shadow.run(signals, self._command, t_ns)
-        decision = self._core.decide(signals, rule, spent_ns, t_ns)
+        given = _as_dict(signals)
+        last = self._command or self._parts.first_commands(given)
+        rule, spent_ns = self._parts.shadow.run(dict(given), last, t_ns)
+        decision = self._core.decide(given, rule, spent_ns, t_ns)
         self._command = decision.command
         return decision
 
@@ -117,8 +129,8 @@ class Guard:
         try:
             if frame is not None:
                 self.observe(camera, frame, t_ns, box)
-        except (TypeError, ValueError) as error:
-            _log.warning("%s: frame refused: %s", camera, error)
+        except Exception as error:
+            _log.warning("%s: frame refused: %s", camera, str(error).partition("\n")[0])
         return self.decide(signals, t_ns)
 
     def wait(self, timeout_s: float) -> None:
@@ -131,7 +143,9 @@ class Guard:
         """Clear the causes that wait for a person. Returns why not, or None when it was done."""
         if self._token is None:
             return "no operator token was given to Guard.load"
-        if not hmac.compare_digest(token.encode(), self._token.encode()):
+        if not isinstance(token, str) or not hmac.compare_digest(
+            token.encode(), self._token.encode()
+        ):
             return "wrong operator token"
         return self._core.rearm()
 
@@ -148,3 +162,13 @@ class Guard:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _as_dict(signals: object) -> dict[str, Any]:
+    """The signals as the border reads them; what is no mapping has none."""
+    if type(signals) is dict:
+        return signals
+    try:
+        return dict(signals) if isinstance(signals, Mapping) else {}
+    except Exception:  # a mapping of the caller's own may do anything
+        return {}

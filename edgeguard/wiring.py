@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
@@ -17,26 +16,31 @@ from edgeguard.errors import ConfigError, ModelRefused
 from edgeguard.intake.camera import Camera
 from edgeguard.intake.preprocess import InputSpec
 
+if TYPE_CHECKING:
+    from edgeguard.inference.members import Member, MemberSpec, Result
+
+
+Q16_LIMIT = 32767.0
+
 
 @define(eq=False)
 class Seat:
     """A member's place at the core. A remote one runs in a process of its own."""
 
     index: int
-    member: Any
+    member: Member
     remote: bool
-    entered_ns: int = 0
     lost: bool = False
+    _flight: tuple[int, int] | None = None  # serial and capture of the request under way
 
     def ask(self, core: Core, serial: int, t_ns: int, entered_ns: int) -> None:
-        """Hand the member its input."""
+        """Hand the member its input; one that is still busy drops the frame."""
         if self.remote:
+            self.hear(core)
+        if self.member.submit(serial, t_ns, entered_ns) and self.remote:
+            self._flight = serial, t_ns
             core.handed(self.index, t_ns)
-        taken = self.member.submit(serial, t_ns)
-        if taken:
-            self.entered_ns = entered_ns
-        if taken == self.lost or self.remote:
-            self.notice(core)
+        self.notice(core)
 
     def notice(self, core: Core) -> None:
         """Tell the core whether the member lives, when that changed."""
@@ -53,13 +57,14 @@ class Seat:
         """``hear``, waiting for the answer."""
         self._take(core, self.member.wait(max(0.0, timeout_s)))
 
-    def _take(self, core: Core, result: Any) -> None:
+    def _take(self, core: Core, result: Result | None) -> None:
         self.notice(core)
         if result is None:
             return
-        # From observe to result on the wall clock, so that a simulated clock sees real latencies.
-        ready_ns = result.t_capture_ns + result.t_ready_ns - self.entered_ns
+        ready_ns = result.t_capture_ns + result.took_ns
         core.evaluate(1 << self.index, result.t_capture_ns, [ready_ns] * (self.index + 1))
+        if self._flight is not None and self._flight[0] != result.serial:
+            core.handed(self.index, self._flight[1])  # a newer request is still under way
 
 
 @define(eq=False)
@@ -76,14 +81,17 @@ class Eye:
         self.local = [seat for seat in self.seats if not seat.remote]
         self._ready_ns = [0] * (1 + max((seat.index for seat in self.local), default=0))
 
-    def evaluate(self, core: Core, t_ns: int, entered_ns: int) -> None:
-        """One native call for the evidence of all members that ran in this process."""
+    def evaluate(self, core: Core, t_ns: int) -> None:
+        """One native call for the evidence of all members that ran in this process.
+
+        The times are those that really passed, on the caller's clock, which may be simulated.
+        """
         mask = 0
         for seat in self.local:
             result = seat.member.poll()
             if result is not None:
                 mask |= 1 << seat.index
-                self._ready_ns[seat.index] = t_ns + result.t_ready_ns - entered_ns
+                self._ready_ns[seat.index] = t_ns + result.took_ns
         if mask:
             core.evaluate(mask, t_ns, self._ready_ns)
 
@@ -100,7 +108,7 @@ class Parts:
                 for name, channel in config.channels.items()
             }
         )
-        self.members: dict[str, Any] = {}
+        self.members: dict[str, Member] = {}
         self.remote_seats: list[Seat] = []
         self._index = {name: i for i, name in enumerate(config.members)}
         self._eyes: dict[str, Eye] = {}
@@ -119,26 +127,39 @@ class Parts:
         return self._eyes[camera]
 
     def prove_rules(self) -> None:
-        """Run every rule-based controller once (F27). Raises ConfigError."""
+        """Run every rule-based controller once, in its budget (F27). Raises ConfigError."""
         signals = {name: signal.range.low for name, signal in self.config.signals.items()}
-        last = {name: channel.stop for name, channel in self.config.channels.items()}
-        rule, _ = self.shadow.run(signals, last, time.monotonic_ns())
+        rule, spent_ns = self.shadow.run(signals, self.first_commands(signals), time.monotonic_ns())
         wrong = self.shadow.failure
+        budget_ms = self.config.controller.budget_ms
         for name, value in (rule or {}).items():
-            if not isinstance(value, (int, float)) or not math.isfinite(value):
+            if not finite(value):
                 wrong = f"channel.{name}: returned {value!r}, want a finite number"
+        if spent_ns > budget_ms * 1e6:  # the first run may import and build; it gets a second
+            rule, spent_ns = self.shadow.run(signals, self.first_commands(signals), 0)
+            if spent_ns > budget_ms * 1e6:
+                wrong = f"took {spent_ns / 1e6:.1f} ms; controller.budget_ms is {budget_ms:g}"
         if wrong:
             raise ConfigError(f"{self.config.source}: rule-based controller does not run: {wrong}")
 
+    def first_commands(self, signals: Mapping[str, Any]) -> dict[str, float]:
+        """What the controllers find as last command before there was one: the measured value."""
+        found = {}
+        for name, channel in self.config.channels.items():
+            measured = signals.get(channel.measured) if channel.measured else None
+            found[name] = float(measured) if finite(measured) else channel.stop  # type: ignore[arg-type]
+        return found
+
     def open_members(self) -> None:
         """Open and self-test all members that are not external. Raises ModelRefused."""
-        inside = [name for name, m in self.config.members.items() if m.runtime != "external"]
-        if not inside or self.members:
+        if self._eyes:
             return
-        from edgeguard.inference.members import open_members
+        inside = [name for name, m in self.config.members.items() if m.runtime != "external"]
+        if inside:
+            from edgeguard.inference.members import open_members
 
-        opened = open_members([self._spec(name) for name in inside])
-        self.members = dict(zip(inside, opened, strict=True))
+            opened = open_members([self._spec(name) for name in inside])
+            self.members = dict(zip(inside, opened, strict=True))
         try:
             for index, camera in enumerate(self.config.cameras):
                 self._open_eye(index, camera)
@@ -146,7 +167,7 @@ class Parts:
             self.close()
             raise ModelRefused(f"{self.config.source}: {error}") from error
 
-    def _spec(self, name: str) -> Any:
+    def _spec(self, name: str) -> MemberSpec:
         from edgeguard.inference.members import MemberSpec
 
         member, card = self.config.members[name], self.cards[name]
@@ -172,8 +193,7 @@ class Parts:
             member.bind_scores(self.core.scores(self._index[name]))
             remote = self.config.members[name].isolation == "process"
             seats.append(Seat(self._index[name], member, remote))
-        if not seats:
-            return
+            self.core.lost(self._index[name], False)
         frame = self.config.cameras[camera].frame
         self._eyes[camera] = Eye(index, Camera(tensors, frame.format if frame else "BGR"), seats)
         self.remote_seats += [seat for seat in seats if seat.remote]
@@ -183,11 +203,18 @@ class Parts:
 
     def close(self) -> None:
         """End the members."""
-        for seat in self.remote_seats:
-            self.core.lost(seat.index, True)
-        for member in self.members.values():
+        for name, member in self.members.items():
+            self.core.lost(self._index[name], True)
             member.close()
         self.members, self._eyes, self.remote_seats = {}, {}, []
+
+
+def finite(value: object) -> bool:
+    """Whether the border would take it: a number, finite, within Q16.16."""
+    try:
+        return abs(float(value)) < Q16_LIMIT  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def connect(config: GuardConfig) -> Parts:

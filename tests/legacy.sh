@@ -10,9 +10,14 @@ if [ -z "$python" ]; then
 fi
 venv=.venv-legacy
 [ -d $venv ] || "$python" -m venv $venv
-$venv/bin/pip install -q --disable-pip-version-check "scikit-build-core>=0.10" "pybind11>=3.0" cmake ninja
+$venv/bin/pip install -q --disable-pip-version-check "scikit-build-core>=0.11" "pybind11>=3.0" cmake ninja
 $venv/bin/pip install -q --disable-pip-version-check --no-build-isolation ".[onnx,tflite]" \
   "numpy==1.26.*" "opencv-python-headless<4.11" "pytest>=8" "hypothesis>=6.100" "scipy<1.14" "onnx<1.18" pillow "matplotlib>=3.8"
+if [ -z "${EDGEGUARD_DATA:-}" ] && [ -d ../shared/data ]; then
+  EDGEGUARD_DATA=$(cd ../shared/data && pwd)
+  export EDGEGUARD_DATA
+fi
+rm -rf build/legacy
 mkdir -p build/legacy
 cp -r tests pyproject.toml models build/legacy/ # outside of the sources, so that the wheel is what is tested
 cd build/legacy

@@ -1,21 +1,46 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Names the system packages that a build needs and this machine lacks, with the line that brings them.
-python=$1
+#   system_tools.sh [PYTHON]          fails if something is missing
+#   system_tools.sh --list [PYTHON]   prints only the names of the missing packages
+#   system_tools.sh --python          prints the Python that is used when none is given
+mode=check
+case ${1:-} in --list | --python) mode=${1#--} && shift ;; esac
+
+# One that runs: pyenv leaves names on the PATH that do not.
+find_python() {
+  for name in python3.11 python3 python3.13 python3.12 python3.10; do
+    "$name" -c 'import sys; raise SystemExit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null &&
+      command -v "$name" && return
+  done
+  command -v python3
+}
+
+python=${1:-$(find_python)}
+if [ $mode = python ]; then
+  echo "$python"
+  exit 0
+fi
+
 missing=""
 command -v c++ >/dev/null || missing="$missing g++"
 command -v cc >/dev/null || missing="$missing gcc"
-command -v git >/dev/null || missing="$missing git"
+command -v make >/dev/null || missing="$missing make"
 if [ -z "$python" ]; then
   missing="$missing python3 python3-venv python3-dev"
 else
-  "$python" -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
-  "$python" -c 'import os, sysconfig; raise SystemExit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' ||
-    missing="$missing python3-dev"
   "$python" -c 'import sys; raise SystemExit(not (3, 10) <= sys.version_info < (3, 14))' || {
     echo "edgeguard needs Python 3.10 to 3.13; $python is $("$python" -V). Give another: make PYTHON=python3.13 ..." >&2
     exit 1
   }
+  package=$(basename "$python")
+  "$python" -c 'import ensurepip, venv' 2>/dev/null || missing="$missing $package-venv"
+  "$python" -c 'import os, sysconfig; raise SystemExit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' ||
+    missing="$missing $package-dev"
+fi
+if [ $mode = list ]; then
+  echo $missing
+  exit 0
 fi
 [ -z "$missing" ] && exit 0
 echo "missing system tools: apt-get install -y$missing" >&2

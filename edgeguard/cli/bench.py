@@ -26,6 +26,8 @@ def command(json_file: Path | None, rounds: int, only: str | None) -> None:
     """
     from edgeguard.cli import bench_guard, bench_kernels
 
+    if json_file is not None:
+        results.check_writable(json_file)
     found: list[dict[str, Any]] = []
     if only != "guard":
         found += bench_kernels.figures(rounds)

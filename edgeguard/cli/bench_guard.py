@@ -141,12 +141,15 @@ def measure(guard: Guard, rounds: int) -> dict[str, npt.NDArray[np.int64]]:
     eye.camera._kernels = list(zip(kernels, tensors, strict=True))
     models: list[Any] = []
     for seat in eye.seats:
-        seat.member._model = Watched(seat.member._model, "run")
-        models.append(seat.member._model)
+        member: Any = seat.member
+        member._model = Watched(member._model, "run")
+        models.append(member._model)
     core: Any = Watched(parts.core, "evaluate", "decide")
     guard._core = core
     scores = [parts.core.scores(i) for i in range(3)]
-    seen: dict[str, list[int]] = {k: [] for k in ("step", "preprocess", "inference", "native", "numpy")}
+    seen: dict[str, list[int]] = {
+        k: [] for k in ("step", "preprocess", "inference", "native", "numpy")
+    }
     for n in range(rounds):
         start = time.perf_counter_ns()
         guard.step("front", frames[n % 4], {"speed": 20.0}, (n + 1) * 10_000_000)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeguard.config.fixed import ONE
 from edgeguard.errors import ConfigError, EdgeguardError
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ def _operations(found: Calibration) -> Table:
     for (channel, operation), t in found.threshold.items():
         table.add_row(
             f"{operation} {channel}",
-            f"{t.value / 65536:.4f}",
+            f"{t.value / ONE:.4f}",
             f"<= {t.alpha:.3g}",
             str(t.n_tracks),
             f"{t.coverage:.1%}",
@@ -232,7 +233,7 @@ def _detectors(found: Calibration, job: Job) -> Table:
     for (name, side), limit in found.limit.items():
         table.add_row(
             name,
-            f"{side} {limit.value / 65536:.4g}",
+            f"{side} {limit.value / ONE:.4g}",
             f"<= {rates[name]:g}",
             str(limit.n_tracks),
             str(limit.firings),
@@ -268,11 +269,11 @@ def _figures(found: Calibration, path: Path) -> None:
         add(f"{name}.ece.before", before.ece, frames)
         add(f"{name}.ece.after", after.ece, frames)
     for (channel, operation), t in found.threshold.items():
-        add(f"{channel}.{operation}.certainty", t.value / 65536, t.n_tracks)
+        add(f"{channel}.{operation}.certainty", t.value / ONE, t.n_tracks)
         add(f"{channel}.{operation}.coverage", t.coverage, t.n_tracks)
         add(f"{channel}.{operation}.selective_accuracy", t.accuracy, t.n_tracks)
     for (name, side), limit in found.limit.items():
-        add(f"{name}.{side}", limit.value / 65536, limit.n_tracks)
+        add(f"{name}.{side}", limit.value / ONE, limit.n_tracks)
         add(f"{name}.{side}.false_trips", limit.firings / limit.hours, limit.n_tracks, "1/h")
     try:
         write(path, made, None, ("numpy", "onnxruntime", "ai-edge-litert", "tflite-runtime"))

@@ -4,7 +4,6 @@ the image features, and what the guard.toml wants to have calibrated."""
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +16,16 @@ import numpy.typing as npt
 from edgeguard.card import Card
 from edgeguard.config import GuardConfig, model_path, policy_dict
 from edgeguard.config import vocabulary as words
+from edgeguard.config.fixed import ONE
 from edgeguard.errors import ConfigError, ModelRefused
 from edgeguard.evidence.calibration import Detector, Member, Operation
 from edgeguard.evidence.conformal import Debounce
+from edgeguard.npz import read_npz
 
 Array = npt.NDArray[Any]
 Ints = npt.NDArray[np.int64]
 
 CALIBRATED = "calibrated"
-ONE = 65536
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,12 @@ def read_data(path: Path, split: Path) -> Data:
     """
     if path.is_dir():
         return _read_folder(path, split)
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            missing = [key for key in ("x", "y", "track") if key not in file]
-            if missing:
-                raise ConfigError(f"{path}: has no array {', '.join(missing)}; {_FORMAT}")
-            x, y, track = file["x"], file["y"], file["track"]
-            frame = file["frame"] if "frame" in file else np.arange(len(y))
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise ConfigError(f"{path}: cannot be read as npz: {error}") from None
-    return _checked(path, x, y, (track, frame))
+    file = read_npz(path)
+    missing = [key for key in ("x", "y", "track") if key not in file]
+    if missing:
+        raise ConfigError(f"{path}: has no array {', '.join(missing)}; {_FORMAT}")
+    y = np.atleast_1d(file["y"])
+    return _checked(path, file["x"], y, (file["track"], file.get("frame", np.arange(len(y)))))
 
 
 _FORMAT = "want x uint8 [N, H, W, 3] RGB, y [N] and track [N] whole numbers, in driving order"
@@ -61,7 +57,7 @@ _FORMAT = "want x uint8 [N, H, W, 3] RGB, y [N] and track [N] whole numbers, in 
 
 def _checked(path: Path, x: Array, y: Array, order: tuple[Array, Array]) -> Data:
     track, frame = order
-    whole = all(a.dtype.kind in "iu" for a in (y, track, frame))
+    whole = all(a.dtype.kind in "iu" and a.ndim == 1 for a in (y, track, frame))
     if x.ndim != 4 or x.shape[3] != 3 or x.dtype != np.uint8 or not whole:
         raise ConfigError(f"{path}: x is {x.dtype} {list(x.shape)}; {_FORMAT}")
     if {len(y), len(track), len(frame)} != {len(x)} or len(x) == 0:

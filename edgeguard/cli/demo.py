@@ -160,11 +160,13 @@ def _frozen(console: Console, stated: dict[str, str], source: Path, allowed: boo
 
 def _page(out: Path, results: Results, found: list[Figure]) -> Path:
     from edgeguard.streams.page import render
+    from edgeguard.streams.timeline import picture
 
     path = out / "index.html"
     try:
         out.mkdir(parents=True, exist_ok=True)
         path.write_text(render(results, found), encoding="utf-8")
+        (out / "timeline.svg").write_text(picture(results), encoding="utf-8")
     except OSError as error:
         raise EdgeguardError(f"{path}: {error.strerror}") from None
     return path

@@ -28,6 +28,7 @@ from edgeguard.cli.pictures import tensors
 from edgeguard.errors import ConfigError, EdgeguardError
 from edgeguard.inference.golden import answers, record
 from edgeguard.inference.model import inspect_model, load_model, open_model
+from edgeguard.labels import read_labels
 
 GOLDEN_PICTURES = 8
 SHOWN_LABELS = 60
@@ -81,7 +82,7 @@ def command(  # noqa: PLR0913 - one parameter for each option
     Nothing is written unless all of it is; exit code 2 and a sentence if MODEL cannot be guarded.
     """
     out = model.parent if out is None else out
-    names = _labels(labels)
+    names = read_labels(labels)
     _free(model, out, force)
     spec = _apart(inspect_model, model)
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
@@ -97,32 +98,6 @@ def command(  # noqa: PLR0913 - one parameter for each option
             raise ConfigError(str(error).replace(str(made), str(model.parent))) from None
         written = _publish(made, model, out)
     _tell(card, assumed, written, out)
-
-
-def _labels(file: Path) -> tuple[str, ...]:
-    """Class names: lines of text, a JSON list, or a JSON object with class numbers as keys."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ConfigError(f"{file}: cannot be read: {reason}") from None
-    names = _json_labels(file, text) if file.suffix == ".json" else text.rstrip().splitlines()
-    names = [name.strip() for name in names]
-    if not names or not all(name and name.isprintable() for name in names):
-        raise ConfigError(f"{file}: an empty or unprintable label; every score needs a name")
-    return tuple(names)
-
-
-def _json_labels(file: Path, text: str) -> list[str]:
-    try:
-        data = json.loads(text)
-        if isinstance(data, dict):
-            data = [data[str(i)] for i in range(len(data))]
-    except (ValueError, KeyError, RecursionError) as error:
-        raise ConfigError(f"{file}: is no list of labels: {error}") from None
-    if not isinstance(data, list) or not all(isinstance(name, str) for name in data):
-        raise ConfigError(f"{file}: is no list of labels")
-    return data
 
 
 def _targets(model: Path, out: Path) -> list[Path]:

@@ -46,7 +46,9 @@ def evaluate(
 @click.argument("members", type=click.Choice(MEMBERS), nargs=-1)
 @data_dir
 @click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("models/gtsrb"), show_default=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("models/gtsrb"), show_default=True
+)
 def train(
     name: str, members: tuple[str, ...], data_dir: str | None, epochs: int | None, out: Path
 ) -> None:

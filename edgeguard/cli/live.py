@@ -28,7 +28,7 @@ COLOUR = {
 }
 KMH = 3.6
 _TALL, _WIDE = 14, 28  # of the sign in the terminal, in characters
-_EVERY_S = 0.08
+_EVERY_S = 0.12
 
 
 class Screen:
@@ -37,7 +37,7 @@ class Screen:
     def __init__(self, console: Console, stream: SignStream, entries: list[Entry]) -> None:
         self._console, self._stream = console, stream
         self._titles = {id(entry.event): entry.title for entry in entries}
-        self._live = Live(console=console, refresh_per_second=12, transient=True)
+        self._live = Live(console=console, auto_refresh=False, transient=True)
         self._title = ""
         self._shown = 0.0
         self._mode: Mode = Mode.NOMINAL
@@ -62,7 +62,7 @@ class Screen:
             now = time.monotonic()
             if now - self._shown >= _EVERY_S:
                 self._shown = now
-                self._live.update(self._view(moment))
+                self._live.update(self._view(moment), refresh=True)
         else:
             self._line(moment)
 

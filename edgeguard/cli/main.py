@@ -115,6 +115,16 @@ def cli() -> None:
     """Act on neural networks only while there is evidence that they can be trusted."""
 
 
+def _sentence(error: Exception, command: str) -> str | None:
+    """What the user did wrong, in words; None for an error of our own."""
+    if isinstance(error, OSError):  # over a file that the user named
+        return f"{error.filename}: {error.strerror}" if error.filename is not None else None
+    if isinstance(error, ModuleNotFoundError):
+        known = (error.name or "").partition(".")[0] in EXTRAS
+        return str(MissingExtra(error, command)) if known else None
+    return str(error)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line; what a user did wrong ends in a message and exit code 2."""
     for stream in (sys.stdout, sys.stderr):
@@ -130,15 +140,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         status = error.exit_code
-    except EdgeguardError as error:
-        click.echo(str(error), err=True)
-        status = FAILED
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in EXTRAS:
-            raise
-        click.echo(str(MissingExtra(error, (argv or sys.argv[1:])[0])), err=True)
-        status = FAILED
     except BrokenPipeError:  # the reader of a pipe went away
         sys.stderr.close()
         status = 0
+    except (EdgeguardError, ModuleNotFoundError, OSError) as error:
+        sentence = _sentence(error, (argv or sys.argv[1:])[0])
+        if sentence is None:
+            raise
+        click.echo(sentence, err=True)
+        status = FAILED
     sys.exit(status if isinstance(status, int) else 0)

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from edgeguard.card import Input
 from edgeguard.errors import ConfigError
 from edgeguard.intake.preprocess import InputSpec, Preprocessor
+from edgeguard.intake.sources import PICTURES
 
-SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 MOST_PIXELS = 64_000_000  # a picture file may not blow up the machine
 
 Picture = npt.NDArray[np.uint8]
@@ -25,9 +25,9 @@ def tensors(folder: Path, count: int, card_input: Input) -> npt.NDArray[Any]:
 
     Raises ConfigError for a folder without readable pictures or a missing decoder.
     """
-    files = sorted(p for p in _listed(folder) if p.suffix.lower() in SUFFIXES)
+    files = sorted(p for p in _listed(folder) if p.suffix.lower() in PICTURES)
     if not files:
-        raise ConfigError(f"{folder}: holds no pictures ({', '.join(sorted(SUFFIXES))})")
+        raise ConfigError(f"{folder}: holds no pictures ({', '.join(sorted(PICTURES))})")
     step = max(len(files) // count, 1)
     return np.stack([tensor(read(file), card_input) for file in files[::step][:count]])
 

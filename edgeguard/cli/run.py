@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import logging
 import queue
+import re
 import sys
 import threading
 import time
@@ -24,6 +27,9 @@ from edgeguard.output import open_sink
 ANSWER_S = 2.0  # recorded sources run in lockstep: a member slower than this is late there, too
 Signals = Callable[[int], Mapping[str, float]]
 Emit = Callable[[Decision, int], None]
+Observe = Callable[[Frame], None]
+
+_log = logging.getLogger("edgeguard")
 
 
 @click.command()
@@ -58,21 +64,23 @@ def command(
     """
     sys.path.insert(0, "")  # module:callable may lie in the working directory
     with Guard.load(policy) as guard:
+        if source == "simulated":
+            _fits_simulation(guard.config, alone=not given and camera is None and seconds is None)
+            camera = "front"
         name = _camera(guard.config, camera)
         signals = _signals(given)
-        outputs = [open_sink(sink) for sink in sinks]
+        outputs = [(sink, open_sink(sink)) for sink in sinks]
         counts: Counter[str] = Counter()
 
         def emit(decision: Decision, t_ns: int) -> None:
             counts[decision.mode.name] += 1
-            for output in outputs:
-                output(decision, t_ns)
+            for sink, output in outputs:
+                with _named(f"sink {sink}"):
+                    output(decision, t_ns)
 
         guard.arm()
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             _run(guard, name, source, signals, emit, seconds)
-        except KeyboardInterrupt:
-            pass
     shares = ", ".join(f"{mode} {n / counts.total():.1%}" for mode, n in counts.most_common())
     click.echo(f"{counts.total()} decisions: {shares}", err=True)
 
@@ -82,38 +90,56 @@ def _run(
 ) -> None:
     if source == "simulated":
         return _simulated(guard, emit)
-    period_ns = int(guard.config.guard.period_ms * 1e6)
+    observe = _observer(guard, camera)
     if source.startswith("camera:"):
         if not source[7:].isdigit():
             raise EdgeguardError(f"{source}: want camera:N with the camera's number")
-        return _real_time(guard, camera, live(int(source[7:])), signals, emit, period_ns, seconds)
+        return _real_time(guard, observe, live(int(source[7:])), signals, emit, seconds)
     frames = recorded(source, guard.config.cameras[camera].rate_hz)
     if seconds is not None:
         frames = _until(frames, int(seconds * 1e9))
-    _lockstep(guard, camera, frames, signals, emit, period_ns)
+    _lockstep(guard, observe, frames, signals, emit)
+
+
+def _observer(guard: Guard, camera: str) -> Observe:
+    """As `Guard.step` does: a frame that does not fit is no frame. Each kind is told once."""
+    told: set[str] = set()
+
+    def observe(frame: Frame) -> None:
+        try:
+            guard.observe(camera, frame.image, frame.t_ns, frame.box)
+        except (TypeError, ValueError) as error:
+            kind = re.sub(r"\d+", "0", str(error))
+            if kind not in told:
+                told.add(kind)
+                _log.warning("%s: frame refused: %s", camera, error)
+
+    return observe
 
 
 def _lockstep(
-    guard: Guard, camera: str, frames: Iterable[Frame], signals: Signals, emit: Emit, period_ns: int
+    guard: Guard, observe: Observe, frames: Iterable[Frame], signals: Signals, emit: Emit
 ) -> None:
     """Simulated time: ticks up to each frame, then the frame, then wait for the members."""
+    period_ns = int(guard.config.guard.period_ms * 1e6)
     now_ns, recorded_signals = 0, dict[str, float]()
     for frame in frames:
         while now_ns + period_ns <= frame.t_ns:
             now_ns += period_ns
             emit(guard.decide({**signals(now_ns), **recorded_signals}, now_ns), now_ns)
         recorded_signals = dict(frame.signals)
-        guard.observe(camera, frame.image, frame.t_ns, frame.box)
+        observe(frame)
         guard.wait(ANSWER_S)
     now_ns += period_ns
     emit(guard.decide({**signals(now_ns), **recorded_signals}, now_ns), now_ns)
 
 
 def _real_time(
-    guard: Guard, camera: str, frames: Iterator[Frame], signals: Signals, emit: Emit,
-    period_ns: int, seconds: float | None,
+    guard: Guard, observe: Observe, frames: Iterator[Frame], signals: Signals, emit: Emit,
+    seconds: float | None,
 ) -> None:  # fmt: skip
     """The clock drives: a thread waits for frames, the tick takes the newest and never waits."""
+    period_ns = int(guard.config.guard.period_ms * 1e6)
     newest: queue.Queue[Frame | BaseException] = queue.Queue()
     threading.Thread(target=_pump, args=(frames, newest), daemon=True).start()
     end_ns = time.monotonic_ns() + int(seconds * 1e9) if seconds is not None else None
@@ -125,7 +151,7 @@ def _real_time(
         if isinstance(frame, BaseException):
             raise frame
         if isinstance(frame, Frame):
-            guard.observe(camera, frame.image, frame.t_ns, frame.box)
+            observe(frame)
         now_ns = time.monotonic_ns()
         emit(guard.decide(signals(now_ns), now_ns), now_ns)
         next_ns = max(next_ns + period_ns, now_ns)
@@ -138,6 +164,23 @@ def _pump(frames: Iterator[Frame], into: queue.Queue[Frame | BaseException]) -> 
             into.put(frame)
     except Exception as error:  # the deciding thread raises it, and the guard closes in order
         into.put(error)
+
+
+def _fits_simulation(config: GuardConfig, alone: bool) -> None:
+    """Raises EdgeguardError unless the demo's stream can drive this guard."""
+    if not alone:
+        raise EdgeguardError(
+            "--source simulated: has its own camera, signals and length; leave out --camera, "
+            "--signal and --seconds"
+        )
+    camera, channel = config.cameras.get("front"), config.channels.get("target_speed")
+    looking = any(m.camera == "front" and m.runtime != "external" for m in config.members.values())
+    colour = camera is not None and (camera.frame is None or camera.frame.format == "BGR")
+    if channel is None or "speed" not in config.signals or not looking or not colour:
+        raise EdgeguardError(
+            f"{config.source}: --source simulated: wants [camera.front] in BGR with a member that "
+            "looks through it, [signal.speed] and [channel.target_speed]"
+        )
 
 
 def _simulated(guard: Guard, emit: Emit) -> None:
@@ -183,8 +226,28 @@ def _signals(given: tuple[str, ...]) -> Signals:
 def _callable(name: str) -> Signals:
     module, _, attribute = name.partition(":")
     try:
-        return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
-    except (ImportError, AttributeError, ValueError) as error:
+        found = getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # the module is the user's: it may raise anything
         raise EdgeguardError(
             f"--signal {name}: {error}; want NAME=NUMBER or module:callable"
         ) from None
+    if not callable(found):
+        raise EdgeguardError(f"--signal {name}: is not callable")
+
+    def signals(t_ns: int) -> Mapping[str, float]:
+        with _named(f"--signal {name}"):
+            given = found(t_ns)
+            return {str(key): float(value) for key, value in given.items()}
+
+    return signals
+
+
+@contextlib.contextmanager
+def _named(what: str) -> Iterator[None]:
+    """What a callable of the user's raises ends the run with one line; the guard closes first."""
+    try:
+        yield
+    except BrokenPipeError:  # the reader of stdout has what it wanted
+        raise
+    except Exception as error:
+        raise EdgeguardError(f"{what}: {type(error).__name__}: {error}") from error

@@ -241,9 +241,3 @@ class GuardConfig:
     detectors: dict[str, Detector]
     causes: dict[str, CauseRow]
     temperatures: dict[str, float] = Factory(dict)  # by member, from the calibration file
-
-    def path(self, text: str) -> Path:
-        """A file named in guard.toml: relative to it, or `package:` for the shipped models."""
-        from edgeguard.config.files import resolve
-
-        return resolve(self.source, text)

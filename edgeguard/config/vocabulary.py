@@ -23,6 +23,7 @@ CAUSES: Final = (
     "IMAGE_UNHEALTHY",
     "INPUT_INVALID",
     "ENVELOPE_CONFLICT",
+    "OVERRUN",
 )
 SEVERITIES: Final = ("NOMINAL", "DEGRADED", "FALLBACK", "SAFE_STOP")
 CLEARS: Final = ("itself", "rearm", "never")

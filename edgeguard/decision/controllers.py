@@ -85,6 +85,15 @@ class Shadow:
         try:
             rule = {name: rule(signals, last[name], t_ns) for name, rule in self._controllers}
             self.failure = None
-        except Exception as error:
-            rule, self.failure = None, f"{type(error).__name__}: {error}"
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit among them: whatever it does, the rule is lost
+            rule, self.failure = None, f"{type(error).__name__}: {_text(error)}"
         return rule, time.perf_counter_ns() - started_ns
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "no message"

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgeguard.config.fixed import ONE
 from edgeguard.evidence import temperature as scaling
 from edgeguard.evidence.conformal import (
     UNREADABLE,
@@ -31,7 +32,6 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Array = npt.NDArray[Any]
 
-ONE = 65536
 FEWEST_TRACKS = 10
 SIDES = ("above", "below")
 

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgeguard.config.fixed import ONE
 from edgeguard.evidence.calibration import SIDES, Calibration, Frames, Member, Wishes
 
-ONE = 65536
 
 _HEAD = """\
 # Written by `edgeguard calibrate`; run it again rather than edit. Whoever changes a model, the

@@ -18,12 +18,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from edgeguard.config.fixed import ONE
 from edgeguard.evidence.conformal import UnsupportedWishError
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-
-ONE = 65536
 
 
 def _threshold_grid() -> list[int]:

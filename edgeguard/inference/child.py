@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 from pathlib import Path
@@ -28,13 +29,14 @@ from edgeguard.errors import ModelRefused
 from edgeguard.inference.buffers import Array, embedding_for, fits, scores_for
 from edgeguard.inference.members import MemberSpec, RestartBudget, Result
 from edgeguard.inference.memory import SLOTS, SlotMemory
-from edgeguard.inference.worker import REPLY, REQUEST
+from edgeguard.inference.worker import FAILED, LONGEST, REPLY, REQUEST
 
 _HELLO_BYTES = 8192
 _GONE = "the worker ended"
-# -c puts the working directory first on the path: replaced before anything is imported from it.
+# -c puts the working directory first on the path: gone before anything is imported from it.
 _PROGRAM = (
-    "import sys, json; o = json.loads(sys.argv[1]); sys.path[:] = o['path']; "
+    "import sys; sys.path[:] = [p for p in sys.path if p]; import json; "
+    "o = json.loads(sys.argv[1]); sys.path[:] = o['path']; "
     "from edgeguard.inference.worker import main; sys.exit(main(o))"
 )
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -44,13 +46,14 @@ _DEBUG = "EDGEGUARD_DEBUG"  # any value: workers write to our stderr
 class _Worker(NamedTuple):
     process: subprocess.Popen[bytes]
     channel: socket.socket
-    waiting: select.poll  # on the channel: an empty look costs a tenth of an exception
+    waiting: select.poll  # an empty look costs a tenth of an exception; never for two threads
 
 
 class _Request(NamedTuple):
     serial: int
     slot: int
     t_capture_ns: int
+    t_entered_ns: int
     t_submit_ns: int
 
 
@@ -74,14 +77,14 @@ class ChildProcess:
         self._slot = 0
         self._flight: _Request | None = None
         self._result: tuple[Result, int] | None = None
-        self._reply = bytearray(REPLY.size)
-        self._lock = (
-            threading.Lock()
-        )  # guards worker, flight, result; held for non-blocking work only
+        self._reply = bytearray(LONGEST)
+        # Guards worker, flight, result and the end of the memory; held for non-blocking work only.
+        self._lock = threading.Lock()
         self._worker: _Worker | None = None
         self._starting: _Worker | None = None
         self._settled = threading.Event()  # alive, or refused at the first start
         self._closing = threading.Event()
+        self._ended = False  # the supervising thread has done its last
         self._thread = threading.Thread(
             target=self._supervise, name=f"edgeguard-{spec.name}", daemon=True
         )
@@ -108,7 +111,7 @@ class ChildProcess:
         """Have ``poll`` copy the scores to ``array``."""
         self.scores = fits(array, self.scores, "scores")
 
-    def submit(self, serial: int, t_capture_ns: int) -> bool:
+    def submit(self, serial: int, t_capture_ns: int, entered_ns: int | None = None) -> bool:
         """Hand the input to the worker. False when it is lost, or still at the last one."""
         with self._lock:
             self._receive()
@@ -123,7 +126,8 @@ class ChildProcess:
             except OSError as error:
                 self._lose(f"the worker cannot be reached: {error.strerror}")
                 return False
-            self._flight = _Request(serial, self._slot, t_capture_ns, now)
+            entered = now if entered_ns is None else entered_ns
+            self._flight = _Request(serial, self._slot, t_capture_ns, entered, now)
             self._slot = (self._slot + 1) % SLOTS
             return True
 
@@ -147,7 +151,7 @@ class ChildProcess:
             worker, left = self._worker, end - time.monotonic()
             if result is not None or worker is None or self._flight is None or left <= 0:
                 return result
-            worker.waiting.poll(min(left, 0.1) * 1000)
+            _listen(worker, min(left, 0.1))
 
     def _receive(self) -> None:
         """Take what the worker has sent; notice that it is gone, hung, or talks nonsense."""
@@ -165,7 +169,11 @@ class ChildProcess:
             return
         if count == 0:
             self._lose(_GONE)
-        elif count != REPLY.size or not self._accept(*REPLY.unpack(self._reply)):
+        elif count == REPLY.size and self._accept(*REPLY.unpack_from(self._reply)):
+            pass
+        elif count > REPLY.size and REPLY.unpack_from(self._reply) == (flight.serial, FAILED, 0):
+            self._lose(self._reply[REPLY.size : count].decode(errors="replace"))
+        else:
             self._lose("the worker gave an answer that was not asked for")
 
     def _accept(self, serial: int, slot: int, t_ready_ns: int) -> bool:
@@ -173,7 +181,7 @@ class ChildProcess:
         if flight is None or (serial, slot) != (flight.serial, flight.slot):
             return False
         ready = min(max(t_ready_ns, flight.t_submit_ns), time.monotonic_ns())
-        result = Result(serial, flight.t_capture_ns, ready, ready - flight.t_submit_ns)
+        result = Result(serial, flight.t_capture_ns, ready, ready - flight.t_entered_ns)
         self._flight, self._result = None, (result, slot)
         return True
 
@@ -212,16 +220,27 @@ class ChildProcess:
         if worker is not None:
             _kill(worker.process)
         self._thread.join(2.0)
-        if not self._thread.is_alive():
-            self._memory.close()
+        with self._lock:
+            if self._ended:  # else the thread does it as its last
+                self._memory.close()
 
     def _supervise(self) -> None:
         """Start the worker, await its end, start it anew; end when closed or refused at first."""
+        try:
+            self._keep_running()
+        finally:
+            with self._lock:
+                self._ended = True
+                if self._closing.is_set():
+                    self._memory.close()
+
+    def _keep_running(self) -> None:
         first = True
         while not self._closing.is_set():
             admitted = self._run_once()
             if first and not admitted:
-                self._settled.set()
+                with self._lock:
+                    self._settled.set()
                 return
             first = False
             self._closing.wait(min(self._budget.delay(time.monotonic()), threading.TIMEOUT_MAX))
@@ -239,6 +258,7 @@ class ChildProcess:
             _kill(worker.process)
         code = worker.process.wait()
         with self._lock:
+            self._receive()  # its last words
             if self._worker is worker:
                 self._lose(_GONE)
             if self.reason == _GONE:
@@ -260,16 +280,15 @@ class ChildProcess:
             worker.channel.setblocking(False)
             self._worker, self._flight, self._result = worker, None, None
             self.alive, self.reason = True, ""
-        self._settled.set()
+            self._settled.set()
         return True
 
     def _start(self) -> _Worker:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         spec = _spec_file(self._spec)
         options = {
-            "path": [str(Path(edgeguard.inference.__file__).parents[2]), *filter(None, sys.path)],
-            "parent": os.getpid(), "socket": theirs.fileno(), "memory": self._memory.fd,
-            "spec": spec,
+            "path": _path(), "parent": os.getpid(), "socket": theirs.fileno(),
+            "memory": self._memory.fd, "spec": spec,
         }  # fmt: skip
         quiet = None if os.environ.get(_DEBUG) else subprocess.DEVNULL
         try:
@@ -304,6 +323,27 @@ class ChildProcess:
                 return {}
             return hello if isinstance(hello, dict) else {}
         return {}
+
+
+def _listen(worker: _Worker, seconds: float) -> None:
+    """Wait for a message, beside another thread that may look for it or close the channel."""
+    waiting = select.poll()
+    with contextlib.suppress(ValueError):  # closed: nothing to wait for
+        waiting.register(worker.channel, select.POLLIN)
+        waiting.poll(seconds * 1000)
+
+
+def _path() -> list[str]:
+    """Our import path without the working directory, and this very package on it.
+
+    The standard library stays before all installed packages.
+    """
+    path = [entry for entry in sys.path if entry]
+    root = str(Path(edgeguard.inference.__file__).parents[2])
+    if root not in path:
+        packages = sysconfig.get_path("purelib")
+        path.insert(path.index(packages) if packages in path else len(path), root)
+    return path
 
 
 def _spec_file(spec: MemberSpec) -> int:

@@ -24,7 +24,8 @@ class Result(NamedTuple):
     """One answer of a member: to which request, from which capture, ready when, after how long.
 
     Times are nanoseconds: ``t_capture_ns`` as submitted, ``t_ready_ns`` of CLOCK_MONOTONIC,
-    ``took_ns`` from submit to ready (for streams in simulated time).
+    ``took_ns`` from ``entered_ns`` as submitted, else from submit, to ready: on the wall clock,
+    also for streams in simulated time.
     """
 
     serial: int
@@ -71,8 +72,11 @@ class Member(Protocol):
     def bind_scores(self, array: Array) -> None:
         """Have the scores written to ``array`` by ``poll`` (ValueError if it does not fit)."""
 
-    def submit(self, serial: int, t_capture_ns: int) -> bool:
-        """Hand over the input. False if the member is lost or busy: the input is dropped."""
+    def submit(self, serial: int, t_capture_ns: int, entered_ns: int | None = None) -> bool:
+        """Hand over the input. False if the member is lost or busy: the input is dropped.
+
+        entered_ns: when work on this frame began, CLOCK_MONOTONIC; ``took_ns`` counts from it.
+        """
 
     def poll(self) -> Result | None:
         """The newest answer since the last call, copied to ``scores``; never blocks or raises."""
@@ -176,11 +180,11 @@ class InProcess:
         """Write the scores to ``array``."""
         self._model.bind_scores(array)
 
-    def submit(self, serial: int, t_capture_ns: int) -> bool:
+    def submit(self, serial: int, t_capture_ns: int, entered_ns: int | None = None) -> bool:
         """Run the model on its input, here and now. False when the member is lost."""
         if not self.alive and not self._readmit():
             return False
-        start = self._clock()
+        start = self._clock() if entered_ns is None else entered_ns
         try:
             self._model.run()
         except InferenceError as error:

@@ -42,11 +42,15 @@ class SlotMemory:
     def create(cls, card: Card) -> SlotMemory:
         """Make a new, zeroed memory file for a card. Linux only."""
         fd = os.memfd_create("edgeguard-member", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        os.ftruncate(fd, _size(card))
-        fcntl.fcntl(
-            fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-        )
-        return cls(card, fd)
+        try:
+            os.ftruncate(fd, _size(card))
+            fcntl.fcntl(
+                fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+            )
+            return cls(card, fd)
+        except BaseException:
+            os.close(fd)
+            raise
 
     def _take(self, shape: tuple[int, ...], dtype: str) -> Array:
         count = int(np.prod(shape))

@@ -3,8 +3,8 @@
 
 Protocol, over a SOCK_SEQPACKET pair: first the worker sends one JSON object, ``{"provider": ...}``
 or ``{"refused": reason}``. Then the member sends REQUEST (serial, slot) and the worker answers
-REPLY (serial, slot, t_ready_ns) when scores and embedding stand in the slot. The end of either side
-ends the other.
+REPLY (serial, slot, t_ready_ns) when scores and embedding stand in the slot, or REPLY (serial,
+FAILED, 0) and the reason as text when the runtime failed. The end of either side ends the other.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ from typing import Any
 import numpy as np
 
 from edgeguard.card import Card
-from edgeguard.errors import EdgeguardError
+from edgeguard.errors import EdgeguardError, InferenceError
 from edgeguard.inference.memory import SlotMemory
 from edgeguard.inference.model import Model, load_model
 
 REQUEST = struct.Struct("<qq")
 REPLY = struct.Struct("<qqq")
+FAILED = -1  # in the place of a slot
+LONGEST = REPLY.size + 512  # bytes of a message, the reason's text cut
 _PR_SET_PDEATHSIG = 1
 
 
@@ -48,20 +50,23 @@ def main(options: dict[str, Any]) -> int:
         return 1
     memory = SlotMemory(card, options["memory"])
     channel.send(json.dumps({"provider": model.provider}).encode())
-    _serve(channel, model, memory)
-    return 0
+    return _serve(channel, model, memory)
 
 
-def _serve(channel: socket.socket, model: Model, memory: SlotMemory) -> None:
+def _serve(channel: socket.socket, model: Model, memory: SlotMemory) -> int:
     """Answer until the member hangs up. An InferenceError ends the worker; the next is tested."""
     while True:
         request = channel.recv(REQUEST.size)
         if not request:
-            return
+            return 0
         serial, slot = REQUEST.unpack(request)
         model.bind_input(memory.inputs[slot])
         model.bind_scores(memory.scores[slot])
-        model.run()
+        try:
+            model.run()
+        except InferenceError as error:
+            channel.send((REPLY.pack(serial, FAILED, 0) + str(error).encode())[:LONGEST])
+            return 1
         if model.embedding is not None:
             np.copyto(memory.embeddings[slot], model.embedding)
         channel.send(REPLY.pack(serial, slot, time.monotonic_ns()))

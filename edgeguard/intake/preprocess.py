@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a camera frame to a model's tensor in one native pass, with the sensor's health on the way."""
+"""From a camera frame to a model's tensor in one native pass, with the sensor's health."""
 
 from __future__ import annotations
 

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeguard.errors import EdgeguardError
+from edgeguard.npz import read_npz
 
 Box = tuple[int, int, int, int]
-PICTURES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+PICTURES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 
 class Frame(NamedTuple):
@@ -33,9 +34,13 @@ def recorded(source: str, rate_hz: float) -> Iterator[Frame]:
     Raises EdgeguardError, which names the file and what is wrong with it.
     """
     path = Path(source)
-    if path.is_dir():
+    try:
+        folder, file = path.is_dir(), path.is_file()
+    except OSError as error:  # a folder above it is closed to us
+        raise EdgeguardError(f"{source}: {error.strerror}") from None
+    if folder:
         return _timed(_folder(path), rate_hz)
-    if not path.is_file():
+    if not file:
         raise EdgeguardError(f"{source}: no such file or folder; or write camera:0 or simulated")
     if path.suffix == ".npz":
         return _stream(path, rate_hz)
@@ -43,7 +48,7 @@ def recorded(source: str, rate_hz: float) -> Iterator[Frame]:
 
 
 def live(number: int) -> Iterator[Frame]:
-    """Frames of an attached camera, stamped on arrival with CLOCK_MONOTONIC. Blocks between them."""
+    """Frames of an attached camera, stamped with CLOCK_MONOTONIC on arrival. Blocks for them."""
     for image in _video(number):
         yield Frame(image, time.monotonic_ns(), None, {})
 
@@ -56,7 +61,10 @@ def _timed(images: Iterator[npt.NDArray[np.uint8]], rate_hz: float) -> Iterator[
 def _folder(folder: Path) -> Iterator[npt.NDArray[np.uint8]]:
     import cv2
 
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES)
+    try:
+        files = sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES)
+    except OSError as error:
+        raise EdgeguardError(f"{folder}: {error.strerror}") from None
     if not files:
         raise EdgeguardError(f"{folder}: holds no pictures ({', '.join(sorted(PICTURES))})")
     for file in files:
@@ -84,19 +92,27 @@ def _video(source: str | int) -> Iterator[npt.NDArray[np.uint8]]:
 
 def _stream(path: Path, rate_hz: float) -> Iterator[Frame]:
     """x uint8 [N, ...] in the camera's format; optional t_ns [N], box [N, 4], signal.NAME [N]."""
-    try:
-        with np.load(path) as file:
-            table: dict[str, npt.NDArray[Any]] = {name: file[name] for name in file.files}
-    except (OSError, ValueError) as error:
-        raise EdgeguardError(f"{path}: not a recorded stream: {error}") from None
+    table = read_npz(path)
     images = table.get("x")
     if images is None or images.dtype != np.uint8 or images.ndim not in (3, 4):
         raise EdgeguardError(f"{path}: x: want frames, uint8 [N, H, W] or [N, H, W, C]")
     signals = {k.removeprefix("signal."): v for k, v in table.items() if k.startswith("signal.")}
-    for name in ("t_ns", "box", *(f"signal.{s}" for s in signals)):
-        if name in table and len(table[name]) != len(images):
-            raise EdgeguardError(f"{path}: {name}: {len(table[name])} rows for {len(images)} frames")
+    for name, kinds, columns in (
+        ("t_ns", "iu", ()),
+        ("box", "iu", (4,)),
+        *((f"signal.{s}", "iufb", ()) for s in signals),
+    ):
+        if name in table:
+            _check(f"{path}: {name}", table[name], kinds, (len(images), *columns))
     for i, image in enumerate(images):
         box = tuple(int(v) for v in table["box"][i]) if "box" in table else None
         t_ns = int(table["t_ns"][i]) if "t_ns" in table else int(i / rate_hz * 1e9)
         yield Frame(image, t_ns, box, {k: float(v[i]) for k, v in signals.items()})  # type: ignore[arg-type]
+
+
+def _check(where: str, array: npt.NDArray[Any], kinds: str, shape: tuple[int, ...]) -> None:
+    if array.dtype.kind not in kinds or array.shape != shape:
+        what = "numbers" if "f" in kinds else "integers"
+        raise EdgeguardError(
+            f"{where}: want {what} {list(shape)}, got {array.dtype} {list(array.shape)}"
+        )

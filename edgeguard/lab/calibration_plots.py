@@ -10,7 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from edgeguard.evidence.calibration import Calibration
-from edgeguard.evidence.selective import ONE, risk_coverage
+from edgeguard.config.fixed import ONE
+from edgeguard.evidence.selective import risk_coverage
 from edgeguard.evidence.temperature import Reliability
 
 matplotlib.rcParams.update({"svg.hashsalt": "edgeguard", "axes.grid": True, "grid.alpha": 0.3})

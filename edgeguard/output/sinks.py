@@ -62,5 +62,7 @@ def open_sink(name: str) -> Sink:
                 raise EdgeguardError(f"sink {name}: is not callable")
             return found  # type: ignore[no-any-return]
         return JsonLines(Path(name).open("w", encoding="utf-8", buffering=1))
-    except (ImportError, AttributeError, OSError) as error:
+    except EdgeguardError:
+        raise
+    except Exception as error:  # the module is the user's: it may raise anything
         raise EdgeguardError(f"sink {name}: {error}; want -, a file, or module:callable") from None

@@ -58,7 +58,6 @@ class Attack:
 
     kind: str
     key: tuple[int, int]
-    target: int
     frames: tuple[U8, ...] = field(repr=False)
     fooled: int = 0
     """How many of the frames the attacked member misreads in the attacker's favour."""
@@ -170,8 +169,7 @@ def load(path: str | Path, seed: int = 0) -> SignStream:
     rest = iter(pictures)
     tracks = tuple(Track(t["label"], _key(t), _some(rest, t["frames"])) for t in about["tracks"])
     attacks = tuple(
-        Attack(a["kind"], _key(a), a["target"], _some(rest, a["frames"]), a["fooled"])
-        for a in about["attacks"]
+        Attack(a["kind"], _key(a), _some(rest, a["frames"]), a["fooled"]) for a in about["attacks"]
     )
     return SignStream(tracks, attacks, tuple(about["names"]), seed=seed, frozen=about["frozen"])
 

@@ -25,16 +25,36 @@ LANE = 15
 SIGN = 29  # thumbnails of the signs
 
 
-def svg(results: Results) -> str:
-    """The whole picture as an <svg> element; its colours come from the page's style."""
+STYLE = """\
+svg { background: #ffffff; font: 11px system-ui, sans-serif; } polyline { fill: none; }
+.grid { stroke: #dde2e8; } .axis { fill: #5b6877; } .forbidden { fill: #c6282814; }
+.limit { stroke: #c62828; stroke-width: 1.2; } .no-rise { fill: #c62828; opacity: .55; }
+.guard { stroke: #1565c0; stroke-width: 2.4; } .bare { stroke: #b4690e; stroke-width: 1.4; }
+.car { stroke: #5b6877; stroke-dasharray: 3 2; } .outside { stroke: #c62828; stroke-width: 3.4; }
+.event rect { fill: #7c4dff; opacity: .10; } .event circle { fill: #7c4dff; }
+.event text { fill: #ffffff; font-weight: 700; } .cause { fill: #5b6877; opacity: .75; }
+.mode.NOMINAL { fill: #2e9e6b; } .mode.DEGRADED { fill: #e2b93b; }
+.mode.FALLBACK { fill: #ef7d2f; } .mode.SAFE_STOP { fill: #c62828; }
+"""
+
+
+def picture(results: Results) -> str:
+    """The picture as a file of its own, on white."""
+    return svg(results, f"<style>{STYLE}</style>")
+
+
+def svg(results: Results, style: str = "") -> str:
+    """The picture as an <svg> element; in a page its colours come from the page's style."""
     guard, bare = results.guard, results.bare
     lanes = _acting(guard)
     below = TOP + TALL + 24
     height = below + LANE * (len(lanes) + 1) + 8
     width = LEFT + guard.stream.seconds * PER_SECOND + 16
     parts = [
-        f'<svg viewBox="0 0 {width:.0f} {height}" width="{width:.0f}" height="{height}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" '
+        f'width="{width:.0f}" height="{height}" '
         'role="img" aria-label="speed target against the limit in force, over time">',
+        style,
         *_signs(guard),
         *_events(results, below - 20),
         *_axes(guard, below),

@@ -20,7 +20,7 @@ constexpr const char *kCauses[EG_CAUSES] = {
     "LATE",                "MEMBER_LOST",  "SCORE_INSANE",    "LOW_CERTAINTY",
     "DISAGREEMENT",        "OPERATION_DENIED", "UNAUTHORIZED_SUGGESTION",
     "OUT_OF_DISTRIBUTION", "FROZEN_INPUT", "FRAME_LOST",      "IMAGE_UNHEALTHY",
-    "INPUT_INVALID",       "ENVELOPE_CONFLICT"};
+    "INPUT_INVALID",       "ENVELOPE_CONFLICT", "OVERRUN"};
 
 double from_q16(int32_t q) { return static_cast<double>(q) / EG_ONE; }
 
@@ -107,21 +107,19 @@ class Core {
     return py::array(type, {s.n}, {}, border_.scores(member), self);
   }
 
-  void handed(int member, int64_t t_ns) { border_.handed(checked(member), t_ns); }
+  void handed(int member, const py::object &t_ns) { border_.handed(checked(member), stamp(t_ns)); }
 
-  void evaluate(uint32_t members, int64_t capture_ns, const py::list &ready_ns) {
-    for (size_t i = 0; i < policy_->members.size(); i++)
+  void evaluate(uint32_t members, const py::object &capture_ns, const py::list &ready_ns) {
+    for (size_t i = 0; i < policy_->members.size() && i < ready_ns.size(); i++)
       if (members >> i & 1u)
-        border_.scored(static_cast<int>(i), capture_ns, ready_ns[i].cast<int64_t>());
+        border_.scored(static_cast<int>(i), stamp(capture_ns), stamp(ready_ns[i]));
   }
 
   // Scores from outside, of any shape and type: what cannot be read as this member's is not sane.
   void suggest(int member, const py::object &scores, const py::object &capture_ns,
                const py::object &ready_ns) {
     const ScoreSpec &s = policy_->scores[index(member)];
-    int64_t capture = 0, ready = 0;
-    bool stamped = stamp_of(capture_ns, &capture) && stamp_of(ready_ns, &ready);
-    if (!stamped) capture = INT64_MAX, ready = INT64_MAX; // never in the past: refused
+    int64_t capture = stamp(capture_ns), ready = stamp(ready_ns);
     py::array given = readable(scores);
     bool empty = scores.is_none() || (given && given.size() == 0);
     if (empty || !given || given.size() != s.n || !copy_scores(given, s, border_.scores(member)))
@@ -130,17 +128,19 @@ class Core {
       border_.scored(member, capture, ready);
   }
 
-  void frame(int camera, uint64_t hash, const py::object &features, int64_t capture_ns) {
+  void frame(int camera, uint64_t hash, uint32_t scene, uint32_t view, const py::object &features,
+             const py::object &capture_ns) {
     if (camera < 0 || static_cast<size_t>(camera) >= policy_->cameras.size())
       throw py::index_error("no such camera");
-    if (features.is_none()) return border_.frame(camera, hash, nullptr, capture_ns);
+    const eg_frame_t seen{0, 0, hash, scene, view};
+    if (features.is_none()) return border_.frame(camera, seen, nullptr, stamp(capture_ns));
     double row[kImageFeatures];
     bool five = PyTuple_Check(features.ptr()) && PyTuple_GET_SIZE(features.ptr()) == kImageFeatures;
     for (py::ssize_t i = 0; five && i < kImageFeatures; i++)
       five = number_of(PyTuple_GET_ITEM(features.ptr(), i), &row[i]);
     if (!five)
       throw py::value_error("features: want (mean, contrast, black, saturated, sharpness)");
-    border_.frame(camera, hash, row, capture_ns);
+    border_.frame(camera, seen, row, stamp(capture_ns));
   }
 
   Decision decide(const py::object &signals, const py::object &rule, int64_t rule_ns,
@@ -159,9 +159,10 @@ class Core {
       bool given = rule_ok && number_of(lookup(rule, channel_names_, i), &x);
       rule_ok = given && border_.rule(static_cast<int>(i), x) && rule_ok;
     }
+    read_engaged(signals, dict);
     int64_t now = 0;
     bool time_known = stamp_of(t_ns, &now);
-    return {border_.decide(time_known, now, engaged(signals, dict), rule_ok, rule_ns), policy_};
+    return {border_.decide(time_known, now, rule_ok, rule_ns), policy_};
   }
 
   void arm() { border_.arm(); }
@@ -196,12 +197,18 @@ class Core {
     return found;
   }
 
-  // Not said: engaged. Said and not readable as a truth: not engaged.
-  static bool engaged(const py::object &signals, bool dict) {
-    if (!dict) return true;
-    PyObject *said = PyDict_GetItemString(signals.ptr(), "engaged");
-    double x;
-    return !said || (number_of(said, &x) && x == 1.0);
+  // Not said: engaged. Said and neither 0 nor 1: unknown, and no reason to let go.
+  void read_engaged(const py::object &signals, bool dict) {
+    PyObject *said = dict ? PyDict_GetItemString(signals.ptr(), "engaged") : nullptr;
+    double x = 1.0;
+    bool known = !said || (number_of(said, &x) && (x == 0.0 || x == 1.0));
+    border_.engaged(x == 1.0, !known);
+  }
+
+  // A stamp that is none lies in the future: what carries it is refused.
+  static int64_t stamp(const py::handle &o) {
+    int64_t t = 0;
+    return stamp_of(o, &t) ? t : INT64_MAX;
   }
 
   static py::array readable(const py::object &scores) {

@@ -49,12 +49,13 @@ class Border {
   // A result that cannot be read as scores at all counts as insane, an empty one as nothing.
   void unreadable(int member, int64_t capture_ns, int64_t ready_ns, bool empty);
   void lost(int member, bool is_lost);
-  void frame(int camera, uint64_t hash, const double *features, int64_t capture_ns);
+  void frame(int camera, const eg_frame_t &seen, const double *features, int64_t capture_ns);
 
   void signal(int index, double value);
   void no_signal(int index);
   bool rule(int channel, double value);  // false: not a finite number in range
-  eg_decision_t decide(bool time_known, int64_t t_ns, bool engaged, bool rule_ok, int64_t rule_ns);
+  void engaged(bool is, bool unknown);
+  eg_decision_t decide(bool time_known, int64_t t_ns, bool rule_ok, int64_t rule_ns);
 
   void arm() { eg_arm(&policy_.table, &state_); }
   eg_rearm_t rearm() { return eg_rearm(&policy_.table, &state_); }
@@ -67,8 +68,9 @@ class Border {
   struct Stamps {
     int64_t capture_ns = 0, ready_ns = 0, pending_since_ns = 0;
     bool pending = false;
+    bool fresh = false;  // no decision has seen it
   };
-  void arrived(int member, int64_t capture_ns, int64_t ready_ns);
+  void arrived(int member, const eg_evidence_t &evidence, int64_t capture_ns, int64_t ready_ns);
   void detectors_of(bool of_member, int index, const std::array<int64_t, 5> &q16, bool good);
   void stamp_ages(int64_t now_ns);
   uint32_t elapsed(bool time_known, int64_t t_ns);
@@ -78,7 +80,12 @@ class Border {
   eg_input_t input_{};
   std::vector<std::vector<unsigned char>> buffer_;
   std::array<Stamps, EG_MAX_MEMBERS> member_{};
-  std::array<int64_t, EG_MAX_CAMERAS> frame_ns_{};
+  struct Shot {
+    int64_t capture_ns = 0;
+    bool fresh = false;
+  };
+  std::array<Shot, EG_MAX_CAMERAS> shot_{};
+  std::array<bool, EG_MAX_DETECTORS> measured_{};  // since the last decision
   int64_t last_ns_ = 0;
   bool started_ = false;
 };
@@ -86,7 +93,8 @@ class Border {
 // Q16.16 of a finite number that fits; everything else is EG_INVALID. -0 and denormals are 0.
 eg_number_t to_number(double value) noexcept;
 
-// Nanoseconds from `from` to `to` as saturating microseconds; EG_AGE_MAX when `to` lies before.
-uint32_t age_us(int64_t from_ns, int64_t to_ns) noexcept;
+// Nanoseconds from `from` to `to` as saturating microseconds. When `to` lies before: 0 within the
+// slack, EG_AGE_MAX beyond.
+uint32_t age_us(int64_t from_ns, int64_t to_ns, int64_t slack_ns = 0) noexcept;
 
 }  // namespace edgeguard

@@ -146,14 +146,14 @@ ScoreSpec score_spec(const Table &t) {
 }
 
 void detector(const Table &t, HostPolicy &p, size_t i) {
-  p.table.detector[i] = {t.integer<uint8_t>("cause"), t.integer<int32_t>("min"),
-                         t.integer<int32_t>("max")};
   DetectorSource s{t.integer<uint8_t>("source") == 1, t.integer<uint8_t>("index"),
                    t.integer<uint8_t>("feature")};
   size_t sources = s.of_member ? p.members.size() : p.cameras.size();
   size_t features = s.of_member ? size_t{kScoreFeatures} : size_t{kImageFeatures};
   if (s.index >= sources || s.feature >= features)
     throw py::value_error("policy: " + t.path + ": no such source or feature");
+  p.table.detector[i] = {t.integer<uint8_t>("cause"), s.of_member ? s.index : uint8_t{EG_NONE},
+                         t.integer<int32_t>("min"), t.integer<int32_t>("max")};
   p.detectors.push_back(s);
 }
 

@@ -5,15 +5,29 @@ static uint32_t if_set(bool condition, eg_cause_t cause) {
   return condition ? EG_BIT(cause) : 0;
 }
 
+bool eg_number_ok(const eg_number_t *n, int32_t min, int32_t max) {
+  return n->validity == EG_VALID && n->value >= min && n->value <= max;
+}
+
+/* Looking at another part of a frozen frame gives another content, so the scene decides then. */
+bool eg_same_picture(const eg_frame_t *a, const eg_frame_t *b) {
+  return a->scene == b->scene && (a->view != b->view || a->hash == b->hash);
+}
+
+static void keep(eg_camera_state_t *c, const eg_frame_t *f) {
+  c->repeats = 0;
+  for (uint32_t i = 0; i < c->seen; i++)
+    if (eg_same_picture(&c->kept[i], f)) c->repeats = 1;
+  for (uint32_t i = EG_FRAMES_KEPT - 1; i > 0; i--) c->kept[i] = c->kept[i - 1];
+  c->kept[0] = *f;
+  if (c->seen < EG_FRAMES_KEPT) c->seen++;
+  c->age_us = f->age_us;
+}
+
 /* A repeated frame counts as frozen whatever its timestamp says. */
 static uint32_t camera_update(const eg_camera_t *row, eg_camera_state_t *c, const eg_frame_t *f) {
-  if (f->serial != c->serial) {
-    c->repeats = c->seen && f->hash == c->hash;
-    c->seen = 1;
-    c->serial = f->serial;
-    c->hash = f->hash;
-    c->age_us = f->age_us;
-  }
+  bool new = f->serial != (c->seen ? c->kept[0].serial : 0);
+  if (new) keep(c, f);
   return if_set(!c->seen || c->age_us > row->max_age_us, EG_FRAME_LOST) |
          if_set(c->repeats, EG_FROZEN_INPUT);
 }
@@ -25,8 +39,10 @@ uint32_t eg_cameras_update(const eg_policy_t *p, eg_state_t *s, const eg_input_t
   return present;
 }
 
-static bool sane(const eg_policy_t *p, const eg_member_t *m, const eg_evidence_t *e) {
-  return e->bad == 0 && e->out_of_range == 0 && e->rail <= m->max_rail &&
+static bool sane(const eg_policy_t *p, const eg_member_t *m, const eg_suggestion_t *in) {
+  const eg_evidence_t *e = &in->evidence;
+  bool stamped = in->age_us != EG_AGE_MAX; /* not from the future */
+  return stamped && e->bad == 0 && e->out_of_range == 0 && e->rail <= m->max_rail &&
          e->distinct >= m->min_distinct && e->sum >= m->sum_min && e->sum <= m->sum_max &&
          (m->kind == EG_BY_VALUE || e->label < (int32_t)p->labels);
 }
@@ -37,53 +53,57 @@ static bool may_suggest_for(const eg_policy_t *p, const eg_member_t *m, int32_t 
   return (m->may >> (EG_OPERATIONS * (uint32_t)p->label[label].channel)) & operations;
 }
 
-/* A new inference. Late, insane, unauthorized and future-stamped ones are refused, each under its
- * own name; an insane or unauthorized one also takes back what the member said before. */
-static void take(const eg_policy_t *p, const eg_member_t *m, eg_member_state_t *s,
+uint32_t eg_inference_faults(const eg_policy_t *p, uint8_t member, const eg_suggestion_t *in) {
+  const eg_member_t *m = &p->member[member];
+  uint32_t late = if_set(in->latency_us > m->deadline_us, EG_LATE);
+  if (!sane(p, m, in)) return late | EG_BIT(EG_SCORE_INSANE);
+  return late | if_set(!may_suggest_for(p, m, in->evidence.label), EG_UNAUTHORIZED_SUGGESTION);
+}
+
+/* A new inference. Late, insane and unauthorized ones are refused, each under its own name; an
+ * insane or unauthorized one also takes back what the member said before, as does an empty one:
+ * empty is not clear. What is older than anything seen before is not looked at. */
+static void take(const eg_policy_t *p, uint8_t member, eg_member_state_t *s,
                  const eg_suggestion_t *in) {
   s->serial = in->serial;
-  s->future = in->age_us == EG_AGE_MAX;
-  s->late = in->latency_us > m->deadline_us;
-  s->insane = !sane(p, m, &in->evidence);
-  s->unauthorized = !s->insane && !may_suggest_for(p, m, in->evidence.label);
-  bool silent = in->evidence.label < 0; /* empty is not clear: it abstains, and ages */
-  if (s->insane || s->unauthorized || silent) s->held = 0;
-  bool older = s->held && in->age_us > s->age_us;
-  if (s->insane || s->unauthorized || silent || s->future || s->late || older) return;
+  s->faults = eg_inference_faults(p, member, in);
+  bool nothing = in->evidence.label < 0, older = in->age_us > s->newest_us;
+  if (nothing || (s->faults & ~EG_BIT(EG_LATE))) s->held = 0;
+  if (!older) s->newest_us = in->age_us;
+  if (nothing || older || s->faults) return;
   s->held = 1;
   s->age_us = in->age_us;
   s->evidence = in->evidence;
 }
 
-static uint32_t member_update(const eg_policy_t *p, const eg_member_t *m, eg_member_state_t *s,
+static uint32_t member_update(const eg_policy_t *p, uint8_t member, eg_member_state_t *s,
                               const eg_suggestion_t *in) {
-  if (in->serial != s->serial) take(p, m, s, in);
-  if (!in->present || s->age_us > m->max_age_us) s->held = 0;
-  return if_set(!in->present, EG_MEMBER_LOST) | if_set(s->insane, EG_SCORE_INSANE) |
-         if_set(s->late || in->pending_us > m->deadline_us, EG_LATE) |
-         if_set(s->unauthorized, EG_UNAUTHORIZED_SUGGESTION) | if_set(s->future, EG_TIME_FAULT);
+  const eg_member_t *m = &p->member[member];
+  if (in->serial != s->serial) take(p, member, s, in);
+  bool silent = s->age_us > m->max_age_us;
+  if (!in->present || silent) s->held = 0;
+  return s->faults | if_set(!in->present || silent, EG_MEMBER_LOST) |
+         if_set(in->pending_us > m->deadline_us, EG_LATE);
 }
 
 uint32_t eg_members_update(const eg_policy_t *p, eg_state_t *s, const eg_input_t *in) {
   uint32_t present = 0;
   for (uint8_t i = 0; i < p->members; i++)
-    present |= member_update(p, &p->member[i], &s->member[i], &in->member[i]);
+    present |= member_update(p, i, &s->member[i], &in->member[i]);
   return present;
 }
 
-uint32_t eg_numbers_check(const eg_policy_t *p, const eg_input_t *in) {
-  uint32_t present = 0;
-  for (uint8_t i = 0; i < p->signals; i++) {
-    const eg_number_t *n = &in->signal[i];
-    bool good = n->validity == EG_VALID && n->value >= p->signal[i].min &&
-                n->value <= p->signal[i].max;
-    present |= if_set(!good, EG_INPUT_INVALID);
-  }
+uint32_t eg_numbers_check(const eg_policy_t *p, const eg_state_t *s, const eg_input_t *in) {
+  uint32_t present = if_set(in->engaged_unknown, EG_INPUT_INVALID);
+  for (uint8_t i = 0; i < p->signals; i++)
+    present |= if_set(!eg_number_ok(&in->signal[i], p->signal[i].min, p->signal[i].max),
+                      EG_INPUT_INVALID);
   for (uint8_t i = 0; i < p->detectors; i++) {
-    const eg_number_t *n = &in->detector[i];
     const eg_detector_t *d = &p->detector[i];
-    bool good = n->validity == EG_VALID && n->value >= d->min && n->value <= d->max;
-    present |= if_set(n->validity != EG_ABSENT && !good, (eg_cause_t)d->cause);
+    const eg_number_t *n = &in->detector[i];
+    bool abstains = d->member != EG_NONE && !s->member[d->member].held;
+    bool speaks = n->validity == EG_INVALID || (n->validity == EG_VALID && !abstains);
+    present |= if_set(speaks && !eg_number_ok(n, d->min, d->max), (eg_cause_t)d->cause);
   }
   return present;
 }

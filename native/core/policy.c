@@ -3,6 +3,9 @@
 
 #include "edgeguard/core.h"
 
+#define MAX_PERIOD_US 1000000u /* eg_rate_step: a rate per second times this fits */
+#define MAX_GAP_US 60000000u
+
 static bool signal_ok(const eg_policy_t *p, uint8_t index) {
   return index == EG_NONE || index < p->signals;
 }
@@ -29,7 +32,7 @@ static const char *check_causes(const eg_policy_t *p) {
   return NULL;
 }
 
-static const char *check_table(const eg_policy_t *p, const eg_limit_table_t *t) {
+static const char *check_table(const eg_policy_t *p, const eg_limit_table_t *t, int32_t stop) {
   if (t->rows < 1 || t->rows > EG_MAX_ROWS) return "channel: limit table without rows, or too many";
   for (uint8_t i = 0; i < t->rows; i++) {
     const eg_limits_t *l = &t->row[i].limits;
@@ -37,7 +40,10 @@ static const char *check_table(const eg_policy_t *p, const eg_limit_table_t *t) 
     if (eg_rate_step(l->rise, p->period_us, p->period_us) < 1 ||
         eg_rate_step(l->fall, p->period_us, p->period_us) < 1)
       return "channel: a rate is zero, negative or too small for the control period";
-    if (i > 0 && t->row[i].at <= t->row[i - 1].at) return "channel: limit table not in order";
+    if (stop < l->min || stop > l->max) return "channel: stop is outside a range";
+    if (i == 0) continue;
+    int64_t apart = (int64_t)t->row[i].at - t->row[i - 1].at;
+    if (apart <= 0 || apart > INT32_MAX) return "channel: limit table not in order, or too wide";
   }
   return NULL;
 }
@@ -68,8 +74,8 @@ static const char *check_channel(const eg_policy_t *p, uint8_t channel) {
   for (uint8_t i = 0; i < p->members; i++)
     if (p->member[i].kind != c->kind && may_of(p, i, channel))
       return "channel: granted to a member that says labels to a value channel, or the reverse";
-  const char *wrong = check_table(p, &c->nominal);
-  return wrong ? wrong : check_table(p, &c->degraded);
+  const char *wrong = check_table(p, &c->nominal, c->stop);
+  return wrong ? wrong : check_table(p, &c->degraded, c->stop);
 }
 
 static const char *check_sizes(const eg_policy_t *p) {
@@ -78,8 +84,11 @@ static const char *check_sizes(const eg_policy_t *p) {
   if (p->cameras > EG_MAX_CAMERAS || p->signals > EG_MAX_SIGNALS ||
       p->detectors > EG_MAX_DETECTORS)
     return "cameras, signals or detectors: too many";
-  if (p->period_us < 1 || p->max_gap_us < p->period_us) return "period: zero, or above max_gap";
-  if (!signal_ok(p, p->standstill_signal)) return "rearm: no such signal";
+  if (p->period_us < 1 || p->period_us > MAX_PERIOD_US) return "period: zero, or above a second";
+  if (p->max_gap_us < p->period_us || p->max_gap_us > MAX_GAP_US)
+    return "max_gap: below the period, or above a minute";
+  if (!signal_ok(p, p->standstill_signal) || p->standstill_below < 0)
+    return "rearm: no such signal, or negative standstill";
   if (p->labels > 0 && !p->label) return "labels: missing";
   return NULL;
 }
@@ -88,12 +97,18 @@ static const char *check_parts(const eg_policy_t *p) {
   for (uint16_t i = 0; i < p->labels; i++)
     if (p->label[i].channel < EG_HOLD || p->label[i].channel >= (int32_t)p->channels)
       return "labels: no such channel";
+  for (uint8_t i = 0; i < p->cameras; i++)
+    if (p->camera[i].max_age_us == EG_AGE_MAX) return "cameras: no age limit";
+  for (uint8_t i = 0; i < p->members; i++)
+    if (p->member[i].max_age_us == EG_AGE_MAX || p->member[i].deadline_us == EG_AGE_MAX)
+      return "members: no age limit, or no deadline";
   for (uint8_t i = 0; i < p->members; i++)
     if ((uint32_t)p->member[i].may >> (EG_OPERATIONS * (uint32_t)p->channels))
       return "members: granted a channel that does not exist";
   for (uint8_t i = 0; i < p->detectors; i++)
-    if (p->detector[i].cause >= EG_CAUSES || p->detector[i].min > p->detector[i].max)
-      return "detectors: unknown cause, or empty range";
+    if (p->detector[i].cause >= EG_CAUSES || p->detector[i].min > p->detector[i].max ||
+        (p->detector[i].member != EG_NONE && p->detector[i].member >= p->members))
+      return "detectors: unknown cause or member, or empty range";
   return NULL;
 }
 

@@ -101,20 +101,22 @@ static int32_t wanted(const eg_policy_t *p, uint8_t channel, const winner_t *w, 
 }
 
 static uint32_t operate(const eg_channel_t *c, const voters_t *v, const winner_t *w, int32_t want,
-                        eg_channel_state_t *state, eg_command_t *out) {
+                        bool trusted, eg_channel_state_t *state, eg_command_t *out) {
   if (want == state->target) return 0;
   eg_operation_t operation = want > state->target ? EG_RAISE : EG_LOWER;
   const eg_demand_t *d = &c->demand[operation];
   uint32_t bit = 1u << (uint32_t)operation;
   bool forbidden = support(c, v, w, 0, 3u) > support(c, v, w, 0, bit);
   uint32_t present = forbidden ? EG_BIT(EG_UNAUTHORIZED_SUGGESTION) : 0;
-  if (support(c, v, w, d->certainty, bit) < d->quorum) return present | EG_BIT(EG_OPERATION_DENIED);
+  if (!trusted || support(c, v, w, d->certainty, bit) < d->quorum)
+    return present | EG_BIT(EG_OPERATION_DENIED);
   state->target = want;
   out->granted = 1;
   return present;
 }
 
-uint32_t eg_vote(const eg_policy_t *p, eg_state_t *s, uint8_t channel, eg_command_t *out) {
+uint32_t eg_vote(const eg_policy_t *p, eg_state_t *s, uint8_t channel, bool trusted,
+                 eg_command_t *out) {
   const eg_channel_t *c = &p->channel[channel];
   voters_t v = voters_of(p, s, channel);
   winner_t w = c->kind == EG_BY_LABEL ? plurality(&v) : mid_value(&v);
@@ -126,6 +128,6 @@ uint32_t eg_vote(const eg_policy_t *p, eg_state_t *s, uint8_t channel, eg_comman
   if (v.n < floor.quorum) return EG_BIT(EG_STALE_MODEL);
   if (out->votes < floor.quorum) return EG_BIT(EG_DISAGREEMENT);
   if (support(c, &v, &w, floor.certainty, 3u) < floor.quorum) return EG_BIT(EG_LOW_CERTAINTY);
-  return operate(c, &v, &w, wanted(p, channel, &w, s->channel[channel].target),
-                 &s->channel[channel], out);
+  eg_channel_state_t *state = &s->channel[channel];
+  return operate(c, &v, &w, wanted(p, channel, &w, state->target), trusted, state, out);
 }

@@ -4,5 +4,5 @@
 #include <pybind11/pybind11.h>
 
 namespace edgeguard {
-void bind_preprocess(pybind11::module_& m);
+void bind_preprocess(pybind11::module_ &m);
 }

@@ -8,11 +8,13 @@
 namespace edgeguard {
 namespace {
 
-[[noreturn]] void refuse(const std::string& why) { throw std::invalid_argument(why); }
+[[noreturn]] void refuse(const std::string &why) {
+  throw std::invalid_argument(why);
+}
 
-constexpr int kLargest = 16384;  // keeps every sum inside its integer
+constexpr int kLargest = 16384; // keeps every sum inside its integer
 
-[[noreturn]] void refuse_box(const Box& box, int height, int width) {
+[[noreturn]] void refuse_box(const Box &box, int height, int width) {
   std::string name = "box (x=" + std::to_string(box.x) + ", y=" + std::to_string(box.y) +
                      ", width=" + std::to_string(box.width) +
                      ", height=" + std::to_string(box.height) + ")";
@@ -22,9 +24,9 @@ constexpr int kLargest = 16384;  // keeps every sum inside its integer
          std::to_string(height) + " (width x height); clip it where you find it");
 }
 
-}  // namespace
+} // namespace
 
-void check_sizes(const Spec& spec, int height, int width, Format format) {
+void check_sizes(const Spec &spec, int height, int width, Format format) {
   if (spec.height < 1 || spec.width < 1 || spec.height > kLargest || spec.width > kLargest)
     refuse("the model's input must be 1 to 16384 pixels high and wide, not " +
            std::to_string(spec.height) + "x" + std::to_string(spec.width));
@@ -37,7 +39,7 @@ void check_sizes(const Spec& spec, int height, int width, Format format) {
     refuse("NV12 frames have an even height, not " + std::to_string(height));
 }
 
-void check_range(const Spec& spec) {
+void check_range(const Spec &spec) {
   if (spec.pad < 0 || spec.pad > 255)
     refuse("pad is a grey level, 0 to 255, not " + std::to_string(spec.pad));
   bool integer = spec.dtype != Dtype::float32;
@@ -51,15 +53,15 @@ void check_range(const Spec& spec) {
     if (!(spec.std[c] > 0.0)) refuse("every std must be above 0");
     double most = (1.0 + std::fabs(spec.mean[c])) / spec.std[c] / step;
     if (!(most < (integer ? 1e9 : 1e30)))
-      refuse("mean, std and scale give values beyond any use (" +
-             std::to_string(most) + "); check their units");
+      refuse("mean, std and scale give values beyond any use (" + std::to_string(most) +
+             "); check their units");
   }
 }
 
-void check_box(const Box& box, int height, int width) {
+void check_box(const Box &box, int height, int width) {
   const bool inside = box.width > 0 && box.height > 0 && box.x >= 0 && box.y >= 0 &&
                       box.x <= width - box.width && box.y <= height - box.height;
   if (!inside) refuse_box(box, height, width);
 }
 
-}  // namespace edgeguard
+} // namespace edgeguard

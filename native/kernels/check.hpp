@@ -6,8 +6,8 @@
 
 namespace edgeguard {
 
-void check_sizes(const Spec& spec, int height, int width, Format format);
-void check_range(const Spec& spec);
-void check_box(const Box& box, int height, int width);
+void check_sizes(const Spec &spec, int height, int width, Format format);
+void check_range(const Spec &spec);
+void check_box(const Box &box, int height, int width);
 
-}  // namespace edgeguard
+} // namespace edgeguard

@@ -9,7 +9,9 @@
 
 namespace edgeguard {
 
-inline int clamp_byte(int v) { return std::min(std::max(v, 0), 255); }
+inline int clamp_byte(int v) {
+  return std::min(std::max(v, 0), 255);
+}
 
 // BT.601, limited range, in the 20-bit integers that OpenCV uses.
 inline Pixel yuv_pixel(int y, int u, int v) {
@@ -22,41 +24,41 @@ inline Pixel yuv_pixel(int y, int u, int v) {
 }
 
 // The grey of OpenCV's cvtColor: BT.601 in 15 bits, rounded.
-inline int grey_of(Pixel p) { return (p.r * 9798 + p.g * 19235 + p.b * 3735 + 16384) >> 15; }
+inline int grey_of(Pixel p) {
+  return (p.r * 9798 + p.g * 19235 + p.b * 3735 + 16384) >> 15;
+}
 
-template <Format F>
-class Row {
- public:
-  Row(const FrameView& frame, int y) : row_(frame.data + y * frame.stride) {
+template <Format F> class Row {
+public:
+  Row(const FrameView &frame, int y) : row_(frame.data + y * frame.stride) {
     if (F == Format::nv12) chroma_ = frame.data + (frame.height + y / 2) * frame.stride;
   }
 
   Pixel operator[](int x) const {
     if constexpr (F == Format::bgr || F == Format::bgra) {
-      const std::uint8_t* p = row_ + static_cast<std::ptrdiff_t>(x) * (F == Format::bgr ? 3 : 4);
+      const std::uint8_t *p = row_ + static_cast<std::ptrdiff_t>(x) * (F == Format::bgr ? 3 : 4);
       return {p[2], p[1], p[0]};
     } else if constexpr (F == Format::rgb) {
-      const std::uint8_t* p = row_ + static_cast<std::ptrdiff_t>(x) * 3;
+      const std::uint8_t *p = row_ + static_cast<std::ptrdiff_t>(x) * 3;
       return {p[0], p[1], p[2]};
     } else if constexpr (F == Format::gray) {
       return {row_[x], row_[x], row_[x]};
     } else if constexpr (F == Format::yuyv) {
-      const std::uint8_t* two = row_ + static_cast<std::ptrdiff_t>(x / 2) * 4;
+      const std::uint8_t *two = row_ + static_cast<std::ptrdiff_t>(x / 2) * 4;
       return yuv_pixel(two[(x & 1) * 2], two[1], two[3]);
     } else {
-      const std::uint8_t* uv = chroma_ + x / 2 * 2;
+      const std::uint8_t *uv = chroma_ + x / 2 * 2;
       return yuv_pixel(row_[x], uv[0], uv[1]);
     }
   }
 
- private:
-  const std::uint8_t* row_;
-  const std::uint8_t* chroma_ = nullptr;
+private:
+  const std::uint8_t *row_;
+  const std::uint8_t *chroma_ = nullptr;
 };
 
 // Channels in the model's order; a grey model has one.
-template <Colour C>
-inline std::array<int, C == Colour::gray ? 1 : 3> channels_of(Pixel p) {
+template <Colour C> inline std::array<int, C == Colour::gray ? 1 : 3> channels_of(Pixel p) {
   if constexpr (C == Colour::gray) {
     return {grey_of(p)};
   } else if constexpr (C == Colour::bgr) {
@@ -66,4 +68,4 @@ inline std::array<int, C == Colour::gray ? 1 : 3> channels_of(Pixel p) {
   }
 }
 
-}  // namespace edgeguard
+} // namespace edgeguard

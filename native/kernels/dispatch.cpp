@@ -11,7 +11,7 @@
 namespace edgeguard {
 namespace {
 
-Variant best(const Plan& plan, Variant wanted) {
+Variant best(const Plan &plan, Variant wanted) {
   bool covered = (plan.format == Format::bgr || plan.format == Format::rgb) &&
                  plan.spec.colour != Colour::gray && plan.frame_width >= 3;
   if (wanted != Variant::automatic && !available(wanted))
@@ -22,7 +22,7 @@ Variant best(const Plan& plan, Variant wanted) {
   return available(Variant::neon) ? Variant::neon : Variant::scalar;
 }
 
-RowFunction row_function(const Plan& plan) {
+RowFunction row_function(const Plan &plan) {
   RowFunction simd = plan.variant == Variant::avx2   ? avx2_row(plan)
                      : plan.variant == Variant::neon ? neon_row(plan)
                                                      : nullptr;
@@ -31,7 +31,7 @@ RowFunction row_function(const Plan& plan) {
 
 // The border of a letterbox: whole rows above and below, or columns left and right.
 template <Dtype D, Layout L>
-void pad_typed(const Plan& plan, void* out, int y0, int y1, int x0, int x1) {
+void pad_typed(const Plan &plan, void *out, int y0, int y1, int x0, int x1) {
   auto width = static_cast<std::size_t>(plan.spec.width);
   auto channels = static_cast<std::size_t>(plan.spec.channels());
   auto plane = width * static_cast<std::size_t>(plan.spec.height);
@@ -40,7 +40,8 @@ void pad_typed(const Plan& plan, void* out, int y0, int y1, int x0, int x1) {
     std::size_t at = static_cast<std::size_t>(y) * width + static_cast<std::size_t>(x0);
     for (std::size_t c = 0; c < channels; ++c) {
       auto value = to_element<D>(plan.pad_value[c]);
-      auto* to = static_cast<Element<D>*>(out) + (L == Layout::chw ? c * plane + at : at * channels + c);
+      auto *to =
+          static_cast<Element<D> *>(out) + (L == Layout::chw ? c * plane + at : at * channels + c);
       if (L == Layout::chw) {
         std::fill_n(to, count, value);
       } else {
@@ -50,8 +51,8 @@ void pad_typed(const Plan& plan, void* out, int y0, int y1, int x0, int x1) {
   }
 }
 
-void pad(const Plan& plan, void* out) {
-  const Box& content = plan.content;
+void pad(const Plan &plan, void *out) {
+  const Box &content = plan.content;
   int bottom = content.y + content.height, right = content.x + content.width;
   with_target(plan.spec, [&](auto dtype, auto layout) {
     auto fill = pad_typed<dtype(), layout()>;
@@ -62,8 +63,8 @@ void pad(const Plan& plan, void* out) {
   });
 }
 
-void report(const Plan& plan, Health& health) {
-  const Sums& sums = plan.sums;
+void report(const Plan &plan, Health &health) {
+  const Sums &sums = plan.sums;
   health.pixels = sums.pixels;
   health.pairs = sums.pairs;
   health.luma = sums.luma;
@@ -75,37 +76,47 @@ void report(const Plan& plan, Health& health) {
   health.distinct = plan.area ? static_cast<std::uint64_t>(plan.source.width) *
                                     static_cast<std::uint64_t>(plan.source.height)
                               : plan.columns.distinct * plan.rows.distinct;
-  health.frame_pixels = static_cast<std::uint64_t>(plan.frame_width) *
-                        static_cast<std::uint64_t>(plan.frame_height);
+  health.frame_pixels =
+      static_cast<std::uint64_t>(plan.frame_width) * static_cast<std::uint64_t>(plan.frame_height);
 }
 
 double share(std::uint64_t part, std::uint64_t whole) {
   return whole ? static_cast<double>(part) / static_cast<double>(whole) : 0.0;
 }
 
-}  // namespace
+} // namespace
 
-double Health::mean() const { return share(luma, pixels); }
+double Health::mean() const {
+  return share(luma, pixels);
+}
 double Health::variance() const {
   double m = mean();
   return std::max(0.0, share(luma_squared, pixels) - m * m);
 }
-double Health::black_share() const { return share(black, pixels); }
-double Health::saturated_share() const { return share(saturated, pixels); }
-double Health::sharpness() const { return share(gradient, pairs); }
-double Health::share_read() const { return share(distinct, frame_pixels); }
+double Health::black_share() const {
+  return share(black, pixels);
+}
+double Health::saturated_share() const {
+  return share(saturated, pixels);
+}
+double Health::sharpness() const {
+  return share(gradient, pairs);
+}
+double Health::share_read() const {
+  return share(distinct, frame_pixels);
+}
 
 bool available(Variant variant) {
 #if defined(__x86_64__)
   if (variant == Variant::avx2) return __builtin_cpu_supports("avx2");
 #endif
 #if defined(__aarch64__)
-  if (variant == Variant::neon) return true;  // part of the architecture
+  if (variant == Variant::neon) return true; // part of the architecture
 #endif
   return variant == Variant::automatic || variant == Variant::scalar;
 }
 
-Preprocessor::Preprocessor(const Spec& spec, int frame_height, int frame_width, Format format,
+Preprocessor::Preprocessor(const Spec &spec, int frame_height, int frame_width, Format format,
                            Variant variant, bool statistics)
     : plan_(std::make_unique<Plan>()) {
   check_sizes(spec, frame_height, frame_width, format);
@@ -122,19 +133,19 @@ Preprocessor::Preprocessor(const Spec& spec, int frame_height, int frame_width, 
 
 Preprocessor::~Preprocessor() = default;
 
-void Preprocessor::prepare(const Box* box) {
-  Plan& plan = *plan_;
+void Preprocessor::prepare(const Box *box) {
+  Plan &plan = *plan_;
   Box whole{0, 0, plan.frame_width, plan.frame_height};
-  const Box& wanted = box ? *box : whole;
+  const Box &wanted = box ? *box : whole;
   if (wanted == plan.asked) return;
   check_box(wanted, plan.frame_height, plan.frame_width);
   lay_out(plan, wanted);
   plan.row = row_function(plan);
 }
 
-void Preprocessor::run(const FrameView& frame, void* out, const Box* box, Health& health) {
+void Preprocessor::run(const FrameView &frame, void *out, const Box *box, Health &health) {
   prepare(box);
-  Plan& plan = *plan_;
+  Plan &plan = *plan_;
   plan.sums.reset();
   plan.next_unseen = 0;
   pad(plan, out);
@@ -142,9 +153,9 @@ void Preprocessor::run(const FrameView& frame, void* out, const Box* box, Health
   report(plan, health);
 }
 
-std::uint64_t Preprocessor::limit(const FrameView& frame, void* out, const Box* box) {
+std::uint64_t Preprocessor::limit(const FrameView &frame, void *out, const Box *box) {
   prepare(box);
-  const Plan& plan = *plan_;
+  const Plan &plan = *plan_;
   auto bytes = static_cast<std::size_t>(std::min<std::ptrdiff_t>(
       std::abs(frame.stride), static_cast<std::ptrdiff_t>(plan.frame_width) * 3));
   TouchFunction touch = available(Variant::avx2) ? avx2_touch() : scalar_touch();
@@ -162,21 +173,29 @@ std::uint64_t Preprocessor::limit(const FrameView& frame, void* out, const Box* 
   return sum;
 }
 
-const Spec& Preprocessor::spec() const { return plan_->spec; }
-Format Preprocessor::format() const { return plan_->format; }
-int Preprocessor::frame_height() const { return plan_->frame_height; }
-int Preprocessor::frame_width() const { return plan_->frame_width; }
+const Spec &Preprocessor::spec() const {
+  return plan_->spec;
+}
+Format Preprocessor::format() const {
+  return plan_->format;
+}
+int Preprocessor::frame_height() const {
+  return plan_->frame_height;
+}
+int Preprocessor::frame_width() const {
+  return plan_->frame_width;
+}
 
 std::size_t Preprocessor::out_bytes() const {
-  const Spec& spec = plan_->spec;
+  const Spec &spec = plan_->spec;
   std::size_t count = static_cast<std::size_t>(spec.height) * static_cast<std::size_t>(spec.width) *
                       static_cast<std::size_t>(spec.channels());
   return count * (spec.dtype == Dtype::float32 ? sizeof(float) : 1);
 }
 
-const char* Preprocessor::variant() const {
+const char *Preprocessor::variant() const {
   if (plan_->row == scalar_row(*plan_)) return "scalar";
   return plan_->variant == Variant::avx2 ? "avx2" : "neon";
 }
 
-}  // namespace edgeguard
+} // namespace edgeguard

@@ -11,13 +11,11 @@
 namespace edgeguard {
 
 template <Dtype D>
-using Element = std::conditional_t<
-    D == Dtype::float32, float,
-    std::conditional_t<D == Dtype::int8, std::int8_t, std::uint8_t>>;
+using Element = std::conditional_t<D == Dtype::float32, float,
+                                   std::conditional_t<D == Dtype::int8, std::int8_t, std::uint8_t>>;
 
 // Adding and subtracting 1.5 * 2^23 rounds half to even, as every SIMD unit does, and vectorizes.
-template <Dtype D>
-inline Element<D> to_element(float value) {
+template <Dtype D> inline Element<D> to_element(float value) {
   if constexpr (D == Dtype::float32) {
     return value;
   } else {
@@ -33,8 +31,7 @@ struct Cursor {
   std::size_t at, channel, pixel;
 };
 
-template <Layout L>
-inline Cursor cursor(const Plan& plan, int row, int column) {
+template <Layout L> inline Cursor cursor(const Plan &plan, int row, int column) {
   auto width = static_cast<std::size_t>(plan.spec.width);
   auto height = static_cast<std::size_t>(plan.spec.height);
   auto channels = static_cast<std::size_t>(plan.spec.channels());
@@ -44,13 +41,13 @@ inline Cursor cursor(const Plan& plan, int row, int column) {
   return {pixel * channels, 1, channels};
 }
 
-template <Dtype D, Layout L>
-void emit_typed(Plan& plan, void* out, int row, int from) {
+template <Dtype D, Layout L> void emit_typed(Plan &plan, void *out, int row, int from) {
   Cursor to = cursor<L>(plan, row, 0);
   for (int c = 0; c < plan.spec.channels(); ++c) {
-    const float* cell = plan.cell(c);
+    const float *cell = plan.cell(c);
     const float gain = plan.gain[c], bias = plan.bias[c];
-    Element<D>* target = static_cast<Element<D>*>(out) + to.at + static_cast<std::size_t>(c) * to.channel;
+    Element<D> *target =
+        static_cast<Element<D> *>(out) + to.at + static_cast<std::size_t>(c) * to.channel;
     for (int x = from; x < plan.content.width; ++x)
       target[static_cast<std::size_t>(x) * (L == Layout::chw ? 1 : to.pixel)] =
           to_element<D>(cell[x] * gain + bias);
@@ -58,11 +55,9 @@ void emit_typed(Plan& plan, void* out, int row, int from) {
 }
 
 // Calls f with the dtype and the layout of the plan as types.
-template <typename F>
-auto with_target(const Spec& spec, F&& f) {
+template <typename F> auto with_target(const Spec &spec, F &&f) {
   auto with_layout = [&](auto dtype) {
-    if (spec.layout == Layout::chw)
-      return f(dtype, std::integral_constant<Layout, Layout::chw>{});
+    if (spec.layout == Layout::chw) return f(dtype, std::integral_constant<Layout, Layout::chw>{});
     return f(dtype, std::integral_constant<Layout, Layout::hwc>{});
   };
   if (spec.dtype == Dtype::float32)
@@ -72,10 +67,10 @@ auto with_target(const Spec& spec, F&& f) {
 }
 
 // Cells [from, content width) of an output row of the content.
-inline void emit(Plan& plan, void* out, int row, int from) {
+inline void emit(Plan &plan, void *out, int row, int from) {
   with_target(plan.spec, [&](auto dtype, auto layout) {
     emit_typed<dtype(), layout()>(plan, out, row, from);
   });
 }
 
-}  // namespace edgeguard
+} // namespace edgeguard

@@ -12,8 +12,9 @@ namespace edgeguard {
 constexpr int kBlackLuma = 16, kSaturated = 250;
 // BT.601 luma in 7 bits, so that byte multiplies can do it. Kept apart from the model's grey.
 constexpr int kLumaRed = 38, kLumaGreen = 75, kLumaBlue = 15;
-// The hash is 16 lanes of h = h * (1 + 2^13) + pixel: as the factor is odd, every step is a bijection,
-// so that a change of one pixel always changes its lane, and the fold of the lanes likewise.
+// The hash is 16 lanes of h = h * (1 + 2^13) + pixel: as the factor is odd, every step is a
+// bijection, so that a change of one pixel always changes its lane, and the fold of the lanes
+// likewise.
 constexpr int kHashShift = 13;
 constexpr std::uint32_t kHashFactor = 1u + (1u << kHashShift);
 constexpr int kHashLanes = 16;
@@ -48,7 +49,7 @@ inline std::uint32_t hash_word(Pixel p, Colour order) {
   return static_cast<std::uint32_t>(first | p.g << 8 | third << 16);
 }
 
-inline int add_pixel(Sums& sums, Pixel p, Colour order, int lane) {
+inline int add_pixel(Sums &sums, Pixel p, Colour order, int lane) {
   int luma = luma_of(p);
   sums.pixels += 1;
   sums.luma += static_cast<std::uint64_t>(luma);
@@ -60,7 +61,7 @@ inline int add_pixel(Sums& sums, Pixel p, Colour order, int lane) {
 }
 
 // Two horizontal neighbours.
-inline void add_pair(Sums& sums, Pixel left, Pixel right, Colour order, int x) {
+inline void add_pair(Sums &sums, Pixel left, Pixel right, Colour order, int x) {
   int a = add_pixel(sums, left, order, hash_lane(x, 0));
   int b = add_pixel(sums, right, order, hash_lane(x, 1));
   sums.pairs += 1;
@@ -76,4 +77,4 @@ inline std::uint64_t fold(const std::uint32_t (&lanes)[kHashLanes]) {
   return h;
 }
 
-}  // namespace edgeguard
+} // namespace edgeguard

@@ -12,7 +12,7 @@ namespace {
 
 inline std::uint64_t sum_u64(__m256i v) {
   alignas(32) std::uint64_t lane[4];
-  _mm256_store_si256(reinterpret_cast<__m256i*>(lane), v);
+  _mm256_store_si256(reinterpret_cast<__m256i *>(lane), v);
   return lane[0] + lane[1] + lane[2] + lane[3];
 }
 
@@ -25,16 +25,16 @@ inline std::uint64_t sum_u32(__m256i v) {
 // neighbours of two output pixels, then their right neighbours.
 struct RowHealth {
   __m256i weights, hash[2];
-  __m256i luma, squares, gradient, black, dark;  // `dark`: no channel is saturated
-  __m256i black_bytes, dark_bytes;               // counts of at most `room` more additions
+  __m256i luma, squares, gradient, black, dark; // `dark`: no channel is saturated
+  __m256i black_bytes, dark_bytes;              // counts of at most `room` more additions
   int room;
 
-  void begin(const Sums& sums, Colour order) {
+  void begin(const Sums &sums, Colour order) {
     const int first = order == Colour::bgr ? kLumaBlue : kLumaRed;
     const int third = order == Colour::bgr ? kLumaRed : kLumaBlue;
     weights = _mm256_set1_epi32(first | kLumaGreen << 8 | third << 16);
     for (int i = 0; i < 2; ++i)
-      hash[i] = _mm256_load_si256(reinterpret_cast<const __m256i*>(sums.lanes) + i);
+      hash[i] = _mm256_load_si256(reinterpret_cast<const __m256i *>(sums.lanes) + i);
     luma = squares = gradient = black = dark = black_bytes = dark_bytes = _mm256_setzero_si256();
     room = 255;
   }
@@ -70,8 +70,8 @@ struct RowHealth {
   inline void add(__m256i top_a, __m256i top_b, __m256i bottom_a, __m256i bottom_b) {
     mix(top_a, 0), mix(top_b, 1), mix(bottom_a, 0), mix(bottom_b, 1);
     const __m256i top = grey(top_a, top_b), bottom = grey(bottom_a, bottom_b);
-    squares = _mm256_add_epi32(squares, _mm256_add_epi32(_mm256_madd_epi16(top, top),
-                                                         _mm256_madd_epi16(bottom, bottom)));
+    squares = _mm256_add_epi32(
+        squares, _mm256_add_epi32(_mm256_madd_epi16(top, top), _mm256_madd_epi16(bottom, bottom)));
     const __m256i bytes = _mm256_packus_epi16(top, bottom), zero = _mm256_setzero_si256();
     luma = _mm256_add_epi64(luma, _mm256_sad_epu8(bytes, zero));
     const __m256i left = _mm256_and_si256(bytes, _mm256_set1_epi32(0xffff));
@@ -84,10 +84,10 @@ struct RowHealth {
   }
 
   // `count` pixels went through add().
-  void end(Sums& sums, std::uint64_t count) {
+  void end(Sums &sums, std::uint64_t count) {
     flush();
     for (int i = 0; i < 2; ++i)
-      _mm256_store_si256(reinterpret_cast<__m256i*>(sums.lanes) + i, hash[i]);
+      _mm256_store_si256(reinterpret_cast<__m256i *>(sums.lanes) + i, hash[i]);
     sums.pixels += count;
     sums.pairs += count / 2;
     sums.luma += sum_u64(luma);
@@ -98,7 +98,7 @@ struct RowHealth {
   }
 };
 
-}  // namespace
-}  // namespace edgeguard
+} // namespace
+} // namespace edgeguard
 EDGEGUARD_AVX2_END
 #endif

@@ -12,11 +12,11 @@ namespace {
 
 struct RowHealth {
   uint8x8_t weights;
-  uint32x4_t hash[4];  // the lanes of health.hpp, four a register
+  uint32x4_t hash[4]; // the lanes of health.hpp, four a register
   uint32x4_t luma, squares, black, dark;
   uint32x2_t gradient;
 
-  void begin(const Sums& sums, Colour order) {
+  void begin(const Sums &sums, Colour order) {
     const int first = order == Colour::bgr ? kLumaBlue : kLumaRed;
     const int third = order == Colour::bgr ? kLumaRed : kLumaBlue;
     const auto word = static_cast<std::uint32_t>(first | kLumaGreen << 8 | third << 16);
@@ -42,7 +42,7 @@ struct RowHealth {
     gradient = vadd_u32(gradient, vabd_u32(vget_low_u32(grey), vget_high_u32(grey)));
   }
 
-  void end(Sums& sums, std::uint64_t count) const {
+  void end(Sums &sums, std::uint64_t count) const {
     for (int i = 0; i < 4; ++i) vst1q_u32(sums.lanes + 4 * i, hash[i]);
     sums.pixels += count;
     sums.pairs += count / 2;
@@ -54,6 +54,6 @@ struct RowHealth {
   }
 };
 
-}  // namespace
-}  // namespace edgeguard
+} // namespace
+} // namespace edgeguard
 #endif

@@ -3,7 +3,7 @@
 
 #include "bind_preprocess.hpp"
 
-void bind_evidence(pybind11::module_& m);
+void bind_evidence(pybind11::module_ &m);
 
 PYBIND11_MODULE(_kernels, m) {
   m.doc() = "edgeguard's kernels: camera frame to tensor, scores to evidence";

@@ -9,8 +9,8 @@
 
 namespace edgeguard {
 
-enum class Format { bgr, rgb, bgra, gray, yuyv, nv12 };  // what the camera gives
-enum class Colour { rgb, bgr, gray };                    // what the model wants
+enum class Format { bgr, rgb, bgra, gray, yuyv, nv12 }; // what the camera gives
+enum class Colour { rgb, bgr, gray };                   // what the model wants
 enum class Dtype { float32, int8, uint8 };
 enum class Layout { chw, hwc };
 enum class Fit { stretch, letterbox, crop };
@@ -26,7 +26,7 @@ struct Spec {
   Colour colour = Colour::rgb;
   Fit fit = Fit::stretch;
   Resize resize = Resize::bilinear;
-  int pad = 0;  // grey level of a letterbox's border
+  int pad = 0; // grey level of a letterbox's border
   std::array<double, 3> mean{{0, 0, 0}}, std{{1, 1, 1}};
   double scale = 1.0;
   int zero_point = 0;
@@ -38,13 +38,13 @@ struct Box {
   int x, y, width, height;
 };
 
-inline bool operator==(const Box& a, const Box& b) {
+inline bool operator==(const Box &a, const Box &b) {
   return a.x == b.x && a.y == b.y && a.width == b.width && a.height == b.height;
 }
 
 // A frame in somebody else's memory. NV12's chroma rows follow its luma rows at the same stride.
 struct FrameView {
-  const std::uint8_t* data;
+  const std::uint8_t *data;
   std::ptrdiff_t stride;
   int height, width;
 };
@@ -53,56 +53,56 @@ struct FrameView {
 // four neighbours of every output pixel, an area resize every pixel of the box once.
 struct Health {
   std::uint64_t pixels = 0, pairs = 0;
-  std::uint64_t luma = 0, luma_squared = 0, gradient = 0;  // sums
-  std::uint64_t black = 0, saturated = 0;                  // counts
+  std::uint64_t luma = 0, luma_squared = 0, gradient = 0; // sums
+  std::uint64_t black = 0, saturated = 0;                 // counts
   std::uint64_t distinct = 0, frame_pixels = 0;
   std::uint64_t content_hash = 0;
 
   double mean() const;
   double variance() const;
-  double black_share() const;      // luma <= 16
-  double saturated_share() const;  // any channel >= 250
-  double sharpness() const;        // mean |luma difference| of horizontal neighbours
-  double share_read() const;       // of the frame's pixels
+  double black_share() const;     // luma <= 16
+  double saturated_share() const; // any channel >= 250
+  double sharpness() const;       // mean |luma difference| of horizontal neighbours
+  double share_read() const;      // of the frame's pixels
 };
 
 struct Plan;
 
 class Preprocessor {
- public:
+public:
   // Reserves everything that any box of such a frame can need; throws std::invalid_argument.
-  Preprocessor(const Spec& spec, int frame_height, int frame_width, Format format,
+  Preprocessor(const Spec &spec, int frame_height, int frame_width, Format format,
                Variant variant = Variant::automatic, bool statistics = true);
   ~Preprocessor();
-  Preprocessor(const Preprocessor&) = delete;
-  Preprocessor& operator=(const Preprocessor&) = delete;
+  Preprocessor(const Preprocessor &) = delete;
+  Preprocessor &operator=(const Preprocessor &) = delete;
 
   // Writes the tensor to `out`. Without a box the whole frame is used; a box that does not lie
   // inside the frame is refused (std::invalid_argument), never clipped. Allocates nothing.
-  void run(const FrameView& frame, void* out, const Box* box, Health& health);
+  void run(const FrameView &frame, void *out, const Box *box, Health &health);
 
   // The floor of the same work: reads every source row that the plan touches, fills the output.
-  std::uint64_t limit(const FrameView& frame, void* out, const Box* box);
+  std::uint64_t limit(const FrameView &frame, void *out, const Box *box);
 
-  const Spec& spec() const;
+  const Spec &spec() const;
   Format format() const;
   int frame_height() const;
   int frame_width() const;
   std::size_t out_bytes() const;
-  const char* variant() const;  // of the rows: what really runs, not what was asked for
+  const char *variant() const; // of the rows: what really runs, not what was asked for
 
- private:
-  void prepare(const Box* box);
+private:
+  void prepare(const Box *box);
   std::unique_ptr<Plan> plan_;
 };
 
 bool available(Variant variant);
 
 // Feature squeezing on packed HWC images; `in` and `out` do not overlap, edges are replicated.
-void squeeze_depth(const std::uint8_t* in, std::uint8_t* out, std::size_t count, int bits);
-void squeeze_median2(const std::uint8_t* in, std::uint8_t* out, int height, int width,
+void squeeze_depth(const std::uint8_t *in, std::uint8_t *out, std::size_t count, int bits);
+void squeeze_median2(const std::uint8_t *in, std::uint8_t *out, int height, int width,
                      int channels);
-void squeeze_median3(const std::uint8_t* in, std::uint8_t* out, int height, int width,
+void squeeze_median3(const std::uint8_t *in, std::uint8_t *out, int height, int width,
                      int channels);
 
-}  // namespace edgeguard
+} // namespace edgeguard

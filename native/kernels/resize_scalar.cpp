@@ -9,7 +9,9 @@ namespace edgeguard {
 namespace {
 
 // a..b with a 15-bit weight, rounded half up: x86's pmulhrsw, ARM's sqrdmulh.
-inline int lerp(int a, int b, int weight) { return a + (((b - a) * weight + (1 << 14)) >> 15); }
+inline int lerp(int a, int b, int weight) {
+  return a + (((b - a) * weight + (1 << 14)) >> 15);
+}
 
 // Bilinear cells are in 1/128 grey level: 255 * 128 is the most that 16 signed bits hold.
 inline int blend(int top0, int top1, int bottom0, int bottom1, int wx, int wy) {
@@ -17,7 +19,7 @@ inline int blend(int top0, int top1, int bottom0, int bottom1, int wx, int wy) {
 }
 
 template <Format F, Colour C>
-void bilinear_cells(Plan& plan, const FrameView& frame, int row, int from) {
+void bilinear_cells(Plan &plan, const FrameView &frame, int row, int from) {
   auto r = static_cast<std::size_t>(row);
   const Row<F> top(frame, plan.source.y + plan.rows.first[r]);
   const Row<F> bottom(frame, plan.source.y + plan.rows.second[r]);
@@ -37,22 +39,19 @@ void bilinear_cells(Plan& plan, const FrameView& frame, int row, int from) {
 }
 
 // Statistics of the box's part of a source row; its pixels pair up as columns of the hash.
-template <Format F>
-void add_row(Plan& plan, const Row<F>& source, int from) {
+template <Format F> void add_row(Plan &plan, const Row<F> &source, int from) {
   const Colour order = plan.spec.colour;
   int width = plan.source.width;
   for (int i = from; i + 1 < width; i += 2)
-    add_pair(plan.sums, source[plan.source.x + i], source[plan.source.x + i + 1], order,
-             i / 2);
+    add_pair(plan.sums, source[plan.source.x + i], source[plan.source.x + i + 1], order, i / 2);
   if (width % 2 == 0) return;
   int i = width - 1;
   add_pixel(plan.sums, source[plan.source.x + i], order, hash_lane(i / 2, 0));
 }
 
-template <Format F, Colour C>
-void sum_rows(Plan& plan, const FrameView& frame, int row) {
+template <Format F, Colour C> void sum_rows(Plan &plan, const FrameView &frame, int row) {
   auto r = static_cast<std::size_t>(row);
-  const Cover& cover = plan.cover_y;
+  const Cover &cover = plan.cover_y;
   auto width = static_cast<std::size_t>(plan.source.width);
   constexpr std::size_t channels = C == Colour::gray ? 1 : 3;
   std::fill_n(plan.column_sums.begin(), width * channels, 0u);
@@ -69,25 +68,25 @@ void sum_rows(Plan& plan, const FrameView& frame, int row) {
   }
 }
 
-template <Colour C>
-void sum_columns(Plan& plan) {
+template <Colour C> void sum_columns(Plan &plan) {
   constexpr std::size_t channels = C == Colour::gray ? 1 : 3;
-  const Cover& cover = plan.cover_x;
+  const Cover &cover = plan.cover_x;
   for (int x = 0; x < plan.content.width; ++x) {
     auto n = static_cast<std::size_t>(x);
-    const std::uint32_t* sums =
+    const std::uint32_t *sums =
         plan.column_sums.data() + static_cast<std::size_t>(cover.start[n]) * channels;
     for (std::size_t c = 0; c < channels; ++c) {
       std::uint64_t cell = 0;
       for (int k = 0; k < cover.count[n]; ++k)
-        cell += std::uint64_t{weight_at(cover, n, k)} * sums[static_cast<std::size_t>(k) * channels + c];
+        cell += std::uint64_t{weight_at(cover, n, k)} *
+                sums[static_cast<std::size_t>(k) * channels + c];
       plan.cell(static_cast<int>(c))[x] = static_cast<float>(cell);
     }
   }
 }
 
 template <Format F, Colour C>
-void row_from(Plan& plan, const FrameView& frame, void* out, int row, int from) {
+void row_from(Plan &plan, const FrameView &frame, void *out, int row, int from) {
   if (plan.area) {
     sum_rows<F, C>(plan, frame, row);
     sum_columns<C>(plan);
@@ -97,34 +96,33 @@ void row_from(Plan& plan, const FrameView& frame, void* out, int row, int from) 
   emit(plan, out, row, from);
 }
 
-using RowFrom = void (*)(Plan&, const FrameView&, void*, int, int);
+using RowFrom = void (*)(Plan &, const FrameView &, void *, int, int);
 
-template <Format F>
-RowFrom for_colour(Colour colour) {
+template <Format F> RowFrom for_colour(Colour colour) {
   switch (colour) {
-    case Colour::rgb: return row_from<F, Colour::rgb>;
-    case Colour::bgr: return row_from<F, Colour::bgr>;
-    default: return row_from<F, Colour::gray>;
+  case Colour::rgb: return row_from<F, Colour::rgb>;
+  case Colour::bgr: return row_from<F, Colour::bgr>;
+  default: return row_from<F, Colour::gray>;
   }
 }
 
-RowFrom for_plan(const Plan& plan) {
+RowFrom for_plan(const Plan &plan) {
   Colour colour = plan.spec.colour;
   switch (plan.format) {
-    case Format::bgr: return for_colour<Format::bgr>(colour);
-    case Format::rgb: return for_colour<Format::rgb>(colour);
-    case Format::bgra: return for_colour<Format::bgra>(colour);
-    case Format::gray: return for_colour<Format::gray>(colour);
-    case Format::yuyv: return for_colour<Format::yuyv>(colour);
-    default: return for_colour<Format::nv12>(colour);
+  case Format::bgr: return for_colour<Format::bgr>(colour);
+  case Format::rgb: return for_colour<Format::rgb>(colour);
+  case Format::bgra: return for_colour<Format::bgra>(colour);
+  case Format::gray: return for_colour<Format::gray>(colour);
+  case Format::yuyv: return for_colour<Format::yuyv>(colour);
+  default: return for_colour<Format::nv12>(colour);
   }
 }
 
-void whole_row(Plan& plan, const FrameView& frame, void* out, int row) {
+void whole_row(Plan &plan, const FrameView &frame, void *out, int row) {
   for_plan(plan)(plan, frame, out, row, 0);
 }
 
-std::uint64_t touch(const std::uint8_t* from, std::size_t bytes) {
+std::uint64_t touch(const std::uint8_t *from, std::size_t bytes) {
   std::uint64_t sum = 0, word;
   for (; bytes >= sizeof word; bytes -= sizeof word, from += sizeof word) {
     std::memcpy(&word, from, sizeof word);
@@ -133,18 +131,22 @@ std::uint64_t touch(const std::uint8_t* from, std::size_t bytes) {
   return sum;
 }
 
-}  // namespace
+} // namespace
 
-RowFunction scalar_row(const Plan&) { return whole_row; }
-TouchFunction scalar_touch() { return touch; }
+RowFunction scalar_row(const Plan &) {
+  return whole_row;
+}
+TouchFunction scalar_touch() {
+  return touch;
+}
 
-void scalar_bilinear(Plan& plan, const FrameView& frame, void* out, int row, int from) {
+void scalar_bilinear(Plan &plan, const FrameView &frame, void *out, int row, int from) {
   for_plan(plan)(plan, frame, out, row, from);
 }
 
-void scalar_health(Plan& plan, const FrameView& frame, int y, int from) {
+void scalar_health(Plan &plan, const FrameView &frame, int y, int from) {
   if (plan.format == Format::bgr) return add_row(plan, Row<Format::bgr>(frame, y), from);
   add_row(plan, Row<Format::rgb>(frame, y), from);
 }
 
-}  // namespace edgeguard
+} // namespace edgeguard

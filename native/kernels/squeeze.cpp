@@ -10,15 +10,21 @@ namespace {
 
 using Byte = std::uint8_t;
 
-inline Byte low(Byte a, Byte b) { return a < b ? a : b; }
-inline Byte high(Byte a, Byte b) { return a < b ? b : a; }
+inline Byte low(Byte a, Byte b) {
+  return a < b ? a : b;
+}
+inline Byte high(Byte a, Byte b) {
+  return a < b ? b : a;
+}
 
 // The third smallest of four, which is what rank filters call the median of an even window.
 inline Byte median4(Byte a, Byte b, Byte c, Byte d) {
   return high(high(low(a, b), low(c, d)), low(high(a, b), high(c, d)));
 }
 
-inline Byte median3(Byte a, Byte b, Byte c) { return high(low(a, b), low(high(a, b), c)); }
+inline Byte median3(Byte a, Byte b, Byte c) {
+  return high(low(a, b), low(high(a, b), c));
+}
 
 // Of three sorted columns: median of (largest low, median middle, smallest high).
 inline Byte median9(const Byte (&c)[3][3]) {
@@ -32,14 +38,15 @@ inline Byte median9(const Byte (&c)[3][3]) {
   return median3(lows, median3(middle[0], middle[1], middle[2]), highs);
 }
 
-inline Byte median9_at(const Byte* up, const Byte* at, const Byte* down, int left, int x, int right) {
+inline Byte median9_at(const Byte *up, const Byte *at, const Byte *down, int left, int x,
+                       int right) {
   const Byte columns[3][3] = {{up[left], at[left], down[left]},
                               {up[x], at[x], down[x]},
                               {up[right], at[right], down[right]}};
   return median9(columns);
 }
 
-void median3_row(const Byte* up, const Byte* at, const Byte* down, Byte* __restrict out, int count,
+void median3_row(const Byte *up, const Byte *at, const Byte *down, Byte *__restrict out, int count,
                  int channels) {
   int inner = count - channels;
   for (int x = 0; x < std::min(channels, count); ++x)
@@ -50,10 +57,10 @@ void median3_row(const Byte* up, const Byte* at, const Byte* down, Byte* __restr
     out[x] = median9_at(up, at, down, x - channels, x, x);
 }
 
-}  // namespace
+} // namespace
 
 // Keeps 2^bits levels, spread over 0..255, each grey level going to the nearest one.
-void squeeze_depth(const Byte* __restrict in, Byte* __restrict out, std::size_t count, int bits) {
+void squeeze_depth(const Byte *__restrict in, Byte *__restrict out, std::size_t count, int bits) {
   Byte table[256];
   int top = (1 << bits) - 1;
   for (int v = 0; v < 256; ++v) {
@@ -63,24 +70,24 @@ void squeeze_depth(const Byte* __restrict in, Byte* __restrict out, std::size_t 
   for (std::size_t i = 0; i < count; ++i) out[i] = table[in[i]];
 }
 
-void squeeze_median2(const Byte* in, Byte* __restrict out, int height, int width, int channels) {
+void squeeze_median2(const Byte *in, Byte *__restrict out, int height, int width, int channels) {
   const std::ptrdiff_t count = static_cast<std::ptrdiff_t>(width) * channels;
   for (int y = 0; y < height; ++y) {
     const Byte *at = in + y * count, *up = in + std::max(y - 1, 0) * count;
-    Byte* __restrict to = out + y * count;
+    Byte *__restrict to = out + y * count;
     for (int x = 0; x < channels; ++x) to[x] = median4(up[x], up[x], at[x], at[x]);
     for (std::ptrdiff_t x = channels; x < count; ++x)
       to[x] = median4(up[x - channels], up[x], at[x - channels], at[x]);
   }
 }
 
-void squeeze_median3(const Byte* in, Byte* __restrict out, int height, int width, int channels) {
+void squeeze_median3(const Byte *in, Byte *__restrict out, int height, int width, int channels) {
   const std::ptrdiff_t count = static_cast<std::ptrdiff_t>(width) * channels;
   for (int y = 0; y < height; ++y) {
     const Byte *up = in + std::max(y - 1, 0) * count, *at = in + y * count;
-    const Byte* down = in + std::min(y + 1, height - 1) * count;
+    const Byte *down = in + std::min(y + 1, height - 1) * count;
     median3_row(up, at, down, out + y * count, static_cast<int>(count), channels);
   }
 }
 
-}  // namespace edgeguard
+} // namespace edgeguard

@@ -7,7 +7,7 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 #if defined(__clang__)
-#define EDGEGUARD_AVX2_BEGIN \
+#define EDGEGUARD_AVX2_BEGIN                                                                       \
   _Pragma("clang attribute push(__attribute__((target(\"avx2\"))), apply_to = function)")
 #define EDGEGUARD_AVX2_END _Pragma("clang attribute pop")
 #else

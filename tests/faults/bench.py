@@ -130,3 +130,30 @@ class Bench:
     def command(self) -> float:
         """The last command at the actuator, m/s."""
         return self.commands[-1]
+
+
+def camera_guard(folder: Path, isolation: str) -> Guard:
+    """An armed guard with one real member, the shipped compact model, behind a real camera."""
+    policy = POLICY.replace("quorum = 3", "quorum = 1").replace("quorum = 2", "quorum = 1")
+    policy = policy[: policy.index("[channel.target_speed.means]")] + policy[policy.index("[controller]") :]
+    policy += f"""
+[camera.front]
+rate_hz = 10
+max_age_ms = 250
+
+[member.compact]
+model = "package:gtsrb/compact"
+runtime = "litert"
+isolation = "{isolation}"
+camera = "front"
+deadline_ms = 100
+max_age_ms = 350
+may_suggest = ["target_speed"]
+
+[channel.target_speed.means]
+"Speed limit (20km/h)" = 5.5
+"""
+    (folder / "camera.toml").write_text(policy)
+    guard = Guard.load(folder / "camera.toml")
+    guard.arm()
+    return guard

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from edgeguard import Decision, Mode
-from tests.faults.bench import MEMBERS, Bench, certain
+from tests.faults.bench import MEMBERS, Bench, camera_guard, certain
 
 BAD: list[Any] = [
     math.nan, math.inf, -math.inf, 1.7976931348623157e308, -1.7976931348623157e308, 3.4e38, 2**63,
@@ -33,7 +33,10 @@ def never_wrong(bench: Bench, decision: Decision, before: float) -> None:
     assert all(math.isfinite(v) for v in decision.ages_ms.values())
 
 
-@pytest.mark.parametrize("bad", BAD, ids=lambda b: f"{type(b).__name__}-{str(b)[:12]}")
+OUTSIDE: list[Any] = [70.1, -0.1, 1000.0, 30_000.0, -300.0]  # numbers, not in the declared range
+
+
+@pytest.mark.parametrize("bad", [*BAD, *OUTSIDE], ids=lambda b: f"{type(b).__name__}-{str(b)[:12]}")
 def test_signal(bench: Bench, bad: Any) -> None:
     before = bench.command
     bench.signals["speed"] = bad
@@ -43,6 +46,23 @@ def test_signal(bench: Bench, bad: Any) -> None:
         before = bench.command
     if bad is not True:  # a truth is the number 1
         assert "INPUT_INVALID" in decision.causes
+
+
+@pytest.mark.parametrize("bad", [*BAD[:7], *OUTSIDE], ids=lambda b: f"{type(b).__name__}-{str(b)[:12]}")
+@pytest.mark.parametrize("when", ["first", "not engaged", "taken over"])
+def test_signal_that_commands_follow(policy: Path, bad: Any, when: str) -> None:
+    """Measured values are followed while inactive and at the start: only those that are any."""
+    bench = Bench(policy)
+    if when != "first":
+        bench.nominal()
+    if when == "taken over":
+        bench.guard.takeover()
+    before = bench.command if bench.commands else 0.0
+    bench.signals |= {"speed": bad} | ({"engaged": 0} if when == "not engaged" else {})
+    for _ in range(5):
+        decision = bench.run(10, "twenty")
+        assert "INPUT_INVALID" in decision.present
+        assert bench.command == pytest.approx(before, abs=0.25)
 
 
 @pytest.mark.parametrize("bad", [*BAD[:9], None, "speed", [1], 7])
@@ -122,9 +142,44 @@ def test_rule_based_controller(bench: Bench, bad: Any) -> None:
 
 @pytest.mark.parametrize("bad", BAD, ids=lambda b: f"{type(b).__name__}-{str(b)[:12]}")
 def test_engaged(bench: Bench, bad: Any) -> None:
-    bench.signals["engaged"] = bad
+    """What cannot be read as 0 or 1 is no reason to let go: the command stays a bounded ramp."""
+    before = bench.command
+    bench.signals |= {"engaged": bad, "speed": 30.0}
     decision = bench.run(10, "twenty")
-    assert decision.active is (bad is True)
+    assert decision.active
+    assert before - 0.04 - 1 / 65536 <= bench.command <= before + 1 / 65536
+    assert ("INPUT_INVALID" in decision.present) is (bad is not True)
+
+
+class Hostile(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no text either")
+
+
+def raiser(error: BaseException) -> Any:
+    def rule(*_: object) -> float:
+        raise error
+
+    return rule
+
+
+def meddler(signals: dict[str, float], *_: object) -> float:
+    signals.clear()
+    return 5.0
+
+
+@pytest.mark.parametrize("error", [Hostile(), SystemExit(1), RecursionError(), MemoryError()], ids=repr)
+def test_rule_based_controller_that_raises_anything(bench: Bench, error: BaseException) -> None:
+    bench.guard._parts.shadow._controllers = (("target_speed", raiser(error)),)
+    bench.run(100, "twenty")
+    assert bench.decision.mode == Mode.SAFE_STOP
+
+
+def test_rule_based_controller_cannot_change_the_signals(bench: Bench) -> None:
+    bench.guard._parts.shadow._controllers = (("target_speed", meddler),)
+    decision = bench.run(100, "twenty")
+    assert bench.signals == {"speed": 20.0}
+    assert "INPUT_INVALID" not in decision.present
 
 
 @pytest.mark.parametrize("zero", ZEROS, ids=str)
@@ -155,8 +210,44 @@ def test_arming_time_does_not_matter_to_the_first_decision(policy: Path, bad: An
     assert decision.command["target_speed"] <= 20.0
 
 
-def test_camera_frames_of_another_kind(bench: Bench) -> None:
-    before = bench.command
-    for frame in (None, "x", np.zeros((0, 0, 3), np.uint8), np.full((8, 8, 3), np.nan), 5):
-        never_wrong(bench, bench.guard.step("front", frame, bench.signals, bench.now_ns), before)
-        bench.now_ns += 10_000_000
+FRAMES: list[Any] = [
+    None, "x", 5, object(), np.zeros((0, 0, 3), np.uint8), np.full((32, 32, 3), np.nan),
+    np.zeros((32, 32), np.uint8), np.zeros((32, 32, 4), np.uint8), np.zeros((32, 32, 3), np.int16),
+    np.zeros((32, 64, 3), np.uint8)[:, ::2],
+]  # fmt: skip
+BOXES: list[Any] = [
+    (0, 0, 0, 0), (-1, 0, 8, 8), (0, 0, 33, 8), (2**70, 0, 1, 1), (0.5, 0, 8, 8), (math.nan,) * 4,
+    "box", (1, 2, 3), 7,
+]  # fmt: skip
+
+
+@pytest.fixture(params=["none", "process"])
+def seeing(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """A guard with a real camera and the shipped compact model."""
+    guard = camera_guard(tmp_path, request.param)
+    yield guard
+    guard.close()
+
+
+@pytest.mark.parametrize("good_first", [True, False])
+def test_camera(seeing: Any, good_first: bool) -> None:
+    good = np.zeros((32, 32, 3), np.uint8)
+    now = 1_000_000_000
+
+    def step(frame: Any, t_ns: Any = None, box: Any = None) -> None:
+        nonlocal now
+        now += 10_000_000
+        decision = seeing.step("front", frame, {"speed": 20.0}, now if t_ns is None else t_ns, box)
+        assert math.isfinite(decision.command["target_speed"])
+        assert 0.0 <= decision.command["target_speed"] <= 20.0
+
+    if good_first:
+        step(good)
+    for frame in FRAMES:
+        step(frame)
+    for box in BOXES:
+        step(good, box=box)
+    for t_ns in (*BAD, 2**63 - 1, -(2**63), 0, -1):
+        step(good, t_ns=t_ns)
+        seeing.wait(0.5)
+        assert seeing.decide({"speed": 20.0}, now).command["target_speed"] <= 20.0

@@ -61,6 +61,16 @@ def test_a_card_is_read_back_as_it_was_written(tmp_path: Path) -> None:
         (["outputs", 0, "kind"], "embedding", "outputs: want one output of scores"),
         (["task"], "regressor", "task: a regressor cannot have an output of kind logits"),
         (["golden", "sha256"], 7, "golden.sha256: want text"),
+        (["temperature"], 10**400, "temperature: want a finite number"),
+        (["input", "scale"], -(10**400), "input.scale: want a finite number"),
+        (["input", "size"], [10**400, 32], "input.size: want a finite number"),
+        (["outputs", 0, "size"], 10**400, "outputs[0].size: want an integer of at most 2147483647"),
+        (["input", "zero_point"], 10**400, "input.zero_point: want an integer of at most"),
+        (["input", "size"], [1e300, 32], "input.size: [1e+300, 32.0] is more than"),
+        (["input", "name"], 5, "input.name: want text, got 5"),
+        (["temprature"], 2.0, "temprature: unknown key; did you mean temperature?"),
+        (["goldn"], {}, "goldn: unknown key; did you mean golden?"),
+        (["max_rails"], 1, "max_rails: unknown key; did you mean max_rail?"),
     ],
 )  # fmt: skip
 def test_errors_name_file_and_key(
@@ -75,12 +85,19 @@ def test_errors_name_file_and_key(
     assert complaint in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", "\x00", "[" * 100_000])
+@pytest.mark.parametrize("text", ["", "{", "[1]", "\x00", "[" * 100_000, "9" * 5000])
 def test_what_is_no_card_is_a_config_error(tmp_path: Path, text: str) -> None:
     path = tmp_path / "x.card.json"
     path.write_text(text)
     with pytest.raises(ConfigError, match=r"x\.card\.json"):
         Card.load(path)
+
+
+def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
+    path = tiny_models.write(tmp_path, tiny_models.build(tiny_models.weights()))
+    card = Card.load(path)
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert Card.load(path) == card
 
 
 def test_a_card_is_found_beside_its_model(tmp_path: Path) -> None:
@@ -98,6 +115,21 @@ def test_labels_from_files(tmp_path: Path) -> None:
     card = tiny_models.tiny(tmp_path, labels="l.json")
     assert card.labels == tuple("edcba")
     assert card.to_dict()["labels"] == "l.json"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "complaint"),
+    [
+        ("l.txt", "a\n\nc\n", "an empty or unprintable label"),
+        ("l.json", '{"0": "a", "2": "c"}', "has no class '1'"),
+        ("l.json", "7", "is no list of labels"),
+        ("l.json", "[1, 2]", "is no list of labels"),
+    ],
+)
+def test_label_files_that_are_none(tmp_path: Path, name: str, text: str, complaint: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError, match=complaint):
+        tiny_models.tiny(tmp_path, labels=name)
 
 
 def test_sanity_limits_follow_from_the_kind_of_scores(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +26,7 @@ from edgeguard.errors import ModelRefused
 from edgeguard.inference import child
 from edgeguard.inference.child import ChildProcess
 from edgeguard.inference.members import MemberSpec, Result, open_members
+from edgeguard.inference.memory import SlotMemory
 
 Open = Callable[..., ChildProcess]
 READY_S = 30.0
@@ -121,11 +124,17 @@ def test_f01_a_killed_worker_is_noticed_and_comes_back_tested(
     pid = strike(member, number)
     assert until(lambda: not member.alive, 5.0)
     assert number.name in member.reason
-    assert (member.poll(), member.submit(2, 2)) == (None, False)
     assert not Path(f"/proc/{pid}").exists(), "a zombie"
     member.await_ready(READY_S)
     assert member.pid != pid
     assert ask(member, 3) is not None
+
+
+def test_f01_a_member_without_a_worker_takes_and_gives_nothing(opened: Open) -> None:
+    member = opened(restarts=0)
+    strike(member, signal.SIGKILL)
+    assert until(lambda: not member.alive)
+    assert (member.poll(), member.submit(2, 2), member.wait(0.1)) == (None, False, None)
 
 
 def test_f01_a_worker_killed_with_a_request_in_flight_gives_no_answer(opened: Open) -> None:
@@ -167,14 +176,14 @@ def test_f01_a_worker_is_not_readmitted_when_the_self_test_fails(
 
 
 def test_f02_a_hanging_worker_is_lost_killed_and_replaced(opened: Open) -> None:
-    member = opened(hang_s=0.2)
+    member = opened(hang_s=3.0)  # also for the ask at the end, on a machine with other work
     pid = strike(member, signal.SIGSTOP)
     assert member.submit(1, 1)
     assert (member.poll(), member.alive) == (None, True)
     started = time.monotonic()
     assert member.wait(READY_S) is None
-    assert 0.1 < time.monotonic() - started < 15
-    assert (member.alive, member.reason) == (False, "no answer for 0.2 s")
+    assert 2.0 < time.monotonic() - started < READY_S
+    assert (member.alive, member.reason) == (False, "no answer for 3 s")
     member.await_ready(READY_S)
     assert not Path(f"/proc/{pid}").exists()
     assert ask(member, 2) is not None
@@ -191,6 +200,42 @@ def test_f03_a_late_answer_is_told_by_its_serial_and_its_time(opened: Open) -> N
     assert result is not None
     assert result.serial == 1
     assert result.took_ns > 140_000_000
+
+
+def test_latency_counts_from_the_stamp_that_travels_with_the_request(opened: Open) -> None:
+    member = opened()
+    entered = time.monotonic_ns() - 5_000_000_000
+    assert member.submit(1, 1000, entered)
+    assert not member.submit(2, 2000, entered + 4_000_000_000), "dropped, with its stamp"
+    result = member.wait(READY_S)
+    assert result is not None
+    assert (result.serial, result.t_capture_ns) == (1, 1000)
+    assert result.took_ns == result.t_ready_ns - entered
+
+
+def test_two_threads_may_wait_poll_and_submit(opened: Open) -> None:
+    member = opened()
+    raised: list[Exception] = []
+    done = threading.Event()
+
+    def look() -> None:
+        try:
+            while not done.is_set():
+                member.wait(0.01)
+                member.poll()
+        except Exception as error:
+            raised.append(error)
+
+    threads = [threading.Thread(target=look) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for serial in range(300):
+        member.submit(serial, serial)
+        time.sleep(0.001)
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert (raised, member.alive) == ([], True)
 
 
 def test_the_deciding_side_never_blocks(opened: Open) -> None:
@@ -231,7 +276,14 @@ LIAR = (
 
 @pytest.mark.parametrize(
     "answer",
-    ["REPLY.pack(serial - 1, slot, 0)", "REPLY.pack(serial, 1 - slot, 0)", "b'x'", "b'x' * 999"],
+    [
+        "REPLY.pack(serial - 1, slot, 0)",
+        "REPLY.pack(serial, 1 - slot, 0)",
+        "b'x'",
+        "REPLY.pack(serial, slot, 0) + b'x'",  # right but for its length
+        "REPLY.pack(serial, slot, 0) + b'x' * 9999",
+        "REPLY.pack(serial - 1, -1, 0) + b'the reason of another'",
+    ],
 )
 def test_f05_a_stale_or_malformed_answer_is_never_a_result(
     opened: Open, monkeypatch: pytest.MonkeyPatch, answer: str
@@ -256,6 +308,37 @@ def test_a_ready_time_before_the_request_or_in_the_future_is_not_believed(
         assert result is not None
         assert before <= result.t_ready_ns <= time.monotonic_ns()
         assert 0 <= result.took_ns < READY_S * 1e9
+
+
+FAILING = """
+import sys, json
+o = json.loads(sys.argv[1])
+sys.path[:] = o["path"]
+from edgeguard.errors import InferenceError
+from edgeguard.inference import worker
+load = worker.load_model
+
+class Failing:
+    def __init__(self, model): self.model = model
+    def __getattr__(self, name): return getattr(self.model, name)
+    def run(self): raise InferenceError("tiny.onnx: out of memory")
+
+worker.load_model = lambda *a: Failing(load(*a))
+sys.exit(worker.main(o))
+"""
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_f01_a_worker_whose_runtime_fails_is_lost_with_the_runtimes_words(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, asked: bool
+) -> None:
+    monkeypatch.setattr(child, "_PROGRAM", FAILING)
+    member = opened(restarts=0)
+    assert member.submit(7, 7)
+    if asked:
+        assert member.wait(READY_S) is None
+    assert until(lambda: not member.alive)  # the supervising thread reads its last words, too
+    assert member.reason == "tiny.onnx: out of memory"
 
 
 # --- starting and ending ---
@@ -310,6 +393,66 @@ def test_closing_leaves_no_process_no_descriptor_and_no_memory(tmp_path: Path, s
     maps = Path("/proc/self/maps").read_text()
     assert "memfd:edgeguard" not in maps
     assert "/dev/shm/psm_" not in maps
+
+
+def test_a_supervising_thread_that_outlives_close_releases_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = tiny(tmp_path)
+    descriptors = set(os.listdir("/proc/self/fd"))
+    go, start = threading.Event(), ChildProcess._start
+
+    def late(member: ChildProcess) -> Any:
+        go.wait(READY_S)
+        return start(member)
+
+    monkeypatch.setattr(ChildProcess, "_start", late)
+    member = ChildProcess(MemberSpec("m", card))
+    monkeypatch.setattr(member._thread, "join", lambda timeout: None)
+    member.close()
+    assert member._thread.is_alive()
+    go.set()
+    assert until(lambda: not member._thread.is_alive())
+    assert set(os.listdir("/proc/self/fd")) == descriptors
+    assert "memfd:edgeguard" not in Path("/proc/self/maps").read_text()
+
+
+def test_memory_that_cannot_be_mapped_leaves_no_descriptor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("no memory")
+
+    card = tiny(tmp_path)
+    descriptors = set(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr("mmap.mmap", refuse)
+    with pytest.raises(OSError, match="no memory"):
+        SlotMemory.create(card)
+    assert set(os.listdir("/proc/self/fd")) == descriptors
+
+
+def test_nothing_in_the_working_directory_is_run_by_the_worker(tmp_path: Path) -> None:
+    tiny(tmp_path)
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    for name in ("json", "struct", "numpy", "edgeguard"):
+        (here / f"{name}.py").write_text(f"open({str(here / 'ran')!r}, 'w')\n1 / 0\n")
+    (there / "program.py").write_text(OPEN + "print(member.provider); member.close()")
+    done = subprocess.run(
+        [sys.executable, str(there / "program.py"), str(tmp_path / "tiny.card.json")],
+        cwd=here, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("CPUExecutionProvider\n", "")
+    assert not (here / "ran").exists()
+
+
+def test_installed_packages_stay_behind_the_standard_library() -> None:
+    path = child._path()
+    library, packages = (sysconfig.get_path(name) for name in ("stdlib", "purelib"))
+    assert path.index(library) < path.index(packages)
+    assert "" not in path
+    assert str(Path(child.__file__).parents[2]) in path
 
 
 def run_python(program: str, *arguments: str) -> subprocess.Popen[str]:

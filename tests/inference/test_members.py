@@ -37,6 +37,15 @@ def test_a_result_tells_serial_capture_and_how_long_it_took(tmp_path: Path) -> N
     assert member.poll() is None
 
 
+def test_latency_counts_from_the_stamp_that_travels_with_the_request(tmp_path: Path) -> None:
+    member = InProcess(MemberSpec("m", tiny(tmp_path)), clock=Clock())
+    member.input[0] = images()[2]
+    assert member.submit(41, 7_000, -5_000)
+    result = member.poll()
+    assert result is not None
+    assert result.took_ns == result.t_ready_ns + 5_000
+
+
 def fails(member: InProcess, monkeypatch: pytest.MonkeyPatch, times: int) -> Callable[[], None]:
     """Let the runtime raise the next few times."""
     real, left = member._model.run, [times]

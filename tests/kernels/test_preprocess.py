@@ -8,9 +8,9 @@ import dataclasses
 import numpy as np
 import preprocess_oracle as oracle
 import pytest
-from preprocess_frames import FORMATS, IMAGENET, SIMD, SUMS, boxes, noise, specs
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from preprocess_frames import FORMATS, IMAGENET, SIMD, SUMS, boxes, noise, specs
 
 from edgeguard.intake.preprocess import InputSpec, Preprocessor
 
@@ -145,5 +145,3 @@ def test_statistics_can_be_off():
     assert np.array_equal(found, want)
     assert (health.pixels, health.content_hash, health.mean) == (0, 0, 0.0)
     assert 0 < health.share_read < 1
-
-

@@ -93,7 +93,7 @@ def test_hash_changes_with_every_pixel_read_and_no_other(variant, data):
 
 
 def test_hash_of_a_stream_repeats_only_with_its_frames():
-    """30 frames of slight noise around one picture: all hashes differ, a repeated frame's do not."""
+    """30 frames of slight noise on one picture: all hashes differ, a repeated frame's does not."""
     rng = np.random.default_rng(5)
     still = rng.integers(2, 250, (120, 160, 3), dtype=np.uint8)
     spec = InputSpec(32, 32, resize="area")

@@ -25,7 +25,9 @@ class Fenced:
         self.base = ctypes.addressof(ctypes.c_char.from_buffer(self.map))
         self.inside = (pages - 2) * PAGE
         for page in (0, pages - 1):
-            assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(self.base + page * PAGE), PAGE, 0) == 0
+            assert (
+                ctypes.CDLL(None).mprotect(ctypes.c_void_p(self.base + page * PAGE), PAGE, 0) == 0
+            )
 
     def array(self, shape, dtype, at_end):
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
@@ -40,9 +42,8 @@ SIZES = [(1, 1), (1, 2), (3, 3), (2, 5), (7, 11), (16, 21), (33, 34), (40, 100)]
 @pytest.mark.parametrize("frame_format", FORMATS)
 def test_nothing_outside_is_touched(frame_format, resize):
     """Frame and tensor lie between pages without access, first at one end, then at the other."""
-    for height, width in SIZES:
-        if frame_format in ("YUYV", "NV12"):
-            height, width = height * 2, width * 2
+    times = 2 if frame_format in ("YUYV", "NV12") else 1
+    for height, width in ((times * h, times * w) for h, w in SIZES):
         shape = frame_shape(frame_format, height, width)
         memory = Fenced(int(np.prod(shape)))
         for spec in (

@@ -147,9 +147,7 @@ def test_frame_kinds(arguments, match):
 
 def test_variants_that_are_not_there():
     missing = next(
-        name
-        for name in ("avx2", "neon")
-        if not _kernels.available(getattr(_kernels.Variant, name))
+        name for name in ("avx2", "neon") if not _kernels.available(getattr(_kernels.Variant, name))
     )
     with pytest.raises(ValueError, match="lacks the variant"):
         Preprocessor(SPEC, 48, 64, variant=missing)

@@ -24,9 +24,7 @@ def test_median_is_scipys(size, shape):
     picture = image(shape)
     out = np.empty_like(picture)
     FILTERS[size](picture, out)
-    assert np.array_equal(
-        out, ndimage.median_filter(picture, size=(size, size, 1), mode="nearest")
-    )
+    assert np.array_equal(out, ndimage.median_filter(picture, size=(size, size, 1), mode="nearest"))
 
 
 @pytest.mark.parametrize("shape", [(32, 32, 3), (31, 45, 1), (17, 70, 4)])

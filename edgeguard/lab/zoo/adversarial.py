@@ -21,7 +21,7 @@ Scores = Callable[[Tensor], Tensor]
 class Linf:
     """All images that differ from x by at most ``radius`` in every pixel and stay in [0, 1]."""
 
-    radius: float
+    radius: float | Tensor  # one for all, or [N, 1, 1, 1]
 
     def random_start(self, x: Tensor, g: Generator) -> Tensor:
         """A uniformly drawn image of the ball."""

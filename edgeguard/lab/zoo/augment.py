@@ -48,8 +48,8 @@ class Augment:
         x = erased(x, self.erase, g)
         x = greyed(x, self.grey, g)
         x = shadowed(x, self.shadow, g)
-        x = self.light(x, g)
         x = x + torch.randn(x.shape, generator=g) * uniform(len(x), 0.0, self.noise, g)
+        x = self.light(x, g)
         return x.clamp_(0.0, 1.0).mul_(255.0).round_().div_(255.0), y
 
     def pose(self, x: Tensor, g: Generator) -> Tensor:

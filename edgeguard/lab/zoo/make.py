@@ -20,8 +20,7 @@ def train(
     """Train one member to the end of its recipe, write its files into out_dir, return its card.
 
     A run writes a checkpoint after every epoch and goes on from its own; they lie in
-    ``checkpoints``, by default ``<out_dir>/../../.zoo``. ``compact`` learns from ``plain``,
-    which has to be trained first.
+    ``checkpoints``, by default ``<out_dir>/../../.zoo``.
     """
     out_dir = Path(out_dir)
     recipe = recipe_for(name, epochs)

@@ -19,10 +19,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
+from torch import Generator, Tensor
 
 from edgeguard.lab.zoo import data
 from edgeguard.lab.zoo import stickers as sticking
+from edgeguard.lab.zoo.adversarial import Linf
+from edgeguard.lab.zoo.onnx_torch import OnnxNet
 from edgeguard.lab.zoo.runners import Model, chw, to_int8
 from edgeguard.streams.pixels import pack
 from edgeguard.streams.stream import FORMAT, digests
@@ -47,7 +51,7 @@ ORDER: tuple[Key, ...] = (
 )  # fmt: skip
 PGD_ON: tuple[Key, ...] = ((2, 70), (14, 13))
 STICKERS_ON: tuple[Key, ...] = ((0, 1), (17, 3))
-TARGET = 8  # the attacker's wish: 120 km/h
+STEPS, STARTS = 60, 3
 
 
 @dataclass(frozen=True)
@@ -124,46 +128,57 @@ class Judge:
         steps = self._session.run(["scores"], {self._input: to_int8(chw(x))})[0]
         return self.model.scores.dequantize(steps)
 
-    def misread(self, x: U8, position: int) -> int:
-        """How many images it takes for a dangerous class."""
-        return int(np.isin(self.logits(x).argmax(1), dangerous(position)).sum())
+    def margin(self, x: U8, classes: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """By how much the best of some classes beats all others [N]; above 0: it is the answer."""
+        logits = self.logits(x)
+        return logits[:, classes].max(1) - np.delete(logits, classes, 1).max(1)
 
 
 def pgd(plain: Judge, key: Key, frames: list[U8]) -> Attacked:
-    """Targeted PGD on the float twin, rounded to 8 bits, judged on the int8 file."""
-    import torch
+    """PGD on the float twin towards any dangerous class, in 8 bits, judged on the int8 file.
 
-    from edgeguard.lab.zoo.adversarial import Linf, Target
-    from edgeguard.lab.zoo.onnx_torch import OnnxNet
+    Of some random starts the one that the int8 file likes best counts, frame by frame.
+    """
+    torch.set_num_threads(1)  # two wait for each other on a busy machine
+    clean, classes = small(frames), dangerous(ORDER.index(key))
+    x = torch.from_numpy(clean.transpose(0, 3, 1, 2).astype(np.float32) / 255)
+    g = torch.Generator().manual_seed(SEED)
+    worst, best = clean, plain.margin(clean, classes)
+    for _ in range(STARTS):
+        adv = _ascend(OnnxNet(plain.model.twin), x, torch.from_numpy(classes), g)
+        found = (adv * 255).round().to(torch.uint8).numpy().transpose(0, 2, 3, 1)
+        found = np.ascontiguousarray(found)
+        margin = plain.margin(found, classes)
+        better = margin > best
+        worst, best = np.where(better[:, None, None, None], found, worst), np.maximum(best, margin)
+    return Attacked("pgd", key, list(worst), int((best > 0).sum()))
 
-    torch.set_num_threads(2)
-    x = torch.from_numpy(small(frames).transpose(0, 3, 1, 2).astype(np.float32) / 255)
-    threat, target = Linf(RADIUS), Target(OnnxNet(plain.model.twin).scores)
-    adv = threat.random_start(x, torch.Generator().manual_seed(SEED))
-    wish = torch.full((len(x),), TARGET)
-    for _ in range(60):
-        direction = threat.steepest(target.gradient(adv, wish))
-        adv = threat.project(adv - 0.05 * threat.radius * direction, x)
-    found = (adv * 255).round().clamp(0, 255).to(torch.uint8).numpy().transpose(0, 2, 3, 1)
-    found = np.ascontiguousarray(found)
-    return Attacked("pgd", key, list(found), plain.misread(found, ORDER.index(key)))
+
+def _ascend(net: OnnxNet, x: Tensor, classes: Tensor, g: Generator) -> Tensor:
+    """One run from one random start: raise the probability of `classes` within RADIUS of x."""
+    threat = Linf(RADIUS)
+    adv = threat.random_start(x, g)
+    for _ in range(STEPS):
+        leaf = adv.detach().requires_grad_()
+        log_p = net.scores(leaf).log_softmax(1)[:, classes].logsumexp(1)
+        (gradient,) = torch.autograd.grad(log_p.sum(), leaf)
+        adv = threat.project(adv + 0.05 * RADIUS * threat.steepest(gradient), x)
+    return adv
 
 
 def stickers(plain: Judge, key: Key, frames: list[U8]) -> Attacked:
     """Black and white stickers in fixed places of the sign, the best found for the attacker."""
     position = ORDER.index(key)
-    probe = frames[::3]
-    rng = np.random.default_rng(SEED + position)
-    classes = dangerous(position)
+    classes, probe = dangerous(position), frames[::3]
 
     def score(marked: list[U8]) -> float:
-        logits = plain.logits(small(marked))
-        best = logits[:, classes].max(1)
-        return float((best > np.delete(logits, classes, 1).max(1)).mean() * 100 + best.mean())
+        margin = plain.margin(small(marked), classes)
+        return float((margin > 0).mean() * 100 + margin.mean())
 
-    layout = sticking.search(probe, score, rng)
+    layout = sticking.search(probe, score, np.random.default_rng(SEED + position))
     marked = [layout.on(frame) for frame in frames]
-    return Attacked("sticker", key, marked, plain.misread(small(marked), position))
+    fooled = int((plain.margin(small(marked), classes) > 0).sum())
+    return Attacked("sticker", key, marked, fooled)
 
 
 def about(tracks: dict[Key, list[U8]], attacks: list[Attacked], models: Path, plain: Model,
@@ -175,8 +190,7 @@ def about(tracks: dict[Key, list[U8]], attacks: list[Attacked], models: Path, pl
         "names": names,
         "tracks": [{"key": key, "label": key[0], "frames": len(tracks[key])} for key in ORDER],
         "attacks": [
-            {"kind": a.kind, "key": a.key, "frames": len(a.frames), "target": TARGET,
-             "fooled": a.fooled}
+            {"kind": a.kind, "key": a.key, "frames": len(a.frames), "fooled": a.fooled}
             for a in attacks
         ],
         "attacked_model": {"name": plain.name, "sha256": plain.card["sha256"]},

@@ -26,13 +26,21 @@ class Attacked:
 
     radius: float  # in [0, 1] units
     ramp: int  # epochs from 0 to the full radius
-    steps: tuple[tuple[int, int], ...]  # (from epoch, PGD steps), the last that applies counts
+    steps: tuple[tuple[int, int], ...]  # (from % of the cycle, PGD steps), the last counts
+    contrast: float | None = None  # and no more than this times the image's standard deviation
 
     def at(self, epoch: float, epochs: int) -> tuple[float, int]:
-        """Radius and number of steps in an epoch; epochs of the schedule are shares of 100."""
+        """Radius and number of steps after so many epochs of the cycle."""
         share = 100 * epoch / epochs
         steps = [count for start, count in self.steps if share >= start][-1]
         return self.radius * min(1.0, (epoch + 0.2) / self.ramp), steps
+
+    def ball(self, x: Tensor, radius: float) -> Linf:
+        """The threat around images [N, 3, H, W]; a dark sign would drown in the full radius."""
+        if self.contrast is None:
+            return Linf(radius)
+        spread = x.std(dim=(1, 2, 3), keepdim=True)
+        return Linf((spread * self.contrast).clamp(0.5 / 255, radius))
 
 
 @dataclass(frozen=True)
@@ -108,7 +116,7 @@ RECIPES = {
         seed=37,
         cycles=(
             Cycle(
-                20,
+                19,
                 3e-3,
                 Augment(
                     degrees=10,
@@ -121,6 +129,22 @@ RECIPES = {
                     erase=0.0,
                 ),
                 Attacked(radius=4.2 / 255, ramp=5, steps=((0, 1), (80, 2))),
+            ),
+            Cycle(
+                6,
+                1.5e-3,
+                Augment(
+                    degrees=12,
+                    scale=0.18,
+                    perspective=0.05,
+                    gain=(0.12, 1.8),
+                    tint=0.15,
+                    grey=0.1,
+                    shadow=0.25,
+                    blur=0.3,
+                    erase=0.0,
+                ),
+                Attacked(radius=3.6 / 255, ramp=1, steps=((0, 1), (85, 2)), contrast=0.35),
             ),
         ),
     ),
@@ -196,16 +220,13 @@ def learning_rate(cycle: Cycle, done: float) -> float:
 
 
 def perturbed(
-    net: nets.Classifier, x: Tensor, y: Tensor, strength: tuple[float, int], g: torch.Generator
+    net: nets.Classifier, x: Tensor, y: Tensor, ball: Linf, pgd_steps: tuple[int, torch.Generator]
 ) -> Tensor:
-    """Images of the adversary: random start, then one large or several smaller steps.
-
-    strength: radius in [0, 1] units and number of steps.
-    """
-    radius, steps = strength
+    """Images of the adversary: random start, then one large or several smaller steps."""
+    steps, g = pgd_steps
     pgd = PGD(steps=steps, step=1.25 if steps == 1 else 1.5 / steps)
     net.requires_grad_(False)
-    found = pgd.ascend(Target(lambda images: net(images)[0]), x, y, Linf(radius), g)
+    found = pgd.ascend(Target(lambda images: net(images)[0]), x, y, ball, g)
     net.requires_grad_(True)
     return found
 
@@ -225,7 +246,9 @@ def one_epoch(run: Run, recipe: Recipe, x: Tensor, y: Tensor, teacher: nn.Module
         images, labels = cycle.augment(x[index].float().div_(255.0), y[index], g)
         images = images.contiguous(memory_format=torch.channels_last)
         if cycle.attacked:
-            images = perturbed(run.net, images, labels, cycle.attacked.at(at, cycle.epochs), g)
+            radius, attack_steps = cycle.attacked.at(at, cycle.epochs)
+            ball = cycle.attacked.ball(images, radius)
+            images = perturbed(run.net, images, labels, ball, (attack_steps, g))
         loss = loss_of(run.net(images)[0], labels, images, recipe, teacher)
         run.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

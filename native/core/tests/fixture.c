@@ -23,6 +23,7 @@ static void causes(eg_policy_t *p) {
   p->cause[EG_OPERATION_DENIED] = note;
   p->cause[EG_LATE] = note;
   p->cause[EG_MEMBER_LOST].severity = EG_DEGRADED;
+  p->cause[EG_OVERRUN].severity = EG_DEGRADED;
 }
 
 eg_policy_t fixture_policy(void) {
@@ -45,7 +46,7 @@ eg_policy_t fixture_policy(void) {
   for (int i = 0; i < 3; i++) p.member[i] = m;
   p.camera[0].max_age_us = 100000;
   p.signal[0].max = Q(70);
-  p.detector[0] = (eg_detector_t){EG_IMAGE_UNHEALTHY, 0, Q(0.8)};
+  p.detector[0] = (eg_detector_t){EG_IMAGE_UNHEALTHY, EG_NONE, 0, Q(0.8)};
   eg_channel_t c = {EG_BY_LABEL, 0, EG_NONE, 0, 0, {{Q(0.98), 3}, {Q(0.80), 2}}, {0}, {0}};
   c.nominal = flat(0, Q(36), Q(1.5), Q(4));
   c.degraded = flat(0, Q(22), Q(0.5), Q(4));
@@ -82,6 +83,7 @@ void guard_say(guard_t *g, int member, int32_t label, int32_t certainty) {
 void guard_frame(guard_t *g, uint64_t hash) {
   g->input.frame[0].serial++;
   g->input.frame[0].hash = hash;
+  g->input.frame[0].scene = (uint32_t)hash;
   g->input.frame[0].age_us = 5000;
 }
 

@@ -63,14 +63,16 @@ int main() {
   int64_t now = 0;
   for (uint64_t step = 0; step < 100000; step++) {
     now += 10000000;
-    border.frame(0, step, features, now);
+    eg_frame_t seen{0, 0, step, static_cast<uint32_t>(step), 0};
+    border.frame(0, seen, features, now);
     for (int m = 0; m < 3; m++) {
       static_cast<signed char *>(border.scores(m))[step % 5] = static_cast<signed char>(step % 120);
       border.scored(m, now, now + 1000000);
     }
     border.signal(0, 20.0);
     bool rule_ok = border.rule(0, 5.0) && border.rule(1, 0.0);
-    border.decide(true, now, true, rule_ok, 1000);
+    border.engaged(true, false);
+    border.decide(true, now, rule_ok, 1000);
   }
   if (before == 0) return std::puts("broken: the counter does not count"), 1;
   std::printf("%ld allocations in 100000 steps\n", taken - before);

@@ -20,21 +20,29 @@
 #include "preprocess.hpp"
 
 static long allocations = 0;
-void* operator new(std::size_t size) {
+void *operator new(std::size_t size) {
   ++allocations;
-  if (void* memory = std::malloc(size)) return memory;
+  if (void *memory = std::malloc(size)) return memory;
   throw std::bad_alloc();
 }
-void* operator new(std::size_t size, std::align_val_t align) {
+void *operator new(std::size_t size, std::align_val_t align) {
   ++allocations;
   auto to = static_cast<std::size_t>(align);
-  if (void* memory = std::aligned_alloc(to, (size + to - 1) / to * to)) return memory;
+  if (void *memory = std::aligned_alloc(to, (size + to - 1) / to * to)) return memory;
   throw std::bad_alloc();
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
+void operator delete(void *memory) noexcept {
+  std::free(memory);
+}
+void operator delete(void *memory, std::size_t) noexcept {
+  std::free(memory);
+}
+void operator delete(void *memory, std::align_val_t) noexcept {
+  std::free(memory);
+}
+void operator delete(void *memory, std::size_t, std::align_val_t) noexcept {
+  std::free(memory);
+}
 
 namespace {
 
@@ -46,8 +54,8 @@ int draw(int low, int high) {
   return low + static_cast<int>((state >> 8) % static_cast<std::uint32_t>(high - low + 1));
 }
 
-void mix(std::uint64_t& hash, const void* data, std::size_t size) {
-  const auto* bytes = static_cast<const std::uint8_t*>(data);
+void mix(std::uint64_t &hash, const void *data, std::size_t size) {
+  const auto *bytes = static_cast<const std::uint8_t *>(data);
   for (std::size_t i = 0; i < size; ++i) hash = (hash ^ bytes[i]) * 1099511628211u;
 }
 
@@ -91,7 +99,7 @@ struct Result {
   Health health;
 };
 
-Result run(const Case& c, const std::uint8_t* frame, Variant variant) {
+Result run(const Case &c, const std::uint8_t *frame, Variant variant) {
   Preprocessor kernel(c.spec, c.height, c.width, c.format, variant);
   Result result;
   result.tensor.resize(kernel.out_bytes());
@@ -101,11 +109,11 @@ Result run(const Case& c, const std::uint8_t* frame, Variant variant) {
   return result;
 }
 
-bool same(const Result& a, const Result& b) {
+bool same(const Result &a, const Result &b) {
   return a.tensor == b.tensor && !std::memcmp(&a.health, &b.health, sizeof(Health));
 }
 
-void check(int number, std::uint64_t& hash) {
+void check(int number, std::uint64_t &hash) {
   const Case c = draw_case();
   const int rows = c.format == Format::nv12 ? c.height / 2 * 3 : c.height;
   const auto size = static_cast<std::size_t>(c.stride * (rows - 1) + row_bytes(c.format, c.width));
@@ -122,9 +130,9 @@ void check(int number, std::uint64_t& hash) {
   mix(hash, &reference.health, sizeof(Health));
 }
 
-}  // namespace
+} // namespace
 
-int main(int argc, char** argv) {
+int main(int argc, char **argv) {
   const int cases = argc > 1 ? std::atoi(argv[1]) : 3000;
   std::uint64_t hash = 1469598103934665603u;
   for (int i = 0; i < cases; ++i) check(i, hash);

@@ -42,10 +42,18 @@ void eg_decide(const eg_policy_t *p, eg_state_t *s, const eg_input_t *in, eg_dec
 uint32_t eg_time_advance(const eg_policy_t *p, eg_state_t *s, uint32_t elapsed_us);
 uint32_t eg_cameras_update(const eg_policy_t *p, eg_state_t *s, const eg_input_t *in);
 uint32_t eg_members_update(const eg_policy_t *p, eg_state_t *s, const eg_input_t *in);
-uint32_t eg_numbers_check(const eg_policy_t *p, const eg_input_t *in);
+uint32_t eg_numbers_check(const eg_policy_t *p, const eg_state_t *s, const eg_input_t *in);
 
-/* The members' verdict on one channel; sets the target when the operation is granted. */
-uint32_t eg_vote(const eg_policy_t *p, eg_state_t *s, uint8_t channel, eg_command_t *out);
+/* What one inference stands for, on its own: the causes that it makes present. */
+uint32_t eg_inference_faults(const eg_policy_t *p, uint8_t member, const eg_suggestion_t *in);
+/* Whether b shows what a did: the same scene, and the same content or another part of it. */
+bool eg_same_picture(const eg_frame_t *a, const eg_frame_t *b);
+bool eg_number_ok(const eg_number_t *n, int32_t min, int32_t max);
+
+/* The members' verdict on one channel; sets the target when the operation is granted. Nothing is
+ * granted while `trusted` is false: what would act once debounced must not be acted on before. */
+uint32_t eg_vote(const eg_policy_t *p, eg_state_t *s, uint8_t channel, bool trusted,
+                 eg_command_t *out);
 
 /* Fires within every window of 10 * on_us in which the cause is present more than 20 % of the time:
  * presence fills by 1 a microsecond, absence drains by 1/8. Returns whether it acts from now on. */

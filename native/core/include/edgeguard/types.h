@@ -16,7 +16,8 @@
 #define EG_MAX_SIGNALS 16
 #define EG_MAX_CHANNELS 4
 #define EG_MAX_DETECTORS 16
-#define EG_MAX_ROWS 8 /* points of a speed-dependent limit table */
+#define EG_MAX_ROWS 8    /* points of a speed-dependent limit table */
+#define EG_FRAMES_KEPT 4 /* a camera may be stuck on a ring of as many buffers */
 
 #define EG_ONE 65536          /* 1.0 in Q0.16 and Q16.16 */
 #define EG_AGE_MAX UINT32_MAX /* an age that nothing lowers again: "unknown, treat as oldest" */
@@ -45,6 +46,7 @@ typedef enum {
   EG_IMAGE_UNHEALTHY,
   EG_INPUT_INVALID,
   EG_ENVELOPE_CONFLICT,
+  EG_OVERRUN,
   EG_CAUSES
 } eg_cause_t;
 
@@ -93,7 +95,7 @@ typedef struct {
   uint8_t measured;                   /* signal followed while inactive, or EG_NONE */
   uint8_t table_signal;               /* signal that the limit tables depend on, or EG_NONE */
   int32_t stop;                       /* Q16.16 command of SAFE_STOP */
-  int32_t dispersion;                 /* Q16.16 largest spread between members, value channels */
+  int32_t dispersion;                 /* Q16.16 how far from the mid value a supporter may be */
   eg_demand_t demand[EG_OPERATIONS];  /* evidence that each operation asks for */
   eg_limit_table_t nominal, degraded; /* DEGRADED tightens the envelope */
 } eg_channel_t;
@@ -121,9 +123,11 @@ typedef struct {
   int32_t value;  /* Q16.16 channel units */
 } eg_label_t;
 
-/* A detector's number is sane in [min, max]; outside, its cause is present. */
+/* A detector's number is sane in [min, max]; outside, its cause is present. One that reads a
+ * member's scores says nothing while that member abstains (MEMBER_LOST or another cause does). */
 typedef struct {
   uint8_t cause;
+  uint8_t member; /* EG_NONE: reads a camera */
   int32_t min, max;
 } eg_detector_t;
 
@@ -158,7 +162,9 @@ typedef struct {
 typedef struct {
   uint32_t serial; /* counts frames */
   uint32_t age_us; /* capture to now, of the newest frame */
-  uint64_t hash;   /* of its content */
+  uint64_t hash;   /* of what was read of it */
+  uint32_t scene;  /* hash of a sample of the whole frame */
+  uint32_t view;   /* which part was read */
 } eg_frame_t;
 
 typedef enum { EG_ABSENT, EG_VALID, EG_INVALID } eg_validity_t;
@@ -170,7 +176,9 @@ typedef struct {
 
 typedef struct {
   uint32_t elapsed_us;  /* since the last decision; 0 or EG_AGE_MAX: the clock stood or ran back */
+  uint32_t missed;      /* causes of inputs that newer ones replaced before this decision */
   uint8_t engaged;      /* the vehicle asks for commands; else the output follows what is measured */
+  uint8_t engaged_unknown; /* it said something about that which cannot be read: counts as engaged */
   uint8_t rule_ok;      /* the controllers ran and returned finite numbers */
   uint32_t rule_us;     /* and took this long */
   int32_t rule[EG_MAX_CHANNELS]; /* Q16.16 rule-based command */
@@ -190,15 +198,17 @@ typedef struct {
 typedef struct {
   uint32_t serial; /* last inference seen */
   uint32_t age_us; /* of the held suggestion; never falls but by a newer sane one */
+  uint32_t newest_us; /* age of the newest inference seen, whatever it was worth */
   uint8_t held;    /* there is a suggestion to vote with */
-  uint8_t insane, late, unauthorized, future; /* verdict on the last inference */
+  uint32_t faults; /* causes that the last inference stands for */
   eg_evidence_t evidence;
 } eg_member_state_t;
 
 typedef struct {
-  uint32_t serial, age_us;
-  uint64_t hash;
-  uint8_t seen, repeats;
+  uint32_t age_us;
+  uint32_t seen;                 /* frames, saturating at EG_FRAMES_KEPT */
+  uint8_t repeats;               /* the newest frame shows what one of the kept ones did */
+  eg_frame_t kept[EG_FRAMES_KEPT]; /* newest first */
 } eg_camera_state_t;
 
 typedef struct {

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Array files of a user: read whole, never unpickled; whatever is wrong becomes one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeguard.errors import ConfigError
+
+
+def read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """All arrays of an .npz by name. Raises ConfigError that names the file and the reason."""
+    try:
+        file = np.load(path, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise ValueError("it holds one array without a name; write it with numpy.savez")
+        with file:
+            return {name: file[name] for name in file.files}
+    except Exception as error:  # zip, zlib, struct, tokenizer: all of them raise on damaged files
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise ConfigError(f"{path}: cannot be read as npz: {reason}") from None
