@@ -136,7 +136,7 @@ REFUSED = [
      "channel.target_speed.table[1].fall", "wider than the channel's own"),
     # kinds
     ("dispersion = 0.1\n", "", "[channel.steering]", "channel.steering.dispersion",
-     "how far apart"),
+     "how far from the mid value"),
     ('measured = "speed"', 'measured = "speed"\ndispersion = 1.0', "dispersion = 1.0",
      "channel.target_speed.dispersion", 'only for kind = "value"'),
     ('kind = "value"\nunit', 'kind = "vlaue"\nunit', "vlaue", "channel.steering.kind",

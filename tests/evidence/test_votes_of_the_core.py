@@ -33,7 +33,7 @@ def policy(granted, certainty, quorum):
     return _core.Policy({
         "period_us": 10_000, "max_gap_us": 100_000, "controller_budget_us": 2000,
         "standstill_signal": 0, "standstill_below": 6554, "causes": causes,
-        "cameras": [{"name": "front", "max_age_us": 10**6}],
+        "cameras": [],
         "signals": [{"name": "speed", "min": 0, "max": WIDE}],
         "members": [
             {**member, "name": f"m{i}", "may": 3 if may else 2} for i, may in enumerate(granted)
@@ -48,14 +48,17 @@ def policy(granted, certainty, quorum):
     })  # fmt: skip
 
 
+REFUSED = {"STALE_MODEL", "DISAGREEMENT", "LOW_CERTAINTY", "OPERATION_DENIED"}
+
+
 def decided(scores, granted, certainty, quorum):
     """(winner, accepted) as the core has it, from a stand."""
     core = _core.Core(policy(granted, certainty, quorum))
     core.arm()
     for i, row in enumerate(scores):
         core.suggest(i, row, 0, 0)
-    evidence = core.decide({"speed": 0.0, "engaged": 1.0}, {"target": 0.0}, 0, 1000).evidence
-    return evidence["target"]["label"], evidence["target"]["granted"]
+    decision = core.decide({"speed": 0.0, "engaged": 1.0}, {"target": 0.0}, 0, 1000)
+    return decision.evidence["target"]["label"], not REFUSED & set(decision.present)
 
 
 def test_calibration_accepts_what_the_core_accepts():
