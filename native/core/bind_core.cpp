@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// edgeguard._core: the decision core as Python sees it. Nothing here decides; decide() never raises.
+// edgeguard._core: the decision core as Python sees it. Nothing here decides; decide() never
+// raises.
 #include <pybind11/native_enum.h>
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
@@ -15,14 +16,28 @@ namespace py = pybind11;
 namespace edgeguard {
 namespace {
 
-constexpr const char *kCauses[EG_CAUSES] = {
-    "NOT_ARMED",           "TIME_FAULT",   "CONTROLLER_LOST", "STALE_MODEL",
-    "LATE",                "MEMBER_LOST",  "SCORE_INSANE",    "LOW_CERTAINTY",
-    "DISAGREEMENT",        "OPERATION_DENIED", "UNAUTHORIZED_SUGGESTION",
-    "OUT_OF_DISTRIBUTION", "FROZEN_INPUT", "FRAME_LOST",      "IMAGE_UNHEALTHY",
-    "INPUT_INVALID",       "ENVELOPE_CONFLICT", "OVERRUN"};
+constexpr const char *kCauses[EG_CAUSES] = {"NOT_ARMED",
+                                            "TIME_FAULT",
+                                            "CONTROLLER_LOST",
+                                            "STALE_MODEL",
+                                            "LATE",
+                                            "MEMBER_LOST",
+                                            "SCORE_INSANE",
+                                            "LOW_CERTAINTY",
+                                            "DISAGREEMENT",
+                                            "OPERATION_DENIED",
+                                            "UNAUTHORIZED_SUGGESTION",
+                                            "OUT_OF_DISTRIBUTION",
+                                            "FROZEN_INPUT",
+                                            "FRAME_LOST",
+                                            "IMAGE_UNHEALTHY",
+                                            "INPUT_INVALID",
+                                            "ENVELOPE_CONFLICT",
+                                            "OVERRUN"};
 
-double from_q16(int32_t q) { return static_cast<double>(q) / EG_ONE; }
+double from_q16(int32_t q) {
+  return static_cast<double>(q) / EG_ONE;
+}
 
 // A float of any Python number; false (and no pending error) for everything else.
 bool number_of(PyObject *o, double *out) {
@@ -92,9 +107,8 @@ struct Decision {
 
 // The core with Python's views of its names.
 class Core {
- public:
-  explicit Core(std::shared_ptr<HostPolicy> policy)
-      : policy_(policy), border_(*policy) {
+public:
+  explicit Core(std::shared_ptr<HostPolicy> policy) : policy_(policy), border_(*policy) {
     for (const std::string &name : policy->signals) signal_names_.append(py::str(name));
     for (const std::string &name : policy->channels) channel_names_.append(py::str(name));
   }
@@ -183,7 +197,7 @@ class Core {
     return d;
   }
 
- private:
+private:
   int checked(int member) {
     if (member < 0 || static_cast<size_t>(member) >= policy_->members.size())
       throw py::index_error("no such member");
@@ -294,16 +308,16 @@ void bind_core(py::module_ &m) {
       .def("takeover", &Core::takeover)
       .def("rearm", [](Core &c) -> py::object {
         switch (c.rearm()) {
-          case EG_REARMED: return py::none();
-          case EG_REARM_UNARMED: return py::str("not armed");
-          case EG_REARM_MOVING: return py::str("not at standstill");
-          default: return py::str("a cause is still present");
+        case EG_REARMED: return py::none();
+        case EG_REARM_UNARMED: return py::str("not armed");
+        case EG_REARM_MOVING: return py::str("not at standstill");
+        default: return py::str("a cause is still present");
         }
       });
 }
 
-}  // namespace
-}  // namespace edgeguard
+} // namespace
+} // namespace edgeguard
 
 PYBIND11_MODULE(_core, m) {
   using namespace edgeguard;

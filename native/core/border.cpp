@@ -60,10 +60,10 @@ void Border::arrived(int member, const eg_evidence_t &evidence, int64_t capture_
 
 static int64_t one_member_feature(const eg_evidence_t &e, size_t feature) {
   switch (feature) {
-    case kMargin: return e.margin;
-    case kEntropy: return e.entropy;
-    case kEnergy: return e.energy;
-    default: return e.certainty;
+  case kMargin: return e.margin;
+  case kEntropy: return e.entropy;
+  case kEnergy: return e.energy;
+  default: return e.certainty;
   }
 }
 
@@ -93,8 +93,7 @@ void Border::lost(int member, bool is_lost) {
   if (is_lost) member_[static_cast<size_t>(member)].pending = false;
 }
 
-void Border::frame(int camera, const eg_frame_t &seen, const double *features,
-                   int64_t capture_ns) {
+void Border::frame(int camera, const eg_frame_t &seen, const double *features, int64_t capture_ns) {
   auto i = static_cast<size_t>(camera);
   eg_frame_t &frame = input_.frame[i];
   if (shot_[i].fresh && eg_same_picture(&frame, &seen)) input_.missed |= EG_BIT(EG_FROZEN_INPUT);
@@ -119,7 +118,8 @@ void Border::detectors_of(bool of_member, int index, const std::array<int64_t, 5
     if (source.of_member != of_member || source.index != index) continue;
     const eg_detector_t &row = policy_.table.detector[d];
     eg_number_t &number = input_.detector[d];
-    if (measured_[d] && !eg_number_ok(&number, row.min, row.max)) input_.missed |= EG_BIT(row.cause);
+    if (measured_[d] && !eg_number_ok(&number, row.min, row.max))
+      input_.missed |= EG_BIT(row.cause);
     number.validity = good ? EG_VALID : EG_INVALID;
     number.value = static_cast<int32_t>(q16[source.feature]);
     measured_[d] = true;
@@ -186,4 +186,4 @@ eg_decision_t Border::decide(bool time_known, int64_t t_ns, bool rule_ok, int64_
   return out;
 }
 
-}  // namespace edgeguard
+} // namespace edgeguard

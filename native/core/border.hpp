@@ -35,9 +35,9 @@ struct HostPolicy {
 };
 
 class Border {
- public:
+public:
   explicit Border(HostPolicy policy);
-  Border(const Border &) = delete;  // the policy's label table points into this object
+  Border(const Border &) = delete; // the policy's label table points into this object
   Border &operator=(const Border &) = delete;
 
   const HostPolicy &policy() const { return policy_; }
@@ -53,7 +53,7 @@ class Border {
 
   void signal(int index, double value);
   void no_signal(int index);
-  bool rule(int channel, double value);  // false: not a finite number in range
+  bool rule(int channel, double value); // false: not a finite number in range
   void engaged(bool is, bool unknown);
   eg_decision_t decide(bool time_known, int64_t t_ns, bool rule_ok, int64_t rule_ns);
 
@@ -64,11 +64,11 @@ class Border {
     return input_.member[static_cast<size_t>(member)].evidence;
   }
 
- private:
+private:
   struct Stamps {
     int64_t capture_ns = 0, ready_ns = 0, pending_since_ns = 0;
     bool pending = false;
-    bool fresh = false;  // no decision has seen it
+    bool fresh = false; // no decision has seen it
   };
   void arrived(int member, const eg_evidence_t &evidence, int64_t capture_ns, int64_t ready_ns);
   void detectors_of(bool of_member, int index, const std::array<int64_t, 5> &q16, bool good);
@@ -85,7 +85,7 @@ class Border {
     bool fresh = false;
   };
   std::array<Shot, EG_MAX_CAMERAS> shot_{};
-  std::array<bool, EG_MAX_DETECTORS> measured_{};  // since the last decision
+  std::array<bool, EG_MAX_DETECTORS> measured_{}; // since the last decision
   int64_t last_ns_ = 0;
   bool started_ = false;
 };
@@ -97,4 +97,4 @@ eg_number_t to_number(double value) noexcept;
 // slack, EG_AGE_MAX beyond.
 uint32_t age_us(int64_t from_ns, int64_t to_ns, int64_t slack_ns = 0) noexcept;
 
-}  // namespace edgeguard
+} // namespace edgeguard

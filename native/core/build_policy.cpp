@@ -21,8 +21,7 @@ struct Table {
     return d[key];
   }
 
-  template <typename T>
-  T integer(const char *key) const {
+  template <typename T> T integer(const char *key) const {
     py::object value = get(key);
     if (!py::isinstance<py::int_>(value))
       throw py::value_error("policy: " + name(key) + ": want an integer");
@@ -51,8 +50,7 @@ struct Table {
 
   Table table(const char *key) const { return as_table(get(key), name(key)); }
 
-  template <typename Each>
-  size_t each(const char *key, size_t most, Each &&visit) const {
+  template <typename Each> size_t each(const char *key, size_t most, Each &&visit) const {
     py::object value = get(key);
     if (!py::isinstance<py::sequence>(value))
       throw py::value_error("policy: " + name(key) + ": want a list");
@@ -192,11 +190,10 @@ void read_outputs(const Table &t, HostPolicy &p) {
   t.each("labels", UINT16_MAX, [&](size_t, const Table &l) {
     p.labels.push_back({l.integer<int8_t>("channel"), l.integer<int32_t>("value")});
   });
-  t.each("detectors", EG_MAX_DETECTORS,
-         [&](size_t i, const Table &d) { detector(d, p, i); });
+  t.each("detectors", EG_MAX_DETECTORS, [&](size_t i, const Table &d) { detector(d, p, i); });
 }
 
-}  // namespace
+} // namespace
 
 std::shared_ptr<HostPolicy> build_policy(const py::dict &d) {
   auto p = std::make_shared<HostPolicy>();
@@ -217,4 +214,4 @@ std::shared_ptr<HostPolicy> build_policy(const py::dict &d) {
   return p;
 }
 
-}  // namespace edgeguard
+} // namespace edgeguard

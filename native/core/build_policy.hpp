@@ -13,4 +13,4 @@ namespace edgeguard {
 // missing, of the wrong type or out of range, or what eg_policy_check refuses.
 std::shared_ptr<HostPolicy> build_policy(const pybind11::dict &d);
 
-}  // namespace edgeguard
+} // namespace edgeguard

@@ -12,12 +12,13 @@ void eg_init(const eg_policy_t *p, eg_state_t *s) {
 
 void eg_arm(const eg_policy_t *p, eg_state_t *s) {
   if (s->armed) return; /* causes that wait for a re-arm are not to be had more cheaply */
-  uint32_t kept = 0; /* what only a restart clears */
+  uint32_t kept = 0;    /* what only a restart clears */
   for (uint32_t c = 0; c < EG_CAUSES; c++)
     if (p->cause[c].clears == EG_CLEARS_NEVER && c != EG_NOT_ARMED) kept |= s->active & EG_BIT(c);
   memset(s->debounce, 0, sizeof s->debounce);
   s->armed = 1;
-  s->active = kept | EG_BIT(EG_STALE_MODEL); /* until suggestions have been valid for its off time */
+  s->active =
+      kept | EG_BIT(EG_STALE_MODEL); /* until suggestions have been valid for its off time */
   s->debounce[EG_STALE_MODEL].level_us = p->cause[EG_STALE_MODEL].on_us;
 }
 

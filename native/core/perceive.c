@@ -67,7 +67,7 @@ static void take(const eg_policy_t *p, uint8_t member, eg_member_state_t *s,
                  const eg_suggestion_t *in) {
   s->serial = in->serial;
   s->faults = eg_inference_faults(p, member, in);
-  bool nothing = in->evidence.label < 0, older = in->age_us > s->newest_us;
+  bool nothing = in->evidence.label<0, older = in->age_us> s->newest_us;
   if (nothing || (s->faults & ~EG_BIT(EG_LATE))) s->held = 0;
   if (!older) s->newest_us = in->age_us;
   if (nothing || older || s->faults) return;
@@ -96,8 +96,8 @@ uint32_t eg_members_update(const eg_policy_t *p, eg_state_t *s, const eg_input_t
 uint32_t eg_numbers_check(const eg_policy_t *p, const eg_state_t *s, const eg_input_t *in) {
   uint32_t present = if_set(in->engaged_unknown, EG_INPUT_INVALID);
   for (uint8_t i = 0; i < p->signals; i++)
-    present |= if_set(!eg_number_ok(&in->signal[i], p->signal[i].min, p->signal[i].max),
-                      EG_INPUT_INVALID);
+    present |=
+        if_set(!eg_number_ok(&in->signal[i], p->signal[i].min, p->signal[i].max), EG_INPUT_INVALID);
   for (uint8_t i = 0; i < p->detectors; i++) {
     const eg_detector_t *d = &p->detector[i];
     const eg_number_t *n = &in->detector[i];

@@ -62,7 +62,8 @@ static uint8_t granted(const eg_policy_t *p, uint8_t channel, uint32_t operation
 static const char *check_channel(const eg_policy_t *p, uint8_t channel) {
   const eg_channel_t *c = &p->channel[channel];
   if (c->kind > EG_BY_VALUE) return "channel: unknown kind";
-  if (!signal_ok(p, c->measured) || !signal_ok(p, c->table_signal)) return "channel: no such signal";
+  if (!signal_ok(p, c->measured) || !signal_ok(p, c->table_signal))
+    return "channel: no such signal";
   if (c->dispersion < 0) return "channel: dispersion is negative";
   for (uint32_t o = 0; o < EG_OPERATIONS; o++) {
     if (c->demand[o].certainty < 0 || c->demand[o].certainty > EG_ONE)
@@ -81,8 +82,7 @@ static const char *check_channel(const eg_policy_t *p, uint8_t channel) {
 static const char *check_sizes(const eg_policy_t *p) {
   if (p->members < 1 || p->members > EG_MAX_MEMBERS) return "members: none, or too many";
   if (p->channels < 1 || p->channels > EG_MAX_CHANNELS) return "channels: none, or too many";
-  if (p->cameras > EG_MAX_CAMERAS || p->signals > EG_MAX_SIGNALS ||
-      p->detectors > EG_MAX_DETECTORS)
+  if (p->cameras > EG_MAX_CAMERAS || p->signals > EG_MAX_SIGNALS || p->detectors > EG_MAX_DETECTORS)
     return "cameras, signals or detectors: too many";
   if (p->period_us < 1 || p->period_us > MAX_PERIOD_US) return "period: zero, or above a second";
   if (p->max_gap_us < p->period_us || p->max_gap_us > MAX_GAP_US)

@@ -2,10 +2,12 @@
 #include "arith.h"
 #include "edgeguard/core.h"
 
-#define OVERRUN_PERIODS 2u /* a step uses one period's worth of a rate, so braking weakens beyond */
+/* A step uses one period's worth of a rate, so braking weakens beyond. */
+#define OVERRUN_PERIODS 2u
 
 /* The core keeps ages, never stamps: an age only grows, so nothing stale can look fresh again when
- * a clock wraps or steps. After a step whose length nobody knows, everything is as old as can be. */
+ * a clock wraps or steps. After a step whose length nobody knows, everything is as old as can be.
+ */
 uint32_t eg_time_advance(const eg_policy_t *p, eg_state_t *s, uint32_t elapsed_us) {
   uint32_t step_us = elapsed_us ? elapsed_us : p->period_us; /* a clock that stands */
   for (uint8_t i = 0; i < p->members; i++) {

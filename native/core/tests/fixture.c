@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-static const eg_label_t labels[6] = {{0, 0},     {0, Q(10)},    {0, Q(20)},
+static const eg_label_t labels[6] = {{0, 0},     {0, Q(10)},   {0, Q(20)},
                                      {0, Q(30)}, {EG_HOLD, 0}, {1, Q(1)}};
 
 static eg_limit_table_t flat(int32_t min, int32_t max, int32_t rise, int32_t fall) {

@@ -31,8 +31,12 @@ void *operator new(size_t size) {
   taken++;
   return __real_malloc(size);
 }
-void operator delete(void *p) noexcept { std::free(p); }
-void operator delete(void *p, size_t) noexcept { std::free(p); }
+void operator delete(void *p) noexcept {
+  std::free(p);
+}
+void operator delete(void *p, size_t) noexcept {
+  std::free(p);
+}
 
 using namespace edgeguard;
 

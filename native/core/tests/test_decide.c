@@ -4,7 +4,9 @@
 #include "check.h"
 #include "fixture.h"
 
-static int32_t speed(const guard_t *g) { return g->out.channel[0].command; }
+static int32_t speed(const guard_t *g) {
+  return g->out.channel[0].command;
+}
 
 static void until_nominal(guard_t *g, int32_t label) {
   guard_start(g);
@@ -138,6 +140,53 @@ static void clock_faults(void) { /* F20 */
   }
 }
 
+static void standing_clock_ramps(void) { /* F23: noticed is not enough */
+  guard_t g;
+  until_nominal(&g, 3);
+  g.input.elapsed_us = 0;
+  for (int t = 0; t < 500; t++) guard_tick(&g);
+  CHECK(speed(&g) == Q(5), "did not follow the rule: %d", speed(&g));
+}
+
+static void slow_loop_is_named(void) {
+  guard_t g;
+  until_nominal(&g, 3);
+  g.input.elapsed_us = 20000;
+  guard_tick(&g);
+  CHECK(!(g.out.present & EG_BIT(EG_OVERRUN)), "two periods are jitter");
+  g.input.elapsed_us = 20002;
+  guard_tick(&g);
+  CHECK(g.out.present & EG_BIT(EG_OVERRUN), "more is an overrun");
+}
+
+static void only_a_restart_clears_never(void) {
+  guard_t g;
+  guard_start(&g);
+  g.state.armed = 0;
+  g.policy.cause[EG_INPUT_INVALID].clears = EG_CLEARS_NEVER;
+  g.input.signal[0].validity = EG_INVALID;
+  for (int t = 0; t < 10; t++) guard_tick(&g);
+  g.input.signal[0].validity = EG_VALID;
+  eg_arm(&g.policy, &g.state);
+  guard_run(&g, 200, 3, EG_ONE);
+  CHECK(g.out.causes & EG_BIT(EG_INPUT_INVALID), "arming cleared it");
+}
+
+static void out_of_range_is_followed_by_nobody(void) {
+  guard_t g;
+  guard_start(&g);
+  g.input.signal[0].value = Q(300); /* declared 0 to 70 */
+  g.input.engaged = 0;
+  guard_tick(&g);
+  CHECK(speed(&g) == 0, "started from it: %d", speed(&g));
+  until_nominal(&g, 3);
+  int32_t before = speed(&g);
+  g.input.signal[0].value = -Q(300);
+  g.input.engaged = 0;
+  guard_tick(&g);
+  CHECK(speed(&g) == before, "followed it: %d", speed(&g));
+}
+
 static void takeover_ends_by_rearm(void) {
   guard_t g;
   until_nominal(&g, 3);
@@ -190,6 +239,10 @@ int main(void) {
   rearm_needs_the_cause_gone();
   clock_faults();
   takeover_ends_by_rearm();
+  standing_clock_ramps();
+  slow_loop_is_named();
+  only_a_restart_clears_never();
+  out_of_range_is_followed_by_nobody();
   degraded_tightens();
   conflict_is_named();
   return 0;

@@ -5,7 +5,8 @@
 /* The law of the envelope, on every last, want and range of a small world and its int32 edges. */
 static void law(const eg_limits_t *l, int32_t last, int32_t want) {
   int64_t next = eg_envelope_step(l, last, want);
-  CHECK(next - last <= l->rise && last - next <= l->fall, "rate: %d -> %lld", last, (long long)next);
+  CHECK(next - last <= l->rise && last - next <= l->fall, "rate: %d -> %lld", last,
+        (long long)next);
   bool was_in = last >= l->min && last <= l->max, is_in = next >= l->min && next <= l->max;
   CHECK(!was_in || is_in, "left the range: %d -> %lld", last, (long long)next);
   CHECK(last <= l->max || next == (last - l->fall > l->max ? last - l->fall : l->max) ||
@@ -46,10 +47,9 @@ static void rate_is_per_period_at_most(void) {
 }
 
 static void table_interpolates(void) {
-  eg_limit_table_t t = {.rows = 3,
-                        .row = {{Q(0), {-100, 100, 10, 10}},
-                                {Q(10), {-50, 60, 4, 8}},
-                                {Q(20), {-10, 20, 2, 2}}}};
+  eg_limit_table_t t = {
+      .rows = 3,
+      .row = {{Q(0), {-100, 100, 10, 10}}, {Q(10), {-50, 60, 4, 8}}, {Q(20), {-10, 20, 2, 2}}}};
   eg_number_t v = {EG_VALID, Q(5)};
   eg_limits_t l = eg_limits_at(&t, &v);
   CHECK(l.min == -75 && l.max == 80 && l.rise == 7 && l.fall == 9, "halfway: %d", l.min);

@@ -18,6 +18,17 @@ SPOIL(many_signals, p->signals = EG_MAX_SIGNALS + 1)
 SPOIL(many_detectors, p->detectors = EG_MAX_DETECTORS + 1)
 SPOIL(no_period, p->period_us = 0)
 SPOIL(small_gap, p->max_gap_us = p->period_us - 1)
+SPOIL(negative_standstill, p->standstill_below = -1)
+SPOIL(long_period, p->period_us = p->max_gap_us = 1000001)
+SPOIL(long_gap, p->max_gap_us = 60000001)
+SPOIL(ageless_member, p->member[0].max_age_us = EG_AGE_MAX)
+SPOIL(no_deadline, p->member[0].deadline_us = EG_AGE_MAX)
+SPOIL(ageless_camera, p->camera[0].max_age_us = EG_AGE_MAX)
+SPOIL(stop_outside, p->channel[0].stop = -1)
+SPOIL(wide_table, p->channel[0].nominal.rows = 2;
+      p->channel[0].nominal.row[1] = p->channel[0].nominal.row[0];
+      p->channel[0].nominal.row[0].at = INT32_MIN; p->channel[0].nominal.row[1].at = 0)
+SPOIL(detector_member, p->detector[0].member = 3)
 SPOIL(no_standstill, p->standstill_signal = 1)
 SPOIL(no_labels, p->label = NULL)
 SPOIL(severity, p->cause[EG_LATE].severity = EG_SAFE_STOP + 1)
@@ -42,7 +53,8 @@ SPOIL(many_rows, p->channel[0].degraded.rows = EG_MAX_ROWS + 1)
 SPOIL(reversed, p->channel[0].nominal.row[0].limits.min = Q(37))
 SPOIL(no_rise, p->channel[0].nominal.row[0].limits.rise = 0)
 SPOIL(tiny_fall, p->channel[0].degraded.row[0].limits.fall = 99) /* under one step a period */
-SPOIL(disorder, p->channel[0].nominal.rows = 2; p->channel[0].nominal.row[1] = p->channel[0].nominal.row[0])
+SPOIL(disorder, p->channel[0].nominal.rows = 2;
+      p->channel[0].nominal.row[1] = p->channel[0].nominal.row[0])
 SPOIL(label_low, static eg_label_t l; l.channel = -2; p->label = &l; p->labels = 1)
 SPOIL(label_high, static eg_label_t l; l.channel = 2; p->label = &l; p->labels = 1)
 SPOIL(may, p->member[0].may = 0x1F)
@@ -50,14 +62,22 @@ SPOIL(detector_cause, p->detector[0].cause = EG_CAUSES)
 SPOIL(detector_range, p->detector[0].max = p->detector[0].min - 1)
 
 int main(void) {
-  const spoil_t spoils[] = {
-      no_members,   many_members, no_channels,  many_cameras,   many_signals,     many_detectors,
-      no_period,    small_gap,    no_standstill, no_labels,     severity,         clears,
-      fast_off,     soft_stop,    weak_stale,   weak_time,      weak_controller,  kind, mixed_kinds,
-      measured,     table_signal, dispersion,   certainty_low,  certainty_high,   no_quorum,
-      high_quorum,  ungranted_quorum, no_rows,  many_rows,      reversed,         no_rise,
-      tiny_fall,    disorder,     label_low,    label_high,     may,              detector_cause,
-      detector_range};
+  const spoil_t spoils[] = {no_members,     many_members,    no_channels,
+                            many_cameras,   many_signals,    many_detectors,
+                            no_period,      small_gap,       negative_standstill,
+                            long_period,    long_gap,        ageless_member,
+                            no_deadline,    ageless_camera,  stop_outside,
+                            wide_table,     detector_member, no_standstill,
+                            no_labels,      severity,        clears,
+                            fast_off,       soft_stop,       weak_stale,
+                            weak_time,      weak_controller, kind,
+                            mixed_kinds,    measured,        table_signal,
+                            dispersion,     certainty_low,   certainty_high,
+                            no_quorum,      high_quorum,     ungranted_quorum,
+                            no_rows,        many_rows,       reversed,
+                            no_rise,        tiny_fall,       disorder,
+                            label_low,      label_high,      may,
+                            detector_cause, detector_range};
   eg_policy_t good = fixture_policy();
   CHECK(eg_policy_check(&good) == NULL, "the good one: %s", eg_policy_check(&good));
   for (size_t i = 0; i < sizeof spoils / sizeof *spoils; i++) {

@@ -16,12 +16,13 @@ static void hold(guard_t *g, int member, int32_t label, int32_t value, int32_t c
 static uint32_t vote(guard_t *g, eg_command_t *out) {
   memset(out, 0, sizeof *out);
   g->state.channel[0].target = Q(20);
-  return eg_vote(&g->policy, &g->state, 0, out);
+  return eg_vote(&g->policy, &g->state, 0, true, out);
 }
 
 /* Any three votes in any order give the same verdict, target and counts. */
 static void order_does_not_matter(guard_t *g) {
-  static const uint8_t order[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+  static const uint8_t order[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
+                                      {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
   const int32_t certainty[3] = {Q(0.5), Q(0.9), Q(0.99)};
   for (int32_t code = 0; code < 6 * 6 * 6 * 27; code++) {
     int32_t said[3] = {code % 6, code / 6 % 6, code / 36 % 6}, sure = code / 216;
@@ -69,11 +70,23 @@ static void single_operations_are_granted(guard_t *g) {
   g->policy.member[2].may = 0xE; /* may not raise channel 0 */
   for (int i = 0; i < 3; i++) hold(g, i, 3, 0, EG_ONE);
   uint32_t present = vote(g, &out);
-  CHECK(present == (EG_BIT(EG_UNAUTHORIZED_SUGGESTION) | EG_BIT(EG_OPERATION_DENIED)), "%x", present);
+  CHECK(present == (EG_BIT(EG_UNAUTHORIZED_SUGGESTION) | EG_BIT(EG_OPERATION_DENIED)), "%x",
+        present);
   CHECK(g->state.channel[0].target == Q(20), "its vote was dropped");
   for (int i = 0; i < 3; i++) hold(g, i, 1, 0, EG_ONE);
   CHECK(vote(g, &out) == 0 && g->state.channel[0].target == Q(10), "it may lower");
   g->policy.member[2].may = 0xF;
+}
+
+static void nothing_is_granted_on_untrusted_evidence(guard_t *g) {
+  eg_command_t out = {0};
+  for (int32_t label = 1; label <= 3; label += 2) {
+    for (int i = 0; i < 3; i++) hold(g, i, label, 0, EG_ONE);
+    g->state.channel[0].target = Q(20);
+    uint32_t present = eg_vote(&g->policy, &g->state, 0, false, &out);
+    CHECK(present == EG_BIT(EG_OPERATION_DENIED) && !out.granted, "granted label %d", label);
+    CHECK(g->state.channel[0].target == Q(20), "moved the target");
+  }
 }
 
 static void mid_value(guard_t *g) {
@@ -101,6 +114,7 @@ int main(void) {
   raising_asks_for_more_than_lowering(&g);
   causes_of_the_vote(&g);
   single_operations_are_granted(&g);
+  nothing_is_granted_on_untrusted_evidence(&g);
   mid_value(&g);
   return 0;
 }

@@ -101,12 +101,12 @@ typedef struct {
 } eg_channel_t;
 
 typedef struct {
-  uint8_t kind;          /* eg_channel_kind_t: what it says, labels or values */
-  uint16_t may;          /* bit (EG_OPERATIONS * channel + operation): granted */
-  uint32_t deadline_us;  /* capture to result */
-  uint32_t max_age_us;   /* a held suggestion older than this abstains */
-  int32_t max_rail;      /* scores at the upper rail that are still sane */
-  int32_t min_distinct;  /* different score values that are at least needed, <= 3 */
+  uint8_t kind;             /* eg_channel_kind_t: what it says, labels or values */
+  uint16_t may;             /* bit (EG_OPERATIONS * channel + operation): granted */
+  uint32_t deadline_us;     /* capture to result */
+  uint32_t max_age_us;      /* a held suggestion older than this abstains */
+  int32_t max_rail;         /* scores at the upper rail that are still sane */
+  int32_t min_distinct;     /* different score values that are at least needed, <= 3 */
   int32_t sum_min, sum_max; /* Q16.16 sum of given probabilities */
 } eg_member_t;
 
@@ -175,12 +175,13 @@ typedef struct {
 } eg_number_t;
 
 typedef struct {
-  uint32_t elapsed_us;  /* since the last decision; 0 or EG_AGE_MAX: the clock stood or ran back */
-  uint32_t missed;      /* causes of inputs that newer ones replaced before this decision */
-  uint8_t engaged;      /* the vehicle asks for commands; else the output follows what is measured */
-  uint8_t engaged_unknown; /* it said something about that which cannot be read: counts as engaged */
-  uint8_t rule_ok;      /* the controllers ran and returned finite numbers */
-  uint32_t rule_us;     /* and took this long */
+  uint32_t elapsed_us; /* since the last decision; 0 or EG_AGE_MAX: the clock stood or ran back */
+  uint32_t missed;     /* causes of inputs that newer ones replaced before this decision */
+  uint8_t engaged;     /* the vehicle asks for commands; else the output follows what is measured */
+  uint8_t
+      engaged_unknown; /* it said something about that which cannot be read: counts as engaged */
+  uint8_t rule_ok;     /* the controllers ran and returned finite numbers */
+  uint32_t rule_us;    /* and took this long */
   int32_t rule[EG_MAX_CHANNELS]; /* Q16.16 rule-based command */
   eg_number_t signal[EG_MAX_SIGNALS];
   eg_number_t detector[EG_MAX_DETECTORS];
@@ -196,18 +197,18 @@ typedef struct {
 } eg_debounce_t;
 
 typedef struct {
-  uint32_t serial; /* last inference seen */
-  uint32_t age_us; /* of the held suggestion; never falls but by a newer sane one */
+  uint32_t serial;    /* last inference seen */
+  uint32_t age_us;    /* of the held suggestion; never falls but by a newer sane one */
   uint32_t newest_us; /* age of the newest inference seen, whatever it was worth */
-  uint8_t held;    /* there is a suggestion to vote with */
-  uint32_t faults; /* causes that the last inference stands for */
+  uint8_t held;       /* there is a suggestion to vote with */
+  uint32_t faults;    /* causes that the last inference stands for */
   eg_evidence_t evidence;
 } eg_member_state_t;
 
 typedef struct {
   uint32_t age_us;
-  uint32_t seen;                 /* frames, saturating at EG_FRAMES_KEPT */
-  uint8_t repeats;               /* the newest frame shows what one of the kept ones did */
+  uint32_t seen;                   /* frames, saturating at EG_FRAMES_KEPT */
+  uint8_t repeats;                 /* the newest frame shows what one of the kept ones did */
   eg_frame_t kept[EG_FRAMES_KEPT]; /* newest first */
 } eg_camera_state_t;
 
@@ -222,8 +223,8 @@ typedef struct {
   uint8_t taken_over; /* a person drives */
   uint8_t conflict;   /* the envelope had no value that satisfies all limits */
   uint8_t standstill;
-  uint32_t active;    /* causes that act */
-  uint32_t present;   /* causes seen at the last decision, before debounce */
+  uint32_t active;  /* causes that act */
+  uint32_t present; /* causes seen at the last decision, before debounce */
   uint32_t sequence;
   eg_debounce_t debounce[EG_CAUSES];
   eg_member_state_t member[EG_MAX_MEMBERS];
@@ -234,13 +235,13 @@ typedef struct {
 /* -------------------------------------------------------------- decision */
 
 typedef struct {
-  int32_t command; /* Q16.16 */
-  int32_t want;    /* Q16.16 what the mode asked for, before the envelope */
-  int32_t label;   /* winner of the vote, or EG_HOLD */
+  int32_t command;   /* Q16.16 */
+  int32_t want;      /* Q16.16 what the mode asked for, before the envelope */
+  int32_t label;     /* winner of the vote, or EG_HOLD */
   int32_t certainty; /* Q0.16: of the weakest vote in the quorum that the winner had */
-  uint8_t votes;   /* for the winner */
-  uint8_t voters;  /* members that did not abstain */
-  uint8_t granted; /* 1: the suggestion became the target on this tick */
+  uint8_t votes;     /* for the winner */
+  uint8_t voters;    /* members that did not abstain */
+  uint8_t granted;   /* 1: the suggestion became the target on this tick */
 } eg_command_t;
 
 typedef struct {
