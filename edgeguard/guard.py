@@ -87,12 +87,9 @@ class Guard:
         if abs(t_ns) > MAX_NS:
             raise ValueError(f"t_ns: {t_ns} is no stamp of a monotonic clock in nanoseconds")
         entered_ns = time.monotonic_ns()
-        look = eye.camera.look(frame, box)
-        self._core.frame(eye.index, *look, t_ns)
+        self._core.frame(eye.index, *eye.camera.look(frame, box), t_ns)
         self._serial += 1
-        for seat in eye.seats:
-            seat.ask(self._core, self._serial, t_ns, entered_ns)
-        eye.evaluate(self._core, t_ns)
+        eye.ask(self._core, self._serial, t_ns, entered_ns)
 
     def suggest(self, member: str, scores: npt.ArrayLike, t_capture_ns: int, t_ready_ns: int) -> None:
         """Take the scores of a member that runs elsewhere.

@@ -29,15 +29,13 @@ class Seat:
 
     index: int
     member: Member
-    remote: bool
     lost: bool = False
     _flight: tuple[int, int] | None = None  # serial and capture of the request under way
 
     def ask(self, core: Core, serial: int, t_ns: int, entered_ns: int) -> None:
-        """Hand the member its input; one that is still busy drops the frame."""
-        if self.remote:
-            self.hear(core)
-        if self.member.submit(serial, t_ns, entered_ns) and self.remote:
+        """Hand a remote member its input; one that is still busy drops the frame."""
+        self.hear(core)
+        if self.member.submit(serial, t_ns, entered_ns):
             self._flight = serial, t_ns
             core.handed(self.index, t_ns)
         self.notice(core)
@@ -67,33 +65,36 @@ class Seat:
             core.handed(self.index, self._flight[1])  # a newer request is still under way
 
 
-@define(eq=False)
+@define(eq=False, slots=False)
 class Eye:
     """A camera with the members that look through it."""
 
     index: int
     camera: Camera
-    seats: list[Seat]
-    local: list[Seat] = field(init=False)
-    _ready_ns: list[int] = field(init=False)
+    local: list[Seat]
+    remote: list[Seat]
 
     def __attrs_post_init__(self) -> None:
-        self.local = [seat for seat in self.seats if not seat.remote]
         self._ready_ns = [0] * (1 + max((seat.index for seat in self.local), default=0))
 
-    def evaluate(self, core: Core, t_ns: int) -> None:
-        """One native call for the evidence of all members that ran in this process.
+    def ask(self, core: Core, serial: int, t_ns: int, entered_ns: int) -> None:
+        """Hand the frame to every member; those of this process run here and now.
 
-        The times are those that really passed, on the caller's clock, which may be simulated.
+        Their evidence is one native call. The times are those that really passed, on the caller's
+        clock, which may be simulated.
         """
-        mask = 0
+        for seat in self.remote:
+            seat.ask(core, serial, t_ns, entered_ns)
+        ran = 0
         for seat in self.local:
-            result = seat.member.poll()
-            if result is not None:
-                mask |= 1 << seat.index
-                self._ready_ns[seat.index] = t_ns + result.took_ns
-        if mask:
-            core.evaluate(mask, t_ns, self._ready_ns)
+            took_ns = seat.member.run(entered_ns)  # type: ignore[attr-defined]
+            if took_ns >= 0:
+                ran |= 1 << seat.index
+                self._ready_ns[seat.index] = t_ns + took_ns
+            if seat.lost or took_ns < 0:
+                seat.notice(core)
+        if ran:
+            core.evaluate(ran, t_ns, self._ready_ns)
 
 
 class Parts:
@@ -183,7 +184,8 @@ class Parts:
     def _open_eye(self, index: int, camera: str) -> None:
         from edgeguard.inference.buffers import aligned
 
-        seats: list[Seat] = []
+        local: list[Seat] = []
+        remote: list[Seat] = []
         tensors: dict[InputSpec, Any] = {}
         for name in self._looking(camera):
             member = self.members[name]
@@ -191,12 +193,13 @@ class Parts:
             tensors.setdefault(spec, aligned(spec.shape, spec.dtype))
             member.bind_input(tensors[spec])
             member.bind_scores(self.core.scores(self._index[name]))
-            remote = self.config.members[name].isolation == "process"
-            seats.append(Seat(self._index[name], member, remote))
+            apart = self.config.members[name].isolation == "process"
+            (remote if apart else local).append(Seat(self._index[name], member))
             self.core.lost(self._index[name], False)
         frame = self.config.cameras[camera].frame
-        self._eyes[camera] = Eye(index, Camera(tensors, frame.format if frame else "BGR"), seats)
-        self.remote_seats += [seat for seat in seats if seat.remote]
+        looks = Camera(tensors, frame.format if frame else "BGR")
+        self._eyes[camera] = Eye(index, looks, local, remote)
+        self.remote_seats += remote
 
     def _looking(self, camera: str) -> Iterable[str]:
         return (name for name in self.members if self.config.members[name].camera == camera)

@@ -136,11 +136,12 @@ def measure(guard: Guard, rounds: int) -> dict[str, npt.NDArray[np.int64]]:
     parts, eye = guard._parts, guard._parts.eye("front")
     frames = np.random.default_rng(0).integers(0, 256, (4, *FRAME), np.uint8)
     guard.observe("front", frames[0], 0)
-    kernels: list[Any] = [Watched(kernel, "run") for kernel, _ in eye.camera._kernels]
-    tensors = [tensor for _, tensor in eye.camera._kernels]
-    eye.camera._kernels = list(zip(kernels, tensors, strict=True))
+    kernels: list[Any] = [Watched(kernel, "run") for kernel, *_ in eye.camera._kernels]
+    eye.camera._kernels = [
+        (kernel, *rest) for kernel, (_, *rest) in zip(kernels, eye.camera._kernels, strict=True)
+    ]
     models: list[Any] = []
-    for seat in eye.seats:
+    for seat in eye.local:
         member: Any = seat.member
         member._model = Watched(member._model, "run")
         models.append(member._model)

@@ -73,7 +73,7 @@ def _size(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int
 @click.option("--pixels", type=click.Choice(list(PIXELS)), help="What the input's numbers mean.")
 @click.option("--colour", type=click.Choice(["RGB", "BGR", "GRAY"]), help="Order of the channels.")
 @click.option("--force", is_flag=True, help="Overwrite what an earlier init wrote.")
-def command(  # noqa: PLR0913 - one parameter for each option
+def command(
     model: Path, *, images: Path, labels: Path, out: Path | None, size: tuple[int, int] | None,
     pixels: str | None, colour: str | None, force: bool,
 ) -> None:  # fmt: skip

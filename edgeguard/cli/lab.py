@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from edgeguard.errors import EdgeguardError
 from edgeguard.zoo import models_dir
 
 MEMBERS = ("plain", "compact", "robust")
@@ -56,7 +57,12 @@ def train(
 
     Compact needs the extra `lab-tflite` as well.
     """
+    from edgeguard.lab.zoo.data import data_root
     from edgeguard.lab.zoo.make import train as run
 
+    try:
+        root = data_root(data_dir)
+    except FileNotFoundError as error:
+        raise EdgeguardError(str(error)) from None
     for member in members or MEMBERS:
-        run(member, data_dir, out, epochs)
+        run(member, root, out, epochs)

@@ -19,7 +19,6 @@ import numpy.typing as npt
 from edgeguard.config.fixed import ONE
 from edgeguard.evidence.calibration import SIDES, Calibration, Frames, Member, Wishes
 
-
 _HEAD = """\
 # Written by `edgeguard calibrate`; run it again rather than edit. Whoever changes a model, the
 # debounce of a detector's cause or a quorum has to calibrate again.

@@ -182,17 +182,27 @@ class InProcess:
 
     def submit(self, serial: int, t_capture_ns: int, entered_ns: int | None = None) -> bool:
         """Run the model on its input, here and now. False when the member is lost."""
-        if not self.alive and not self._readmit():
-            return False
         start = self._clock() if entered_ns is None else entered_ns
+        took = self.run(start)
+        if took < 0:
+            return False
+        self._result = Result(serial, t_capture_ns, start + took, took)
+        return True
+
+    def run(self, entered_ns: int) -> int:
+        """``submit`` and ``poll`` in one, for a loop that counts every call.
+
+        Returns the nanoseconds since ``entered_ns`` of CLOCK_MONOTONIC, or -1 when the member is
+        lost; the scores are where they were bound.
+        """
+        if not self.alive and not self._readmit():
+            return -1
         try:
             self._model.run()
         except InferenceError as error:
             self._lose(str(error))
-            return False
-        ready = self._clock()
-        self._result = Result(serial, t_capture_ns, ready, ready - start)
-        return True
+            return -1
+        return self._clock() - entered_ns
 
     def poll(self) -> Result | None:
         """The answer of the last ``submit``, once."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,17 +18,7 @@ Box = tuple[int, int, int, int]
 _DEPTHS = {"BGR": 3, "RGB": 3, "BGRA": 4, "YUYV": 2}
 
 
-class Look(NamedTuple):
-    """What the decision core hears of a frame, besides the members' tensors."""
-
-    content: int
-    """Hash of the pixels that were read."""
-    scene: int
-    """Hash of a sparse sample of the whole frame: still the same when only the box moves."""
-    view: int
-    """Hash of the box."""
-    features: tuple[float, float, float, float, float] | None
-    """Mean, contrast, black share, saturated share, sharpness; None where nobody looks."""
+Features = tuple[float, float, float, float, float]
 
 
 class Camera:
@@ -43,26 +33,30 @@ class Camera:
         self._tensors = dict(specs)
         self._format = pixel_format
         self._shape: tuple[int, ...] | None = None
-        self._kernels: list[tuple[Preprocessor, Array]] = []
+        self._kernels: list[tuple[Preprocessor, Array, Health]] = []
 
-    def look(self, frame: npt.NDArray[np.uint8], box: Box | None = None) -> Look:
+    def look(
+        self, frame: npt.NDArray[np.uint8], box: Box | None = None
+    ) -> tuple[int, int, int, Features | None]:
         """Write every tensor from ``frame``, or from ``box`` = (x, y, width, height) of it.
+
+        Returns what the decision core hears of it: a hash of the pixels that were read; one of a
+        sparse sample of the whole frame, still the same when only the box moves; one of the box;
+        and mean, contrast, black share, saturated share, sharpness (None where nobody looks).
 
         frame uint8, [H, W, 3] for BGR and RGB, [H, W, 4] for BGRA, [H, W] for GRAY, [H, W, 2] for
         YUYV, [H * 3 / 2, W] for NV12. Raises TypeError or ValueError, which say what is wrong.
         """
         if self._shape is None or getattr(frame, "shape", None) != self._shape:
             self._plan(frame)
-        health: Health | None = None
-        for kernel, tensor in self._kernels:
-            found = kernel.run(frame, tensor, box)
-            health = health or found
-        if box is None and health is not None:  # everything was read: the content is the scene
-            return Look(health.content_hash, 0, 0, health.features)
-        scene, view = _sample(frame), hash(box) & 0xFFFFFFFF
-        if health is None:
-            return Look(scene, scene, 0, None)
-        return Look(health.content_hash, scene, view, health.features)
+        for kernel, tensor, health in self._kernels:
+            kernel.run(frame, tensor, box, health)
+        if not self._kernels:
+            return 0, _sample(frame), 0, None
+        health = self._kernels[0][2]  # of the first spec: the others keep no statistics
+        if box is None:  # everything was looked at: the content is the scene
+            return health.content_hash, 0, 0, health.features
+        return health.content_hash, _sample(frame), hash(box) & 0xFFFFFFFF, health.features
 
     def _plan(self, frame: npt.NDArray[np.uint8]) -> None:
         depth = _DEPTHS.get(self._format, 0)
@@ -75,7 +69,7 @@ class Camera:
         if self._format == "NV12":
             height = height * 2 // 3
         self._kernels = [
-            (Preprocessor(spec, height, width, self._format, statistics=i == 0), tensor)
+            (Preprocessor(spec, height, width, self._format, statistics=i == 0), tensor, Health())
             for i, (spec, tensor) in enumerate(self._tensors.items())
         ]
         self._shape = frame.shape

@@ -9,8 +9,8 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from edgeguard.evidence.calibration import Calibration
 from edgeguard.config.fixed import ONE
+from edgeguard.evidence.calibration import Calibration
 from edgeguard.evidence.selective import risk_coverage
 from edgeguard.evidence.temperature import Reliability
 

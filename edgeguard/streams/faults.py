@@ -125,9 +125,8 @@ class Blackout(Fault):
 
 @dataclass(frozen=True)
 class NoFrames(Fault):
-    """A camera that hands over nothing."""
+    """A camera that hands over nothing; the catalogue has no row of its own for it."""
 
-    id = "F13"
     causes = ("FRAME_LOST", "STALE_MODEL")
 
     def shots(self, stream: SignStream, index: int, step: int, t_ns: int) -> Sequence[Shot]:
@@ -186,12 +185,6 @@ class Nothing(Fault):
 
     id = "F05"
     causes = ("STALE_MODEL",)
-
-    def recovery_ms(self, config: Any) -> float:
-        return super().recovery_ms(config) + 1000 / RATE_HZ
-
-    def evidence_ms(self, config: Any) -> float:
-        return 0.0
 
     def speak(self, subject: Subject, capture_ns: int, t_ns: int) -> None:
         for member in subject.members:

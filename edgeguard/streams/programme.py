@@ -18,8 +18,6 @@ from edgeguard.streams.faults import (
 )
 from edgeguard.streams.stream import Attack, SignStream
 
-TITLES = {"pgd": "PGD, 8-bit, static attack", "sticker": "stickers, static attack"}
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -51,4 +49,5 @@ def programme(stream: SignStream) -> list[Entry]:
 
 def _titles(attack: Attack, stream: SignStream) -> tuple[str, str]:
     sign = attack.key[0]
-    return f"{attack.kind}.class{sign}", f"{TITLES[attack.kind]}: {stream.name(sign)}"
+    how = f"PGD at {attack.radius}/255" if attack.kind == "pgd" else "stickers"
+    return f"{attack.kind}.class{sign}", f"{how}, static attack: {stream.name(sign)}"

@@ -61,6 +61,8 @@ class Attack:
     frames: tuple[U8, ...] = field(repr=False)
     fooled: int = 0
     """How many of the frames the attacked member misreads in the attacker's favour."""
+    radius: int = 0
+    """Of 255: the most by which a pixel was changed; 0 for stickers."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,8 @@ def load(path: str | Path, seed: int = 0) -> SignStream:
     rest = iter(pictures)
     tracks = tuple(Track(t["label"], _key(t), _some(rest, t["frames"])) for t in about["tracks"])
     attacks = tuple(
-        Attack(a["kind"], _key(a), _some(rest, a["frames"]), a["fooled"]) for a in about["attacks"]
+        Attack(a["kind"], _key(a), _some(rest, a["frames"]), a["fooled"], a["radius"])
+        for a in about["attacks"]
     )
     return SignStream(tracks, attacks, tuple(about["names"]), seed=seed, frozen=about["frozen"])
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`edgeguard run` on real files of every kind of source: the decisions that come out of the sink."""
+"""`edgeguard run` on real files of every kind of source: the decisions out of the sink."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
 from edgeguard.zoo import models_dir
+
+cv2 = pytest.importorskip("cv2", reason="folders and videos are read with OpenCV (extra images)")
 
 POLICY = """
 [guard]
@@ -81,7 +82,7 @@ def lines(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
 
 
 def check(records: list[dict[str, Any]], frames: int) -> None:
-    """Ticks between frames at 10 Hz, in order, with ages that fit and the model's answers in them."""
+    """Ticks between frames at 10 Hz, in order, with fitting ages and the answers of the model."""
     assert len(records) == (frames - 1) * 10 + 1
     assert [r["sequence"] for r in records] == list(range(1, len(records) + 1))
     assert {r["t_ns"] for r in records} == {10_000_000 * (n + 1) for n in range(len(records))}
@@ -137,6 +138,91 @@ def test_video_to_a_callable(policy: Path, pictures: np.ndarray, tmp_path: Path)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 71
     assert "71 decisions" in done.stderr
+
+
+def test_a_frame_that_does_not_fit_is_no_frame(
+    policy: Path, pictures: np.ndarray, tmp_path: Path
+) -> None:
+    boxes = np.tile([0, 0, 32, 32], (8, 1))
+    boxes[2:5, 0] = [40, 50, 60]  # outside of the picture
+    np.savez(tmp_path / "boxed.npz", x=pictures, box=boxes)
+    np.savez(tmp_path / "grey.npz", x=pictures[..., 0])
+    for name in ("boxed.npz", "grey.npz"):
+        done = run(policy, "--source", name, "--signal", "speed=20")
+        records = lines(done)
+        assert len(records) == 71
+        assert any("FRAME_LOST" in r["present"] or "NOT_ARMED" in r["present"] for r in records)
+        assert done.stderr.count("frame refused") == 1
+        assert "Traceback" not in done.stderr
+
+
+USERS = """
+import atexit
+atexit.register(lambda: print("ended in order"))
+def fails(*_):
+    raise KeyError("speed")
+def nothing(t_ns):
+    return None
+def speed(t_ns):
+    return {"speed": 15.0}
+number = 3
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--sink", "mine:fails"], "sink mine:fails: KeyError: 'speed'"),
+        (["--signal", "mine:fails"], "--signal mine:fails: KeyError: 'speed'"),
+        (["--signal", "mine:nothing"], "--signal mine:nothing: AttributeError: "),
+        (["--signal", "mine:number"], "--signal mine:number: is not callable"),
+        (["--signal", "wild:speed"], "--signal wild:speed: division by zero"),
+    ],
+)
+def test_what_a_users_callable_raises_ends_the_run_in_one_line(
+    policy: Path, pictures: np.ndarray, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    text = policy.read_text().replace('camera = "front"', 'camera = "front"\nisolation = "process"')
+    policy.write_text(text)
+    np.savez(tmp_path / "drive.npz", x=pictures)
+    (tmp_path / "mine.py").write_text(USERS)
+    (tmp_path / "wild.py").write_text("1 / 0\n")
+    done = run(policy, "--source", "drive.npz", *arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith(message)
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("front", "rear"),
+        ("target_speed", "target"),
+        ("rate_hz = 10", 'rate_hz = 10\nframe = { width = 64, height = 64, format = "GRAY" }'),
+    ],
+)
+def test_a_guard_that_the_simulation_does_not_fit(policy: Path, old: str, new: str) -> None:
+    policy.write_text(policy.read_text().replace(old, new))
+    done = run(policy, "--source", "simulated")
+    assert done.returncode == 2
+    assert "--source simulated: wants [camera.front] in BGR" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--seconds", "3"), ("--signal", "speed=3"), ("--camera", "front")]
+)
+def test_the_simulation_takes_nothing_besides(policy: Path, arguments: tuple[str, str]) -> None:
+    done = run(policy, "--source", "simulated", *arguments)
+    assert done.returncode == 2
+    assert "leave out --camera, --signal and --seconds" in done.stderr
+
+
+def test_a_file_that_cannot_be_read_is_named_without_a_traceback(tmp_path: Path) -> None:
+    done = run(tmp_path / "nowhere.toml", "--source", ".")
+    assert done.returncode == 2
+    assert "nowhere.toml" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,8 @@ Key = tuple[int, int]
 
 WIDEST = 64
 INITIAL_KMH = 50
-RADIUS = 8 / 255
+RADII = (8, 12, 16)  # of 255: the first with which ENOUGH frames are misread
+ENOUGH = 20
 SEED = 20_261
 
 # (class, track) in driving order. A limit never drops by more than 20 km/h at once, the target has
@@ -56,12 +57,14 @@ STEPS, STARTS = 60, 3
 
 @dataclass(frozen=True)
 class Attacked:
-    """A perturbed track: frames uint8 [h, w, 3] RGB, and how many of them ``plain`` misreads."""
+    """A perturbed track: frames uint8 [h, w, 3] RGB, how many of them ``plain`` misreads, and by
+    how many of 255 levels a pixel was changed at most."""
 
     kind: str
     key: Key
     frames: list[U8]
     fooled: int
+    radius: int = 0
 
 
 def read_tracks(root: Path) -> dict[Key, list[U8]]:
@@ -135,34 +138,43 @@ class Judge:
 
 
 def pgd(plain: Judge, key: Key, frames: list[U8]) -> Attacked:
+    """PGD at the smallest radius that fools ``plain`` on most of the track."""
+    torch.set_num_threads(1)  # two wait for each other on a busy machine
+    found = (pgd_within(plain, key, frames, radius) for radius in RADII)
+    best = next(found)
+    while best.fooled < ENOUGH and best.radius < RADII[-1]:
+        best = next(found)
+    return best
+
+
+def pgd_within(plain: Judge, key: Key, frames: list[U8], radius: int) -> Attacked:
     """PGD on the float twin towards any dangerous class, in 8 bits, judged on the int8 file.
 
     Of some random starts the one that the int8 file likes best counts, frame by frame.
     """
-    torch.set_num_threads(1)  # two wait for each other on a busy machine
     clean, classes = small(frames), dangerous(ORDER.index(key))
     x = torch.from_numpy(clean.transpose(0, 3, 1, 2).astype(np.float32) / 255)
     g = torch.Generator().manual_seed(SEED)
     worst, best = clean, plain.margin(clean, classes)
     for _ in range(STARTS):
-        adv = _ascend(OnnxNet(plain.model.twin), x, torch.from_numpy(classes), g)
+        adv = _ascend(OnnxNet(plain.model.twin), x, torch.from_numpy(classes), radius / 255, g)
         found = (adv * 255).round().to(torch.uint8).numpy().transpose(0, 2, 3, 1)
         found = np.ascontiguousarray(found)
         margin = plain.margin(found, classes)
         better = margin > best
         worst, best = np.where(better[:, None, None, None], found, worst), np.maximum(best, margin)
-    return Attacked("pgd", key, list(worst), int((best > 0).sum()))
+    return Attacked("pgd", key, list(worst), int((best > 0).sum()), radius)
 
 
-def _ascend(net: OnnxNet, x: Tensor, classes: Tensor, g: Generator) -> Tensor:
-    """One run from one random start: raise the probability of `classes` within RADIUS of x."""
-    threat = Linf(RADIUS)
+def _ascend(net: OnnxNet, x: Tensor, classes: Tensor, radius: float, g: Generator) -> Tensor:
+    """One run from one random start: raise the probability of `classes` within a ball around x."""
+    threat = Linf(radius)
     adv = threat.random_start(x, g)
     for _ in range(STEPS):
         leaf = adv.detach().requires_grad_()
         log_p = net.scores(leaf).log_softmax(1)[:, classes].logsumexp(1)
         (gradient,) = torch.autograd.grad(log_p.sum(), leaf)
-        adv = threat.project(adv + 0.05 * RADIUS * threat.steepest(gradient), x)
+        adv = threat.project(adv + 0.05 * radius * threat.steepest(gradient), x)
     return adv
 
 
@@ -190,7 +202,8 @@ def about(tracks: dict[Key, list[U8]], attacks: list[Attacked], models: Path, pl
         "names": names,
         "tracks": [{"key": key, "label": key[0], "frames": len(tracks[key])} for key in ORDER],
         "attacks": [
-            {"kind": a.kind, "key": a.key, "frames": len(a.frames), "fooled": a.fooled}
+            {"kind": a.kind, "key": a.key, "frames": len(a.frames)}
+            | {"fooled": a.fooled, "radius": a.radius}
             for a in attacks
         ],
         "attacked_model": {"name": plain.name, "sha256": plain.card["sha256"]},
@@ -213,9 +226,8 @@ def main() -> None:
     attacks = [pgd(judge, key, tracks[key]) for key in PGD_ON]
     attacks += [stickers(judge, key, tracks[key]) for key in STICKERS_ON]
     for attack in attacks:
-        print(
-            f"{attack.kind} on {attack.key}: plain misreads {attack.fooled} of 30 frames as faster"
-        )
+        within = f" within {attack.radius}/255" if attack.radius else ""
+        print(f"{attack.kind}{within} on {attack.key}: plain misreads {attack.fooled} of 30 frames")
     pictures = [frame for key in ORDER for frame in tracks[key]]
     pictures += [frame for attack in attacks for frame in attack.frames]
     pixels, sizes = pack(pictures)

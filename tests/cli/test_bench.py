@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`edgeguard bench`: which figures it gives and in which shape. No speed is tested."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("cv2", reason="bench measures against OpenCV")
+pytest.importorskip("onnx", reason="bench builds its members")
+
+from edgeguard.cli import bench_guard, bench_kernels
+from edgeguard.cli.main import main
+
+SIZE = (48, 64)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_kernels, "SIZES", (SIZE,))
+    monkeypatch.setattr(bench_guard, "SIZES", {"100us": 1.0})
+    monkeypatch.setattr(bench_guard, "FRAME", (*SIZE, 3))
+
+
+def bench(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(["bench", "--rounds", "20", *arguments])
+    return int(caught.value.code or 0)
+
+
+def test_figures_of_both_halves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status = bench("--json", str(tmp_path / "figures.json"))
+    results = json.loads((tmp_path / "figures.json").read_text())
+    assert set(results) == {"figures", "machine", "versions", "seed", "date"}
+    found: dict[str, Any] = {f["id"]: f for f in results["figures"]}
+    kernels = [f"kernel.64x48.{name}" for name, *_ in bench_kernels.CLAIMS]
+    guard = [f"{part}.100us" for part in ("guard.native", "guard.total", "numpy.overhead")]
+    assert list(found) == kernels + guard
+    for name, figure in found.items():
+        assert figure["value"] > 0
+        assert figure["n"] >= 20
+        assert ("bar" in figure) == ("holds" in figure), name
+    for name in kernels:
+        low, high = found[name]["interval"]
+        assert low <= high
+        assert set(found[name]["us"]) == {"p50", "p99"}
+    missed = [name for name, f in found.items() if f.get("holds") is False]
+    assert status == (1 if missed else 0)
+    shown = capsys.readouterr()
+    assert all(name in shown.out for name in found)
+    assert all(name in shown.err for name in missed)
+
+
+def test_a_folder_that_is_not_there_is_named_before_anything_is_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bench_kernels, "figures", lambda rounds: pytest.fail("measured"))
+    assert bench("--json", "/nowhere/figures.json") == 2
+    assert "/nowhere/figures.json: there is no folder /nowhere" in capsys.readouterr().err
