@@ -2,7 +2,6 @@
 from enum import IntEnum
 from typing import Any
 
-
 import numpy.typing as npt
 
 CAUSES: tuple[str, ...]

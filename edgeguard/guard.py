@@ -91,7 +91,9 @@ class Guard:
         self._serial += 1
         eye.ask(self._core, self._serial, t_ns, entered_ns)
 
-    def suggest(self, member: str, scores: npt.ArrayLike, t_capture_ns: int, t_ready_ns: int) -> None:
+    def suggest(
+        self, member: str, scores: npt.ArrayLike, t_capture_ns: int, t_ready_ns: int
+    ) -> None:
         """Take the scores of a member that runs elsewhere.
 
         scores: [n] in the dtype of the member's card. What cannot be read as such counts as insane,

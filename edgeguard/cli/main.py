@@ -45,7 +45,7 @@ EXTRAS = {
 }
 
 
-class MissingExtra(EdgeguardError):  # noqa: N818 - reads as what it is
+class MissingExtra(EdgeguardError):
     """A command needs a package that is not installed."""
 
     def __init__(self, error: ModuleNotFoundError, command: str) -> None:

@@ -37,7 +37,7 @@ def check(made: Draft, name: str, channel: schema.Channel) -> None:
 def _kind(made: Draft, at: KeyPath, channel: schema.Channel) -> None:
     if channel.kind == "value" and channel.dispersion is None:
         made.report.add(
-            (*at, "dispersion"), "missing; say how far from the mid value a member may lie and still support it"
+            (*at, "dispersion"), "missing; say how far from the mid value a supporter may lie"
         )
     if channel.kind == "label" and channel.dispersion is not None:
         made.report.add((*at, "dispersion"), 'only for kind = "value"; labels are counted')

@@ -4,4 +4,13 @@
 from edgeguard._core import CAUSES, Core, Decision, Mode, Policy
 from edgeguard.decision.controllers import Controller, Shadow, make_controller
 
-__all__ = ["CAUSES", "Controller", "Core", "Decision", "Mode", "Policy", "Shadow", "make_controller"]
+__all__ = [
+    "CAUSES",
+    "Controller",
+    "Core",
+    "Decision",
+    "Mode",
+    "Policy",
+    "Shadow",
+    "make_controller",
+]

@@ -135,7 +135,10 @@ class Bench:
 def camera_guard(folder: Path, isolation: str) -> Guard:
     """An armed guard with one real member, the shipped compact model, behind a real camera."""
     policy = POLICY.replace("quorum = 3", "quorum = 1").replace("quorum = 2", "quorum = 1")
-    policy = policy[: policy.index("[channel.target_speed.means]")] + policy[policy.index("[controller]") :]
+    policy = (
+        policy[: policy.index("[channel.target_speed.means]")]
+        + policy[policy.index("[controller]") :]
+    )
     policy += f"""
 [camera.front]
 rate_hz = 10

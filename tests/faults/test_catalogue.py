@@ -247,7 +247,8 @@ def lost(*_: object) -> float:
 
 
 @pytest.mark.parametrize(
-    "rule", [lost, lambda *_: float("nan"), lambda *_: float("inf"), lambda *_: None, lambda *_: "5"]
+    "rule",
+    [lost, lambda *_: float("nan"), lambda *_: float("inf"), lambda *_: None, lambda *_: "5"],
 )
 def test_f27_a_lost_controller_ends_in_a_controlled_stop(bench: Bench, rule: object) -> None:
     bench.guard._parts.shadow._controllers = (("target_speed", rule),)
@@ -274,7 +275,11 @@ def test_f27_a_controller_that_does_not_run_is_noticed_before_arming(policy: Pat
 def test_f27_a_slow_controller_is_lost(tmp_path: Path) -> None:
     import time
 
-    bench = Bench(write_policy(tmp_path, POLICY.replace("budget_ms = 10.0", "budget_ms = 0.5"))).nominal()
-    bench.guard._parts.shadow._controllers = (("target_speed", lambda *_: time.sleep(0.002) or 5.0),)
+    bench = Bench(
+        write_policy(tmp_path, POLICY.replace("budget_ms = 10.0", "budget_ms = 0.5"))
+    ).nominal()
+    bench.guard._parts.shadow._controllers = (
+        ("target_speed", lambda *_: time.sleep(0.002) or 5.0),
+    )
     bench.run(bound_ms(bench, "CONTROLLER_LOST"), "twenty")
     assert bench.decision.mode == Mode.SAFE_STOP

@@ -48,7 +48,9 @@ def test_signal(bench: Bench, bad: Any) -> None:
         assert "INPUT_INVALID" in decision.causes
 
 
-@pytest.mark.parametrize("bad", [*BAD[:7], *OUTSIDE], ids=lambda b: f"{type(b).__name__}-{str(b)[:12]}")
+@pytest.mark.parametrize(
+    "bad", [*BAD[:7], *OUTSIDE], ids=lambda b: f"{type(b).__name__}-{str(b)[:12]}"
+)
 @pytest.mark.parametrize("when", ["first", "not engaged", "taken over"])
 def test_signal_that_commands_follow(policy: Path, bad: Any, when: str) -> None:
     """Measured values are followed while inactive and at the start: only those that are any."""
@@ -168,7 +170,9 @@ def meddler(signals: dict[str, float], *_: object) -> float:
     return 5.0
 
 
-@pytest.mark.parametrize("error", [Hostile(), SystemExit(1), RecursionError(), MemoryError()], ids=repr)
+@pytest.mark.parametrize(
+    "error", [Hostile(), SystemExit(1), RecursionError(), MemoryError()], ids=repr
+)
 def test_rule_based_controller_that_raises_anything(bench: Bench, error: BaseException) -> None:
     bench.guard._parts.shadow._controllers = (("target_speed", raiser(error)),)
     bench.run(100, "twenty")

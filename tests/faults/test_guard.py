@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a guard promises beyond the catalogue: evidence for operations, arming, re-arming, takeover."""
+"""What a guard promises beyond the catalogue: evidence, arming, re-arming, takeover."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.faults.bench import POLICY, Bench, camera_guard, certain, write_polic
 
 
 def test_raising_asks_for_more_evidence_than_lowering(bench: Bench) -> None:
-    """The same certainty, between the two thresholds: it lowers the command and does not raise it."""
+    """The same certainty, between the two thresholds: it lowers the command and raises none."""
     start = bench.command
     bench.run(1000, "thirty", certainty=0.9)
     assert bench.command == start
@@ -161,7 +161,9 @@ def test_f08_a_tampered_model_does_not_arm(tmp_path: Path) -> None:
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / "labels.json").write_bytes((models_dir() / "labels.json").read_bytes())
     camera_guard(tmp_path, "none").close()
-    policy = (tmp_path / "camera.toml").read_text().replace("package:gtsrb/compact", "compact.tflite")
+    policy = (
+        (tmp_path / "camera.toml").read_text().replace("package:gtsrb/compact", "compact.tflite")
+    )
     (tmp_path / "camera.toml").write_text(policy)
     model = bytearray((tmp_path / "compact.tflite").read_bytes())
     model[len(model) // 2] ^= 1
@@ -222,7 +224,10 @@ print("decided")
 def test_decides_with_no_runtime_installed(policy: Path) -> None:
     root = str(Path(__file__).resolve().parents[2])
     done = subprocess.run(
-        [sys.executable, "-c", CHILD, str(policy), root], capture_output=True, text=True, check=False
+        [sys.executable, "-c", CHILD, str(policy), root],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.stdout == "decided\n", done.stderr
 
