@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import click
@@ -114,18 +115,22 @@ def _go(
         return drive(subject, stream, *events, twin=twin, watch=watch)
 
 
+_stderr = Lock()  # the process has one, and the bare model is armed in a thread of its own
+
+
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
     """Nothing that native code writes to stderr is seen; errors are raised, not written."""
-    sys.stderr.flush()
-    kept, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(sink, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(sink)
+    with _stderr:
+        sys.stderr.flush()
+        kept, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(sink, 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(sink)
 
 
 def _need_runtimes() -> None:
