@@ -135,6 +135,10 @@ def describe_training(run: Run, recipe: Recipe) -> dict[str, Any]:
     ]
     if recipe.teacher:
         parts.append(f"distilled from {recipe.teacher}")
+    if recipe.blend:
+        parts.append(
+            f"exported weights: {recipe.blend:g} of the end of the first cycle, rest final"
+        )
     for cycle in recipe.cycles:
         parts.append(f"{cycle.epochs} epochs of a cosine from lr {cycle.lr:g}")
         if cycle.attacked:

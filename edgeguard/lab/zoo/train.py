@@ -66,6 +66,7 @@ class Recipe:
     average: float = 0.998  # decay per step of the weight average that is exported
     balance: float = 0.35  # images of a class are drawn in proportion to (its size) ** -balance
     teacher: str | None = None  # a trained model whose soft labels are mixed in
+    blend: float = 0.0  # share in the exported weights of those at the end of the first cycle
 
     @property
     def epochs(self) -> int:
@@ -108,7 +109,15 @@ DARK = Augment(
 )
 
 RECIPES = {
-    "plain": Recipe("plain", seed=11, cycles=(Cycle(16, 3e-3, Augment()), Cycle(12, 2e-3, HARD))),
+    "plain": Recipe(
+        "plain",
+        seed=11,
+        cycles=(
+            Cycle(16, 3e-3, Augment()),
+            Cycle(12, 2e-3, HARD),
+            Cycle(9, 2e-3, replace(HARD, gain=(0.12, 2.4), blur=0.6, coarse=0.3)),
+        ),
+    ),
     "compact": Recipe(
         "compact",
         seed=23,
@@ -120,13 +129,18 @@ RECIPES = {
                     HARD, degrees=12, scale=0.18, shear=0.1, erase=0.0, noise=0.03, coarse=0.15
                 ),
             ),
+            Cycle(
+                10, 3e-3, replace(HARD, degrees=12, scale=0.18, shear=0.1, erase=0.0, noise=0.03)
+            ),
         ),
         weight_decay=0.01,
         smoothing=0.0,
+        teacher="plain",
     ),
     "robust": Recipe(
         "robust",
         seed=37,
+        blend=0.3,
         cycles=(
             Cycle(
                 19,
@@ -308,6 +322,7 @@ def fit(recipe: Recipe, training: data.Images, held: data.Images, checkpoint: Pa
         teacher = nets.build(recipe.teacher, frozen=True)
         taught = torch.load(checkpoint.with_name(f"{recipe.teacher}.pt"), weights_only=True)
         teacher.load_state_dict(taught["average"])
+    first = checkpoint.with_name(f"{recipe.name}-first.pt")
     x, y = as_tensor(training)
     while run.epoch < recipe.epochs:
         begun = time.perf_counter()
@@ -317,9 +332,22 @@ def fit(recipe: Recipe, training: data.Images, held: data.Images, checkpoint: Pa
         figures = {"epoch": run.epoch, "loss": loss, **validate(run.average, recipe, held)}
         run.history.append(figures)
         run.save(checkpoint)
+        if run.epoch == recipe.cycles[0].epochs and recipe.blend:
+            run.save(first)
         shown = " ".join(f"{k} {v:.4f}" for k, v in figures.items())
         print(f"{recipe.name} {shown} {run.seconds:.0f} s", flush=True)
+    if recipe.blend:
+        earlier = torch.load(first, weights_only=True)["average"]
+        run.average.load_state_dict(blended(run.average.state_dict(), earlier, recipe.blend))
     return run
+
+
+def blended(late: dict[str, Tensor], early: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Weights between two stages of a run; ``share`` is that of the earlier."""
+    return {
+        key: torch.lerp(value, early[key], share) if value.is_floating_point() else value
+        for key, value in late.items()
+    }
 
 
 def prepare(data_dir: str | Path | None, out_dir: Path) -> tuple[Path, data.Images, data.Images]:
