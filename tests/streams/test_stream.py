@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edgeguard.card import Card
 from edgeguard.errors import EdgeguardError
 from edgeguard.streams.pixels import pack, unpack
 from edgeguard.streams.programme import programme
@@ -75,6 +77,12 @@ def test_the_same_seed_gives_the_same_frames(stream: SignStream) -> None:
 
 def test_the_policy_is_the_one_that_was_fixed_before(stream: SignStream) -> None:
     assert digests(models_dir() / "guard.toml") == stream.frozen
+
+
+def test_the_attacks_were_made_on_the_model_that_is_shipped() -> None:
+    with np.load(models_dir() / "stream.npz") as file:
+        attacked = json.loads(str(file["about"]))["attacked_model"]
+    assert attacked["sha256"] == Card.load(models_dir() / "plain.card.json").sha256
 
 
 def test_between_two_events_a_speed_sign_sets_things_right(stream: SignStream) -> None:
