@@ -106,7 +106,7 @@ def test_probabilities_agree_with_the_definitions(n, temperature, dtype):
     raw=hnp.arrays(
         np.float32,
         st.tuples(st.integers(1, 4), st.integers(1, 60)),
-        elements=st.floats(-60, 60, width=32) | st.sampled_from([0.0, -0.0, 1e-40, 30.0]),
+        elements=st.floats(-60, 60, width=32) | st.sampled_from([0.0, -0.0, 30.0]),
     ),
     temperature=st.floats(0.125, 16.0, width=32),
 )

@@ -100,7 +100,7 @@ def test_f01_killed_member_comes_back(apart: Guard, stream: SignStream) -> None:
     assert run.wrong_commands == []
     assert run.first_cause == "MEMBER_LOST"
     assert run.time_to_safe_ms <= bound_ms(run, "MEMBER_LOST")
-    assert run.timeline.voters[300:320].max() == 2
+    assert run.timeline.voters[301:320].max() == 2
     assert run.timeline.voters[-1] == 3
     assert "MEMBER_LOST" not in names(run.timeline.causes[-1])
 
