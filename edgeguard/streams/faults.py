@@ -242,13 +242,14 @@ class Stopped(Fault):
 
 
 def _until_dead(pid: int, patience_s: float = 2.0) -> None:
-    """Wait until a killed process is gone: its death is the first evidence, not the signal."""
+    """Wait until a killed process is gone with all its threads: its death is the first evidence."""
+    process = Path(f"/proc/{pid}")
     end = time.monotonic() + patience_s
     while time.monotonic() < end:
         try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            state = (process / "stat").read_text().rpartition(")")[2].split()[0]
+            if state in "ZX" and len(os.listdir(process / "task")) <= 1:
+                return
         except (OSError, IndexError):
-            return
-        if state in "ZX":
             return
         time.sleep(0.001)

@@ -152,11 +152,12 @@ class Run:
         start, stop = self.tick(event.start), self.tick(event.stop)
         timeline = self.timeline
         span = slice(start, end)
+        near = min(stop + self.stream.ticks_per_frame, end)  # later causes are not of this event
         return Verdict(
             event,
             int(self.wrong[span].sum()),
-            self._cause(event, start, end),
-            self._to_safe(event, start, end),
+            self._cause(event, start, near),
+            self._to_safe(event, start, near, end),
             float(np.count_nonzero(timeline.mode[span] > Mode.DEGRADED) * PERIOD_MS),
             self._recover(stop, end),
             float(timeline.command[span].min()),
@@ -173,13 +174,13 @@ class Run:
         names = [name for i, name in enumerate(CAUSES) if int(new[at[0]]) >> i & 1]
         return min(names, key=lambda name: name not in event.fault.causes)
 
-    def _to_safe(self, event: Event, start: int, end: int) -> float | None:
+    def _to_safe(self, event: Event, start: int, near: int, end: int) -> float | None:
         """Until a cause of the fault acts and the command is in the safe set; 0 when the vote alone
         kept every command there."""
         mask = _bits(event.fault.causes)
-        acts = (self.timeline.causes[start:end] & mask) != 0
-        acts |= self.timeline.mode[start:end] >= Mode.FALLBACK
-        found = np.flatnonzero(acts & ~self.wrong[start:end])
+        acts = (self.timeline.causes[start:near] & mask) != 0
+        acts |= self.timeline.mode[start:near] >= Mode.FALLBACK
+        found = np.flatnonzero(acts & ~self.wrong[start:near])
         if len(found):
             return max(float(found[0] * PERIOD_MS) - event.fault.evidence_ms(self.config), 0.0)
         return None if self.wrong[start:end].any() else 0.0

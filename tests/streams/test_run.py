@@ -72,6 +72,13 @@ def test_a_vote_that_held_needed_no_time(short: SignStream, policy: GuardConfig)
     assert run.time_to_safe_ms == 0.0 and run.first_cause is None
 
 
+def test_a_cause_long_after_an_event_is_not_of_it(short: SignStream, policy: GuardConfig) -> None:
+    run = driven(short, policy, Perturbed(5).at(seconds=1.0)).beside(driven(short, policy))
+    set_cause(run, "LOW_CERTAINTY", 200, 260, Mode.FALLBACK)
+    assert run.time_to_safe_ms == 0.0 and run.first_cause is None
+    assert run.verdicts[0].away_ms == 600.0  # yet the time away counts
+
+
 def test_availability_leaves_out_events_and_their_declared_recovery(
     short: SignStream, policy: GuardConfig
 ) -> None:
