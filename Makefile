@@ -50,7 +50,7 @@ wheel: $(VENV)/test
 # What `make demo` needs: the runtime and its two engines.
 $(VENV)/run: pyproject.toml CMakeLists.txt $(NATIVE) | $(VENV)/made
 	$(BIN)/pip install -q --disable-pip-version-check "scikit-build-core>=0.11" "pybind11>=3.0" cmake ninja
-	$(BIN)/pip install -q --disable-pip-version-check --no-build-isolation -e ".[onnx,litert]"
+	$(BIN)/pip install -q --disable-pip-version-check --no-build-isolation -e ".[onnx,litert,images]"
 	touch $@
 
 $(VENV)/test: $(VENV)/run

@@ -83,7 +83,10 @@ class Guard:
         fit.
         """
         eye = self._parts.eye(camera)
-        t_ns = operator.index(t_ns)
+        try:
+            t_ns = operator.index(t_ns)
+        except TypeError:
+            raise ValueError(f"t_ns: want whole nanoseconds, got {t_ns!r}") from None
         if abs(t_ns) > MAX_NS:
             raise ValueError(f"t_ns: {t_ns} is no stamp of a monotonic clock in nanoseconds")
         entered_ns = time.monotonic_ns()
