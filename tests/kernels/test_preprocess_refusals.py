@@ -51,7 +51,10 @@ def test_boxes_that_are_none(box):
 
 
 def test_numpy_integers_are_ints():
-    Preprocessor(SPEC, 48, 64).run(FRAME, SPEC.empty(), tuple(np.array([1, 2, 30, 40], np.uint16)))
+    kernel, one, two = Preprocessor(SPEC, 48, 64), SPEC.empty(), SPEC.empty()
+    kernel.run(FRAME, one, tuple(np.array([1, 2, 30, 40], np.uint16)))
+    kernel.run(FRAME, two, (1, 2, 30, 40))
+    assert np.array_equal(one, two)
 
 
 @pytest.mark.parametrize(
