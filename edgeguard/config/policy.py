@@ -126,6 +126,7 @@ def _channel(cfg: GuardConfig, name: str) -> dict[str, Any]:
         "kind": words.CHANNEL_KINDS.index(channel.kind),
         "measured": _signal(cfg, channel.measured),
         "table_signal": _signal(cfg, channel.table_signal),
+        "manoeuvre": 0,  # the stop command itself; a microcontroller's table may follow its rules
         "stop": _inside(channel.stop, channel.range),
         "dispersion": fixed.q16_floor(channel.dispersion or 0.0),
         "raise": _demand(cfg, ("channel", name, "raise"), channel.raise_),

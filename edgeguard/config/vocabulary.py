@@ -24,6 +24,11 @@ CAUSES: Final = (
     "INPUT_INVALID",
     "ENVELOPE_CONFLICT",
     "OVERRUN",
+    "LINK_LOST",
+    "LINK_FAULTY",
+    "ANSWER_WRONG",
+    "PEER_STOPPED",
+    "SELF_TEST",
 )
 SEVERITIES: Final = ("NOMINAL", "DEGRADED", "FALLBACK", "SAFE_STOP")
 CLEARS: Final = ("itself", "rearm", "never")

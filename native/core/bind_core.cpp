@@ -33,7 +33,12 @@ constexpr const char *kCauses[EG_CAUSES] = {"NOT_ARMED",
                                             "IMAGE_UNHEALTHY",
                                             "INPUT_INVALID",
                                             "ENVELOPE_CONFLICT",
-                                            "OVERRUN"};
+                                            "OVERRUN",
+                                            "LINK_LOST",
+                                            "LINK_FAULTY",
+                                            "ANSWER_WRONG",
+                                            "PEER_STOPPED",
+                                            "SELF_TEST"};
 
 double from_q16(int32_t q) {
   return static_cast<double>(q) / EG_ONE;

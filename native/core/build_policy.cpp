@@ -97,6 +97,7 @@ eg_channel_t channel(const Table &t) {
   c.kind = t.integer<uint8_t>("kind");
   c.measured = t.integer<uint8_t>("measured");
   c.table_signal = t.integer<uint8_t>("table_signal");
+  c.manoeuvre = t.integer<uint8_t>("manoeuvre");
   c.stop = t.integer<int32_t>("stop");
   c.dispersion = t.integer<int32_t>("dispersion");
   c.demand[EG_RAISE] = demand(t.table("raise"));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "arith.h"
 #include "edgeguard/core.h"
+#include "edgeguard/flow.h"
 
 #define DRAIN 8u /* absence drains 1/8 as fast as presence fills: see eg_debounce_step */
 
@@ -36,6 +37,13 @@ void eg_causes_update(const eg_policy_t *p, eg_state_t *s, uint32_t present, uin
     s->active = acts ? s->active | EG_BIT(c) : s->active & ~EG_BIT(c);
   }
   s->present = present;
+  eg_flow_fold(s, EG_CHECK_CAUSES, eg_crc_u32(eg_crc_u32(EG_CRC_START, s->active), present));
+}
+
+bool eg_asks_operator(const eg_policy_t *p, uint32_t causes) {
+  for (uint32_t c = 0; c < EG_CAUSES; c++)
+    if ((causes & EG_BIT(c)) && p->cause[c].asks_operator) return true;
+  return false;
 }
 
 eg_mode_t eg_worst(const eg_policy_t *p, uint32_t causes) {

@@ -1,8 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <stddef.h>
+
 #include "edgeguard/core.h"
+#include "edgeguard/flow.h"
 
 static uint32_t if_set(bool condition, eg_cause_t cause) {
   return condition ? EG_BIT(cause) : 0;
+}
+
+/* Signs what a check found: the causes that are present, and the ages that made them so. */
+static uint32_t signed_off(eg_state_t *s, eg_check_t check, uint32_t crc, uint32_t present) {
+  eg_flow_fold(s, check, eg_crc_u32(crc, present));
+  return present;
 }
 
 bool eg_number_ok(const eg_number_t *n, int32_t min, int32_t max) {
@@ -33,10 +42,12 @@ static uint32_t camera_update(const eg_camera_t *row, eg_camera_state_t *c, cons
 }
 
 uint32_t eg_cameras_update(const eg_policy_t *p, eg_state_t *s, const eg_input_t *in) {
-  uint32_t present = 0;
-  for (uint8_t i = 0; i < p->cameras; i++)
+  uint32_t present = 0, crc = EG_CRC_START;
+  for (uint8_t i = 0; i < p->cameras; i++) {
     present |= camera_update(&p->camera[i], &s->camera[i], &in->frame[i]);
-  return present;
+    crc = eg_crc_u32(crc, s->camera[i].age_us);
+  }
+  return signed_off(s, EG_CHECK_CAMERAS, crc, present);
 }
 
 static bool sane(const eg_policy_t *p, const eg_member_t *m, const eg_suggestion_t *in) {
@@ -87,13 +98,21 @@ static uint32_t member_update(const eg_policy_t *p, uint8_t member, eg_member_st
 }
 
 uint32_t eg_members_update(const eg_policy_t *p, eg_state_t *s, const eg_input_t *in) {
-  uint32_t present = 0;
-  for (uint8_t i = 0; i < p->members; i++)
+  uint32_t present = 0, crc = EG_CRC_START;
+  for (uint8_t i = 0; i < p->members; i++) {
     present |= member_update(p, i, &s->member[i], &in->member[i]);
-  return present;
+    crc = eg_crc_u32(crc, s->member[i].age_us);
+  }
+  return signed_off(s, EG_CHECK_MEMBERS, crc, present);
 }
 
-uint32_t eg_numbers_check(const eg_policy_t *p, const eg_state_t *s, const eg_input_t *in) {
+const eg_number_t *eg_signal(const eg_policy_t *p, const eg_input_t *in, uint8_t index) {
+  if (index == EG_NONE) return NULL;
+  const eg_number_t *n = &in->signal[index];
+  return eg_number_ok(n, p->signal[index].min, p->signal[index].max) ? n : NULL;
+}
+
+uint32_t eg_numbers_check(const eg_policy_t *p, eg_state_t *s, const eg_input_t *in) {
   uint32_t present = if_set(in->engaged_unknown, EG_INPUT_INVALID);
   for (uint8_t i = 0; i < p->signals; i++)
     present |=
@@ -105,5 +124,5 @@ uint32_t eg_numbers_check(const eg_policy_t *p, const eg_state_t *s, const eg_in
     bool speaks = n->validity == EG_INVALID || (n->validity == EG_VALID && !abstains);
     present |= if_set(speaks && !eg_number_ok(n, d->min, d->max), (eg_cause_t)d->cause);
   }
-  return present;
+  return signed_off(s, EG_CHECK_NUMBERS, EG_CRC_START, present);
 }

@@ -61,7 +61,7 @@ static uint8_t granted(const eg_policy_t *p, uint8_t channel, uint32_t operation
 
 static const char *check_channel(const eg_policy_t *p, uint8_t channel) {
   const eg_channel_t *c = &p->channel[channel];
-  if (c->kind > EG_BY_VALUE) return "channel: unknown kind";
+  if (c->kind > EG_BY_VALUE || c->manoeuvre > 1) return "channel: unknown kind";
   if (!signal_ok(p, c->measured) || !signal_ok(p, c->table_signal))
     return "channel: no such signal";
   if (c->dispersion < 0) return "channel: dispersion is negative";

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "arith.h"
 #include "edgeguard/core.h"
+#include "edgeguard/flow.h"
 
 /* A step uses one period's worth of a rate, so braking weakens beyond. */
 #define OVERRUN_PERIODS 2u
@@ -16,6 +17,8 @@ uint32_t eg_time_advance(const eg_policy_t *p, eg_state_t *s, uint32_t elapsed_u
   }
   for (uint8_t i = 0; i < p->cameras; i++)
     s->camera[i].age_us = eg_age_add(s->camera[i].age_us, step_us);
-  if (elapsed_us == 0 || elapsed_us > p->max_gap_us) return EG_BIT(EG_TIME_FAULT);
-  return elapsed_us / OVERRUN_PERIODS > p->period_us ? EG_BIT(EG_OVERRUN) : 0;
+  uint32_t present = elapsed_us / OVERRUN_PERIODS > p->period_us ? EG_BIT(EG_OVERRUN) : 0;
+  if (elapsed_us == 0 || elapsed_us > p->max_gap_us) present = EG_BIT(EG_TIME_FAULT);
+  eg_flow_fold(s, EG_CHECK_TIME, eg_crc_u32(eg_crc_u32(EG_CRC_START, elapsed_us), present));
+  return present;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "edgeguard/core.h"
+#include "edgeguard/flow.h"
 
 /* Members that did not abstain on a channel; nothing here depends on their order. */
 typedef struct {
@@ -130,4 +131,15 @@ uint32_t eg_vote(const eg_policy_t *p, eg_state_t *s, uint8_t channel, bool trus
   if (support(c, &v, &w, floor.certainty, 3u) < floor.quorum) return EG_BIT(EG_LOW_CERTAINTY);
   eg_channel_state_t *state = &s->channel[channel];
   return operate(c, &v, &w, wanted(p, channel, &w, state->target), trusted, state, out);
+}
+
+uint32_t eg_votes_update(const eg_policy_t *p, eg_state_t *s, bool trusted, eg_decision_t *out) {
+  uint32_t present = 0, crc = EG_CRC_START;
+  for (uint8_t i = 0; i < p->channels; i++) {
+    eg_command_t *c = &out->channel[i];
+    present |= eg_vote(p, s, i, trusted, c);
+    crc = eg_crc_u32(eg_crc_u32(crc, (uint32_t)c->label), (uint32_t)s->channel[i].target);
+  }
+  eg_flow_fold(s, EG_CHECK_VOTES, eg_crc_u32(crc, present));
+  return present;
 }

@@ -116,6 +116,7 @@ RECIPES = {
             Cycle(16, 3e-3, Augment()),
             Cycle(12, 2e-3, HARD),
             Cycle(9, 2e-3, replace(HARD, gain=(0.12, 2.4), blur=0.6, coarse=0.3)),
+            Cycle(40, 2.5e-3, replace(HARD, gain=(0.12, 2.4), blur=0.5, coarse=0.25)),
         ),
     ),
     "compact": Recipe(
@@ -131,6 +132,9 @@ RECIPES = {
             ),
             Cycle(
                 10, 3e-3, replace(HARD, degrees=12, scale=0.18, shear=0.1, erase=0.0, noise=0.03)
+            ),
+            Cycle(
+                16, 3e-3, replace(HARD, degrees=12, scale=0.18, shear=0.1, erase=0.0, noise=0.03)
             ),
         ),
         weight_decay=0.01,

@@ -11,13 +11,21 @@
 
 #include "edgeguard/evidence.h"
 
+#ifdef EG_SMALL /* a microcontroller: its only member is the host, and it has no camera */
+#define EG_MAX_MEMBERS 4
+#define EG_MAX_CAMERAS 1
+#define EG_MAX_SIGNALS 4
+#define EG_MAX_DETECTORS 1
+#define EG_FRAMES_KEPT 1
+#else
 #define EG_MAX_MEMBERS 8
 #define EG_MAX_CAMERAS 4
 #define EG_MAX_SIGNALS 16
-#define EG_MAX_CHANNELS 4
 #define EG_MAX_DETECTORS 16
-#define EG_MAX_ROWS 8    /* points of a speed-dependent limit table */
 #define EG_FRAMES_KEPT 4 /* a camera may be stuck on a ring of as many buffers */
+#endif
+#define EG_MAX_CHANNELS 4
+#define EG_MAX_ROWS 8 /* points of a speed-dependent limit table */
 
 #define EG_ONE 65536          /* 1.0 in Q0.16 and Q16.16 */
 #define EG_AGE_MAX UINT32_MAX /* an age that nothing lowers again: "unknown, treat as oldest" */
@@ -47,8 +55,25 @@ typedef enum {
   EG_INPUT_INVALID,
   EG_ENVELOPE_CONFLICT,
   EG_OVERRUN,
+  EG_LINK_LOST,    /* nothing good from the other end for the link's time limit */
+  EG_LINK_FAULTY,  /* too many bad frames, or too many frames */
+  EG_ANSWER_WRONG, /* the watchdog's question was answered wrongly, too early or too late */
+  EG_PEER_STOPPED, /* the other end is in SAFE_STOP */
+  EG_SELF_TEST,    /* stack, memory, image, table or actuator are not what they should be */
   EG_CAUSES
 } eg_cause_t;
+
+/* The checks of a control step, in their order; each signs what it found (flow.c). */
+typedef enum {
+  EG_CHECK_TIME,
+  EG_CHECK_CAMERAS,
+  EG_CHECK_MEMBERS,
+  EG_CHECK_NUMBERS,
+  EG_CHECK_VOTES,
+  EG_CHECK_CAUSES,
+  EG_CHECK_COMMANDS,
+  EG_CHECKS
+} eg_check_t;
 
 #define EG_BIT(cause) ((uint32_t)1u << (uint32_t)(cause))
 
@@ -94,7 +119,8 @@ typedef struct {
   uint8_t kind;                       /* eg_channel_kind_t */
   uint8_t measured;                   /* signal followed while inactive, or EG_NONE */
   uint8_t table_signal;               /* signal that the limit tables depend on, or EG_NONE */
-  int32_t stop;                       /* Q16.16 command of SAFE_STOP */
+  uint8_t manoeuvre;                  /* SAFE_STOP: 1 follows the controller while it runs */
+  int32_t stop;                       /* Q16.16 command of SAFE_STOP, else or without it */
   int32_t dispersion;                 /* Q16.16 how far from the mid value a supporter may be */
   eg_demand_t demand[EG_OPERATIONS];  /* evidence that each operation asks for */
   eg_limit_table_t nominal, degraded; /* DEGRADED tightens the envelope */
@@ -176,6 +202,7 @@ typedef struct {
 
 typedef struct {
   uint32_t elapsed_us; /* since the last decision; 0 or EG_AGE_MAX: the clock stood or ran back */
+  uint32_t question;   /* of the other end's watchdog; 0 where nobody asks */
   uint32_t missed;     /* causes of inputs that newer ones replaced before this decision */
   uint8_t engaged;     /* the vehicle asks for commands; else the output follows what is measured */
   uint8_t
@@ -226,6 +253,8 @@ typedef struct {
   uint32_t active;  /* causes that act */
   uint32_t present; /* causes seen at the last decision, before debounce */
   uint32_t sequence;
+  uint32_t flow;             /* signature of the checks that ran in this step, see flow.c */
+  uint32_t check[EG_CHECKS]; /* CRC of what each of them found */
   eg_debounce_t debounce[EG_CAUSES];
   eg_member_state_t member[EG_MAX_MEMBERS];
   eg_camera_state_t camera[EG_MAX_CAMERAS];
@@ -254,6 +283,9 @@ typedef struct {
   uint32_t member_age_us[EG_MAX_MEMBERS];
   uint32_t camera_age_us[EG_MAX_CAMERAS];
   eg_command_t channel[EG_MAX_CHANNELS];
+  uint32_t question;
+  uint32_t answer; /* to the question: made by the checks themselves, out of what they found */
+  uint32_t check[EG_CHECKS];
 } eg_decision_t;
 
 #endif
