@@ -66,3 +66,23 @@ def train(
         raise EdgeguardError(str(error)) from None
     for member in members or MEMBERS:
         run(member, root, out, epochs)
+
+
+@command.command()
+@click.argument("name", type=zoo)
+@data_dir
+@click.option(
+    "--models", type=click.Path(path_type=Path), default=Path("models/gtsrb"), show_default=True
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Default: stream.npz there.")
+def stream(name: str, data_dir: str | None, models: Path, out: Path | None) -> None:
+    """Build the demo's stream again: reserved tracks, and the attacks on them.
+
+    Freeze guard.toml first: the file holds its SHA-256.
+    """
+    from edgeguard.lab.zoo.stream import build
+
+    try:
+        build(data_dir, models, out or models / "stream.npz")
+    except FileNotFoundError as error:
+        raise EdgeguardError(str(error)) from None

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,6 @@ Array = npt.NDArray[Any]
 Box = tuple[int, int, int, int]
 
 _DEPTHS = {"BGR": 3, "RGB": 3, "BGRA": 4, "YUYV": 2}
-
-
-Features = tuple[float, float, float, float, float]
 
 
 class Camera:
@@ -33,30 +30,30 @@ class Camera:
         self._tensors = dict(specs)
         self._format = pixel_format
         self._shape: tuple[int, ...] | None = None
-        self._kernels: list[tuple[Preprocessor, Array, Health]] = []
+        self._kernels: list[tuple[Callable[..., Health], Array, Health]] = []
+        self._health: Health | None = None  # of the first spec: the others keep no statistics
 
     def look(
         self, frame: npt.NDArray[np.uint8], box: Box | None = None
-    ) -> tuple[int, int, int, Features | None]:
+    ) -> tuple[Health | None, int, int]:
         """Write every tensor from ``frame``, or from ``box`` = (x, y, width, height) of it.
 
-        Returns what the decision core hears of it: a hash of the pixels that were read; one of a
-        sparse sample of the whole frame, still the same when only the box moves; one of the box;
-        and mean, contrast, black share, saturated share, sharpness (None where nobody looks).
+        Returns what the decision core hears of it: the health of the pixels that were read (None
+        where nobody looks; the next call fills the same record anew); a hash of a sparse sample of
+        the whole frame, still the same when only the box moves; one of the box.
 
         frame uint8, [H, W, 3] for BGR and RGB, [H, W, 4] for BGRA, [H, W] for GRAY, [H, W, 2] for
         YUYV, [H * 3 / 2, W] for NV12. Raises TypeError or ValueError, which say what is wrong.
         """
         if self._shape is None or getattr(frame, "shape", None) != self._shape:
             self._plan(frame)
-        for kernel, tensor, health in self._kernels:
-            kernel.run(frame, tensor, box, health)
-        if not self._kernels:
-            return 0, _sample(frame), 0, None
-        health = self._kernels[0][2]  # of the first spec: the others keep no statistics
+        for run, tensor, health in self._kernels:
+            run(frame, tensor, box, health)
+        if self._health is None:
+            return None, _sample(frame), 0
         if box is None:  # everything was looked at: the content is the scene
-            return health.content_hash, 0, 0, health.features
-        return health.content_hash, _sample(frame), hash(box) & 0xFFFFFFFF, health.features
+            return self._health, 0, 0
+        return self._health, _sample(frame), hash(box) & 0xFFFFFFFF
 
     def _plan(self, frame: npt.NDArray[np.uint8]) -> None:
         depth = _DEPTHS.get(self._format, 0)
@@ -69,9 +66,14 @@ class Camera:
         if self._format == "NV12":
             height = height * 2 // 3
         self._kernels = [
-            (Preprocessor(spec, height, width, self._format, statistics=i == 0), tensor, Health())
+            (
+                Preprocessor(spec, height, width, self._format, statistics=i == 0).run,
+                tensor,
+                Health(),
+            )
             for i, (spec, tensor) in enumerate(self._tensors.items())
         ]
+        self._health = self._kernels[0][2] if self._kernels else None
         self._shape = frame.shape
 
 

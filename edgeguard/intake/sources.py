@@ -80,7 +80,8 @@ def _video(source: str | int) -> Iterator[npt.NDArray[np.uint8]]:
     capture = cv2.VideoCapture(source)
     try:
         if not capture.isOpened():
-            raise EdgeguardError(f"{source}: neither a video nor a camera that OpenCV can open")
+            name = f"camera:{source}" if isinstance(source, int) else source
+            raise EdgeguardError(f"{name}: neither a video nor a camera that OpenCV can open")
         while True:
             good, image = capture.read()
             if not good:

@@ -17,6 +17,7 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -163,12 +164,15 @@ def load(path: str | Path, seed: int = 0) -> SignStream:
             about: dict[str, Any] = json.loads(str(file["about"]))
             if about.get("format") != FORMAT:
                 raise EdgeguardError(f"{path}: format {about.get('format')}, want {FORMAT}")
-            pictures = unpack(file["pixels"], file["sizes"])
-    except (OSError, ValueError, KeyError) as error:
+            return _stream(about, iter(unpack(file["pixels"], file["sizes"])), seed)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, BadZipFile) as error:
         raise EdgeguardError(
-            f"{path}: not a stream file: {error}; `python -m edgeguard.lab.zoo.stream` makes it"
+            f"{path}: not a stream file: {error}; `edgeguard lab stream gtsrb` makes it"
         ) from None
-    rest = iter(pictures)
+
+
+def _stream(about: dict[str, Any], rest: Iterator[U8], seed: int) -> SignStream:
+    """The pictures stand in the file in the order in which `about` counts them."""
     tracks = tuple(Track(t["label"], _key(t), _some(rest, t["frames"])) for t in about["tracks"])
     attacks = tuple(
         Attack(a["kind"], _key(a), _some(rest, a["frames"]), a["fooled"], a["radius"])
@@ -178,7 +182,10 @@ def load(path: str | Path, seed: int = 0) -> SignStream:
 
 
 def _some(pictures: Iterator[U8], count: int) -> tuple[U8, ...]:
-    return tuple(islice(pictures, count))
+    some = tuple(islice(pictures, count))
+    if len(some) != count:
+        raise ValueError("it holds fewer pictures than it says")
+    return some
 
 
 def _key(entry: dict[str, Any]) -> tuple[int, int]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Build the demo's stream file: ``python -m edgeguard.lab.zoo.stream``.
+"""Build the demo's stream file: ``edgeguard lab stream gtsrb``.
 
 Whole reserved tracks in an order written below by hand, and static attacks on some of them, made
 against ``plain`` alone. guard.toml and calibration.toml have to be final before: their SHA-256 is
@@ -9,7 +9,6 @@ changed once after a trial with preliminary models, so that a speed sign stands 
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import json
@@ -213,15 +212,10 @@ def about(tracks: dict[Key, list[U8]], attacks: list[Attacked], models: Path, pl
     }  # fmt: skip
 
 
-def main() -> None:
+def build(data_dir: str | Path | None, models: Path, out: Path) -> None:
     """Build the file and say what was done."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data-dir", help="folder with gtsrb/ (default: $EDGEGUARD_DATA)")
-    parser.add_argument("--models", type=Path, default=Path("models/gtsrb"))
-    parser.add_argument("--out", type=Path, help="default: stream.npz beside the models")
-    arguments = parser.parse_args()
-    root, out = data.data_root(arguments.data_dir), arguments.out or arguments.models / "stream.npz"
-    plain = Model.load(arguments.models, "plain")
+    root = data.data_root(data_dir)
+    plain = Model.load(models, "plain")
     tracks = read_tracks(root)
     judge = Judge(plain)
     attacks = [pgd(judge, key, tracks[key]) for key in PGD_ON]
@@ -232,12 +226,8 @@ def main() -> None:
     pictures = [frame for key in ORDER for frame in tracks[key]]
     pictures += [frame for attack in attacks for frame in attack.frames]
     pixels, sizes = pack(pictures)
-    text = json.dumps(about(tracks, attacks, arguments.models, plain, data.class_names(root)))
+    text = json.dumps(about(tracks, attacks, models, plain, data.class_names(root)))
     np.savez(out, pixels=pixels, sizes=sizes, about=np.array(text))
     print(f"{out}: {len(ORDER)} tracks, {len(pictures)} frames, {out.stat().st_size / 1e6:.2f} MB")
-    for name, digest in digests(arguments.models / "guard.toml").items():
+    for name, digest in digests(models / "guard.toml").items():
         print(f"frozen {name} {digest}")
-
-
-if __name__ == "__main__":
-    main()

@@ -116,7 +116,6 @@ RECIPES = {
             Cycle(16, 3e-3, Augment()),
             Cycle(12, 2e-3, HARD),
             Cycle(9, 2e-3, replace(HARD, gain=(0.12, 2.4), blur=0.6, coarse=0.3)),
-            Cycle(40, 2.5e-3, replace(HARD, gain=(0.12, 2.4), blur=0.5, coarse=0.25)),
         ),
     ),
     "compact": Recipe(
