@@ -4,12 +4,12 @@
 PYTHON ?= $(shell sh tests/system_tools.sh --python)
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := onnx,litert,images,plots
+EXTRAS := onnx,litert,images,plots,mcu,can
 # Apart, for they bring torch. On x86_64 the one from PyPI comes with CUDA (GBs); where there is no
 # GPU, PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu brings a small one. `make demo` needs
 # neither.
 HEAVY := lab,dev
-NATIVE := $(shell find native -name '*.c' -o -name '*.h' -o -name '*.cpp' -o -name '*.hpp' -o -name CMakeLists.txt)
+NATIVE := $(shell find native firmware_bridge -name '*.c' -o -name '*.h' -o -name '*.cpp' -o -name '*.hpp' -o -name CMakeLists.txt)
 SOURCES := $(filter %.c %.h %.cpp %.hpp,$(NATIVE))
 
 .PHONY: demo test test-legacy bench ctest lint wheel clean
@@ -49,8 +49,8 @@ wheel: $(VENV)/test
 
 # What `make demo` needs: the runtime and its two engines.
 $(VENV)/run: pyproject.toml CMakeLists.txt $(NATIVE) | $(VENV)/made
-	$(BIN)/pip install -q --disable-pip-version-check "scikit-build-core>=0.11" "pybind11>=3.0" cmake ninja
-	$(BIN)/pip install -q --disable-pip-version-check --no-build-isolation -e ".[onnx,litert,images]"
+	$(BIN)/pip install -q --disable-pip-version-check "scikit-build-core>=0.11" "pybind11>=3.0" "cffi>=1.16" cmake ninja
+	$(BIN)/pip install -q --disable-pip-version-check --no-build-isolation -e ".[onnx,litert,images,mcu]"
 	touch $@
 
 $(VENV)/test: $(VENV)/run

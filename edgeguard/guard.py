@@ -12,9 +12,9 @@ from __future__ import annotations
 import hmac
 import logging
 import operator
-import time
 from collections.abc import Mapping
 from pathlib import Path
+from time import monotonic, monotonic_ns
 from typing import Any
 
 import numpy as np
@@ -46,8 +46,11 @@ class Guard:
         self._token = operator_token
         self._parts = wiring.connect(config)
         self._core = self._parts.core
-        self._command: dict[str, float] | None = None
-        self._serial = 0
+        # Looked up once: each of these is used on every tick, with cold caches.
+        self._eyes, self._remote = self._parts.eyes, self._parts.remote_seats
+        self._shadow, self._last, self._decide = (
+            self._parts.shadow, self._core.last, self._core.decide,
+        )  # fmt: skip
 
     @classmethod
     def load(cls, path: str | Path, operator_token: str | None = None) -> Guard:
@@ -82,17 +85,10 @@ class Guard:
         are heard in ``decide``. Raises ValueError or TypeError for a frame or a stamp that does not
         fit.
         """
-        eye = self._parts.eye(camera)
-        try:
-            t_ns = operator.index(t_ns)
-        except TypeError:
-            raise ValueError(f"t_ns: want whole nanoseconds, got {t_ns!r}") from None
-        if abs(t_ns) > MAX_NS:
-            raise ValueError(f"t_ns: {t_ns} is no stamp of a monotonic clock in nanoseconds")
-        entered_ns = time.monotonic_ns()
-        self._core.frame(eye.index, *eye.camera.look(frame, box), t_ns)
-        self._serial += 1
-        eye.ask(self._core, self._serial, t_ns, entered_ns)
+        eye = self._eyes.get(camera) or self._parts.eye(camera)
+        if type(t_ns) is not int or not -MAX_NS <= t_ns <= MAX_NS:
+            t_ns = _stamp(t_ns)
+        eye.see(frame, box, t_ns, monotonic_ns())
 
     def suggest(
         self, member: str, scores: npt.ArrayLike, t_capture_ns: int, t_ready_ns: int
@@ -110,14 +106,12 @@ class Guard:
         signals: name to value in the unit of its table; ``engaged`` = 0 while the vehicle asks for
         no commands. What is missing, NaN or out of range is INPUT_INVALID.
         """
-        for seat in self._parts.remote_seats:
+        for seat in self._remote:
             seat.hear(self._core)
-        given = _as_dict(signals)
-        last = self._command or self._parts.first_commands(given)
-        rule, spent_ns = self._parts.shadow.run(dict(given), last, t_ns)
-        decision = self._core.decide(given, rule, spent_ns, t_ns)
-        self._command = decision.command
-        return decision
+        given = signals if type(signals) is dict else _as_dict(signals)
+        last = self._last or self._parts.first_commands(given)
+        rule, spent_ns = self._shadow.run(given.copy(), last, t_ns)
+        return self._decide(given, rule, spent_ns, t_ns)
 
     def step(
         self,
@@ -128,18 +122,18 @@ class Guard:
         box: Box | None = None,
     ) -> Decision:
         """``observe`` and ``decide``; a frame that does not fit is no frame, and never raises."""
-        try:
-            if frame is not None:
+        if frame is not None:
+            try:
                 self.observe(camera, frame, t_ns, box)
-        except Exception as error:
-            _log.warning("%s: frame refused: %s", camera, str(error).partition("\n")[0])
+            except Exception as error:
+                _log.warning("%s: frame refused: %s", camera, str(error).partition("\n")[0])
         return self.decide(signals, t_ns)
 
     def wait(self, timeout_s: float) -> None:
         """Block until every worker has answered, or the time is up: for simulated streams only."""
-        end = time.monotonic() + timeout_s
-        for seat in self._parts.remote_seats:
-            seat.wait(self._core, end - time.monotonic())
+        end = monotonic() + timeout_s
+        for seat in self._remote:
+            seat.wait(self._core, end - monotonic())
 
     def rearm(self, token: str) -> str | None:
         """Clear the causes that wait for a person. Returns why not, or None when it was done."""
@@ -150,6 +144,15 @@ class Guard:
         ):
             return "wrong operator token"
         return self._core.rearm()
+
+    def ask(self, question: int) -> None:
+        """Let the next decision's checks answer this question of a watchdog (32 bits, not 0)."""
+        self._core.ask(question)
+
+    def note(self, causes: int) -> None:
+        """Causes that somebody else found, one bit each in the order of ``CAUSES``, for the next
+        decision: what the link to a microcontroller says of itself, for instance."""
+        self._core.note(causes)
 
     def takeover(self) -> None:
         """A person drives: commands follow the measured values until ``rearm``."""
@@ -166,10 +169,19 @@ class Guard:
         self.close()
 
 
+def _stamp(t_ns: Any) -> int:
+    """A stamp that is no plain int; raises ValueError when it is none at all."""
+    try:
+        t_ns = operator.index(t_ns)
+    except TypeError:
+        raise ValueError(f"t_ns: want whole nanoseconds, got {t_ns!r}") from None
+    if abs(t_ns) > MAX_NS:
+        raise ValueError(f"t_ns: {t_ns} is no stamp of a monotonic clock in nanoseconds")
+    return int(t_ns)
+
+
 def _as_dict(signals: object) -> dict[str, Any]:
     """The signals as the border reads them; what is no mapping has none."""
-    if type(signals) is dict:
-        return signals
     try:
         return dict(signals) if isinstance(signals, Mapping) else {}
     except Exception:  # a mapping of the caller's own may do anything

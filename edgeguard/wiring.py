@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from edgeguard.card import Card
 from edgeguard.config import GuardConfig, load_cards, model_path, policy_dict
 from edgeguard.decision import Core, Policy, Shadow, make_controller
 from edgeguard.errors import ConfigError, ModelRefused
-from edgeguard.intake.camera import Camera
+from edgeguard.intake.camera import Box, Camera
 from edgeguard.intake.preprocess import InputSpec
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 
 Q16_LIMIT = 32767.0
+
+_log = logging.getLogger("edgeguard")
 
 
 @define(eq=False)
@@ -60,41 +63,70 @@ class Seat:
         if result is None:
             return
         ready_ns = result.t_capture_ns + result.took_ns
-        core.evaluate(1 << self.index, result.t_capture_ns, [ready_ns] * (self.index + 1))
+        core.evaluate((self.index,), result.t_capture_ns, [ready_ns])
         if self._flight is not None and self._flight[0] != result.serial:
             core.handed(self.index, self._flight[1])  # a newer request is still under way
 
 
-@define(eq=False, slots=False)
 class Eye:
-    """A camera with the members that look through it."""
+    """A camera with the members that look through it.
 
-    index: int
-    camera: Camera
-    local: list[Seat]
-    remote: list[Seat]
+    What a step needs is looked up once, here: after an inference the caches are cold, and every
+    object that is touched on the way costs more than what is done with it.
+    """
 
-    def __attrs_post_init__(self) -> None:
-        self._ready_ns = [0] * (1 + max((seat.index for seat in self.local), default=0))
+    def __init__(
+        self, index: int, camera: Camera, local: list[Seat], remote: list[Seat], core: Core
+    ) -> None:
+        self.index, self.camera, self.local, self.remote = index, camera, local, remote
+        self._core, self._serial, self._some_lost = core, 0, False
+        self._look, self._frame, self._evaluate = camera.look, core.frame, core.evaluate
+        members: list[Any] = [seat.member for seat in local]
+        self._runs = tuple((i, member.run) for i, member in enumerate(members))
+        self._members = tuple(seat.index for seat in local)
+        self._ready_ns: list[int | None] = [None] * len(local)
 
-    def ask(self, core: Core, serial: int, t_ns: int, entered_ns: int) -> None:
+    def see(self, frame: Any, box: Box | None, t_ns: int, entered_ns: int) -> None:
         """Hand the frame to every member; those of this process run here and now.
 
         Their evidence is one native call. The times are those that really passed, on the caller's
         clock, which may be simulated.
         """
+        health, scene, view = self._look(frame, box)
+        self._frame(self.index, health, scene, view, t_ns)
+        if self.remote:
+            self._ask(t_ns, entered_ns)
+        ready_ns, origin_ns = self._ready_ns, entered_ns - t_ns
+        for i, run in self._runs:
+            ready_ns[i] = run(origin_ns)
+        if self._some_lost or None in ready_ns:
+            self._notice()
+        self._evaluate(self._members, t_ns, ready_ns)
+
+    def _ask(self, t_ns: int, entered_ns: int) -> None:
+        self._serial += 1
         for seat in self.remote:
-            seat.ask(core, serial, t_ns, entered_ns)
-        ran = 0
+            seat.ask(self._core, self._serial, t_ns, entered_ns)
+
+    def _notice(self) -> None:
         for seat in self.local:
-            took_ns = seat.member.run(entered_ns)  # type: ignore[attr-defined]
-            if took_ns >= 0:
-                ran |= 1 << seat.index
-                self._ready_ns[seat.index] = t_ns + took_ns
-            if seat.lost or took_ns < 0:
-                seat.notice(core)
-        if ran:
-            core.evaluate(ran, t_ns, self._ready_ns)
+            seat.notice(self._core)
+        self._some_lost = any(seat.lost for seat in self.local)
+
+
+class Strangers:
+    """Says once of each signal that guard.toml does not declare it; nothing reads it."""
+
+    def __init__(self, config: GuardConfig) -> None:
+        self._source = config.source
+        self._known: set[Any] = {"engaged", *config.signals}
+
+    def __call__(self, signals: dict[Any, Any]) -> None:
+        new = signals.keys() - self._known
+        if new:
+            self._known |= new
+            names = ", ".join(sorted(map(repr, new)))
+            _log.warning("%s: signals that it does not declare: %s", self._source, names)
 
 
 class Parts:
@@ -103,6 +135,7 @@ class Parts:
     def __init__(self, config: GuardConfig, cards: dict[str, Card]) -> None:
         self.config, self.cards = config, cards
         self.core = Core(Policy(policy_dict(config, cards)))
+        self.core.on_strangers(Strangers(config))
         self.shadow = Shadow(
             {
                 name: make_controller(channel.fallback.controller, channel.fallback.parameters)
@@ -112,7 +145,7 @@ class Parts:
         self.members: dict[str, Member] = {}
         self.remote_seats: list[Seat] = []
         self._index = {name: i for i, name in enumerate(config.members)}
-        self._eyes: dict[str, Eye] = {}
+        self.eyes: dict[str, Eye] = {}
 
     def member_index(self, name: str) -> int:
         """Raises KeyError with the names that exist."""
@@ -122,10 +155,10 @@ class Parts:
 
     def eye(self, camera: str) -> Eye:
         """Raises ValueError with the reason when nothing looks through this camera."""
-        if camera not in self._eyes:
-            known = ", ".join(self._eyes) or "none before arm()"
+        if camera not in self.eyes:
+            known = ", ".join(self.eyes) or "none before arm()"
             raise ValueError(f"no member looks through a camera {camera!r}; there are: {known}")
-        return self._eyes[camera]
+        return self.eyes[camera]
 
     def prove_rules(self) -> None:
         """Run every rule-based controller once, in its budget (F27). Raises ConfigError."""
@@ -153,7 +186,7 @@ class Parts:
 
     def open_members(self) -> None:
         """Open and self-test all members that are not external. Raises ModelRefused."""
-        if self._eyes:
+        if self.eyes:
             return
         inside = [name for name, m in self.config.members.items() if m.runtime != "external"]
         if inside:
@@ -198,7 +231,7 @@ class Parts:
             self.core.lost(self._index[name], False)
         frame = self.config.cameras[camera].frame
         looks = Camera(tensors, frame.format if frame else "BGR")
-        self._eyes[camera] = Eye(index, looks, local, remote)
+        self.eyes[camera] = Eye(index, looks, local, remote, self.core)
         self.remote_seats += remote
 
     def _looking(self, camera: str) -> Iterable[str]:
@@ -209,7 +242,8 @@ class Parts:
         for name, member in self.members.items():
             self.core.lost(self._index[name], True)
             member.close()
-        self.members, self._eyes, self.remote_seats = {}, {}, []
+        for kept in (self.members, self.eyes, self.remote_seats):
+            kept.clear()
 
 
 def finite(value: object) -> bool:

@@ -4,8 +4,33 @@
 #   system_tools.sh [PYTHON]          fails if something is missing
 #   system_tools.sh --list [PYTHON]   prints only the names of the missing packages
 #   system_tools.sh --python          prints the Python that is used when none is given
+#   system_tools.sh --proving         prints the missing packages of the microcontroller and the proofs
 mode=check
-case ${1:-} in --list | --python) mode=${1#--} && shift ;; esac
+case ${1:-} in --list | --python | --proving) mode=${1#--} && shift ;; esac
+
+# What boots the firmware, proves the core and measures its tests: not needed to build or to run.
+proving() {
+  while read -r tool package; do
+    command -v "$tool" >/dev/null || echo "$package"
+  done <<TOOLS
+qemu-system-arm qemu-system-arm
+arm-none-eabi-gcc gcc-arm-none-eabi
+arm-none-eabi-gcc libnewlib-arm-none-eabi
+qemu-aarch64 qemu-user
+aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
+cbmc cbmc
+gcc-14 gcc-14
+clang-19 clang-19
+clang-19 libclang-rt-19-dev
+llvm-cov-19 llvm-19
+clang-tidy-19 clang-tidy-19
+cppcheck cppcheck
+TOOLS
+}
+if [ $mode = proving ]; then
+  proving | sort -u | tr '\n' ' '
+  exit 0
+fi
 
 # One that runs: pyenv leaves names on the PATH that do not.
 find_python() {

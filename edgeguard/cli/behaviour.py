@@ -13,6 +13,7 @@ from rich.text import Text
 from edgeguard import config
 from edgeguard.card import Card
 from edgeguard.config import GuardConfig, schema
+from edgeguard.config.mcu import roles
 from edgeguard.config.policy import max_gap_ms
 from edgeguard.config.vocabulary import CAUSES, OPERATIONS
 
@@ -28,6 +29,8 @@ def tables(cfg: GuardConfig, cards: Cards) -> list[Any]:
     if cfg.detectors:
         parts.append(_detectors(cfg))
     parts += [_causes(cfg), Text(_READING, style="dim")]
+    if cfg.mcu is not None:
+        parts.append(_mcu(cfg))
     return parts + [Text(f"note: {note}", style="yellow") for note in notes(cfg, cards)]
 
 
@@ -62,6 +65,7 @@ def facts(cfg: GuardConfig, cards: Cards) -> dict[str, Any]:
             }
             for name, row in cfg.causes.items()
         },
+        **({"mcu": _mcu_facts(cfg)} if cfg.mcu is not None else {}),
         "notes": notes(cfg, cards),
     }
 
@@ -298,6 +302,29 @@ def _causes(cfg: GuardConfig) -> Table:
             f"{bound.flapping_ms:g}" if acts else "",
         )
     return table
+
+
+def _mcu(cfg: GuardConfig) -> Table:
+    facts = _mcu_facts(cfg)
+    table = _table("Microcontroller: what it owns", "part", "channel", "measured by itself")
+    table.add_row("speed", facts["speed"], facts["speed_signal"])
+    table.add_row("steering", facts["steering"] or "none", facts["steering_signal"] or "none")
+    tags = "with authentication" if facts["authenticated"] else "WITHOUT authentication"
+    table.add_row("link", f"{facts['link']}, {tags}", "")
+    return table
+
+
+def _mcu_facts(cfg: GuardConfig) -> dict[str, Any]:
+    assert cfg.mcu is not None
+    found = roles(cfg)
+    return {
+        "speed": found.speed,
+        "speed_signal": found.speed_signal,
+        "steering": found.steering,
+        "steering_signal": found.steering_signal,
+        "link": cfg.mcu.link,
+        "authenticated": cfg.mcu.authenticated,
+    }
 
 
 _READING = """\

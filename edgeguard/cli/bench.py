@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from edgeguard import figures as results
+from edgeguard.errors import EdgeguardError
 
 PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "pillow", "torchvision")
 
@@ -17,9 +18,10 @@ PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "pillow", "torchvi
 @click.command()
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures.")
 @click.option("--rounds", type=click.IntRange(min=20), default=400, show_default=True)
-@click.option("--only", type=click.Choice(["kernels", "guard"]), help="One half of it.")
+@click.option("--only", type=click.Choice(["kernels", "guard", "mcu"]), help="One part of it.")
 def command(json_file: Path | None, rounds: int, only: str | None) -> None:
-    """Print the cost of preprocessing and of the guard, interleaved with the alternatives.
+    """Print the cost of preprocessing and of the guard, interleaved with the alternatives, and the
+    round trip to a microcontroller in QEMU.
 
     Needs the extras images and lab (it builds int8 members of the sizes that it measures). Exits 1
     and names the bar when one does not hold.
@@ -29,14 +31,31 @@ def command(json_file: Path | None, rounds: int, only: str | None) -> None:
     if json_file is not None:
         results.check_writable(json_file)
     found: list[dict[str, Any]] = []
-    if only != "guard":
+    if only in (None, "kernels"):
         found += bench_kernels.figures(rounds)
-    if only != "kernels":
+    if only in (None, "guard"):
         found += bench_guard.figures(5 * rounds)
         click.echo(bench_guard.table(found))
+    if only in (None, "mcu"):
+        found += _mcu(rounds, required=only is not None)
     if json_file is not None:
         results.write(json_file, found, seed=0, packages=PACKAGES)
     missed = [f["id"] for f in found if f.get("holds") is False]
     if missed:
         click.echo(f"bars that do not hold: {', '.join(missed)}", err=True)
         sys.exit(1)
+
+
+def _mcu(rounds: int, required: bool) -> list[Any]:
+    """The link's figures; where QEMU is missing, a line that says so."""
+    from edgeguard.cli import bench_mcu
+
+    try:
+        found = bench_mcu.figures(rounds)
+    except EdgeguardError as error:
+        if required:
+            raise
+        click.echo(f"round trip to a microcontroller: not measured; {error}")
+        return []
+    click.echo(f"round trip to a microcontroller ({bench_mcu.PORT}):\n{bench_mcu.lines(found)}")
+    return found

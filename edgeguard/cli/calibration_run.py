@@ -173,8 +173,8 @@ def _run(
     }
     features = np.empty((frames, len(words.IMAGE_FEATURES)), np.int64)
     for i, picture in enumerate(data.x):
-        *_, seen = camera.look(np.ascontiguousarray(picture))
-        features[i] = np.rint(np.asarray(seen, np.float64) * ONE)
+        health, *_ = camera.look(np.ascontiguousarray(picture))
+        features[i] = np.rint(np.asarray(health.features, np.float64) * ONE)
         for name, model in opened.items():
             model.run()
             scores[name][i] = model.scores

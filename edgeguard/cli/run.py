@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -24,10 +25,14 @@ from edgeguard.guard import Guard
 from edgeguard.intake.sources import Frame, live, recorded
 from edgeguard.output import open_sink
 
+if TYPE_CHECKING:
+    from edgeguard.output.mcu import Behind
+
 ANSWER_S = 2.0  # recorded sources run in lockstep: a member slower than this is late there, too
 Signals = Callable[[int], Mapping[str, float]]
 Emit = Callable[[Decision, int], None]
 Observe = Callable[[Frame], None]
+Decide = Callable[[Mapping[str, float], int], Decision]
 
 _log = logging.getLogger("edgeguard")
 
@@ -48,6 +53,13 @@ _log = logging.getLogger("edgeguard")
     help="A constant signal; or module:callable, called with t_ns, that returns all of them.",
 )  # fmt: skip
 @click.option("--camera", help="Which [camera.NAME] sees the source; not needed when there is one.")
+@click.option(
+    "--mcu", metavar="PORT|twin",
+    help="The microcontroller at the actuators: a port (see edgeguard mcu), or twin: its firmware "
+    "in this process, with a simulated vehicle. What it measures replaces --signal.",
+)  # fmt: skip
+@click.option("--keys", "key_file", metavar="FILE", type=click.Path(path_type=Path),
+              help="Its keys, made if missing.  [~/.config/edgeguard/mcu-keys.json]")  # fmt: skip
 @click.option("--seconds", type=click.FloatRange(min=0.0), help="Stop after this time.")
 def command(
     policy: Path,
@@ -55,50 +67,86 @@ def command(
     sinks: tuple[str, ...],
     given: tuple[str, ...],
     camera: str | None,
+    mcu: str | None,
+    key_file: Path | None,
     seconds: float | None,
 ) -> None:
     """Guard SOURCE with the POLICY of a guard.toml.
 
-    Recorded sources run as fast as the machine does, cameras in real time. Sources are looked at
-    whole, or at the box that a recorded stream gives: finding things in a picture is not done here.
+    Recorded sources run as fast as the machine does, cameras and whatever drives a microcontroller
+    at a PORT in real time. Sources are looked at whole, or at the box that a recorded stream gives:
+    finding things in a picture is not done here.
     """
     sys.path.insert(0, "")  # module:callable may lie in the working directory
-    with Guard.load(policy) as guard:
+    with Guard.load(policy) as guard, contextlib.ExitStack() as stack:
         if source == "simulated":
-            _fits_simulation(guard.config, alone=not given and camera is None and seconds is None)
+            whole = seconds is None or mcu is not None
+            _fits_simulation(guard.config, alone=not given and camera is None and whole)
             camera = "front"
         name = _camera(guard.config, camera)
         signals = _signals(given)
         outputs = [(sink, open_sink(sink)) for sink in sinks]
         counts: Counter[str] = Counter()
+        behind = _behind(guard, mcu, key_file, stack)
+
+        told = ""
 
         def emit(decision: Decision, t_ns: int) -> None:
+            nonlocal told
             counts[decision.mode.name] += 1
+            if behind is not None and behind.said != told:
+                told = behind.said
+                click.echo(f"mcu: {told}", err=True)
             for sink, output in outputs:
                 with _named(f"sink {sink}"):
                     output(decision, t_ns)
 
-        guard.arm()
+        (behind or guard).arm()
         with contextlib.suppress(KeyboardInterrupt):
-            _run(guard, name, source, signals, emit, seconds)
+            _run(guard, behind, name, source, signals, emit, seconds)
     shares = ", ".join(f"{mode} {n / counts.total():.1%}" for mode, n in counts.most_common())
     click.echo(f"{counts.total()} decisions: {shares}", err=True)
 
 
+def _behind(
+    guard: Guard, mcu: str | None, key_file: Path | None, stack: contextlib.ExitStack
+) -> Behind | None:
+    """The microcontroller between this guard and the actuators, if there is one."""
+    if mcu is None:
+        if key_file is not None:
+            raise EdgeguardError("--keys: are those of a microcontroller; name it with --mcu")
+        return None
+    from edgeguard.output.mcu import Behind, InTwin, OnPort
+    from firmware_bridge import keys
+
+    given = keys.ensure(key_file or keys.default_path())
+    if mcu == "twin":
+        return Behind(guard, InTwin(guard.config, given))
+    behind = Behind(guard, OnPort(mcu, guard.config, given))
+    stack.callback(behind.close)
+    return behind
+
+
 def _run(
-    guard: Guard, camera: str, source: str, signals: Signals, emit: Emit, seconds: float | None
-) -> None:
-    if source == "simulated":
+    guard: Guard, behind: Behind | None, camera: str, source: str, signals: Signals, emit: Emit,
+    seconds: float | None,
+) -> None:  # fmt: skip
+    if source == "simulated" and behind is None:
         return _simulated(guard, emit)
+    decide = guard.decide if behind is None else behind.decide
     observe = _observer(guard, camera)
     if source.startswith("camera:"):
         if not source[7:].isdigit():
             raise EdgeguardError(f"{source}: want camera:N with the camera's number")
-        return _real_time(guard, observe, live(int(source[7:])), signals, emit, seconds)
-    frames = recorded(source, guard.config.cameras[camera].rate_hz)
+        frames = live(int(source[7:]))
+        return _real_time(guard, decide, observe, frames, signals, emit, seconds)
+    rate_hz = guard.config.cameras[camera].rate_hz
+    frames = _demo_frames() if source == "simulated" else recorded(source, rate_hz)
+    if behind is not None and behind.real_time:
+        return _real_time(guard, decide, observe, _paced(frames), signals, emit, seconds)
     if seconds is not None:
         frames = _until(frames, int(seconds * 1e9))
-    _lockstep(guard, observe, frames, signals, emit)
+    _lockstep(guard, decide, observe, frames, signals, emit)
 
 
 def _observer(guard: Guard, camera: str) -> Observe:
@@ -118,52 +166,67 @@ def _observer(guard: Guard, camera: str) -> Observe:
 
 
 def _lockstep(
-    guard: Guard, observe: Observe, frames: Iterable[Frame], signals: Signals, emit: Emit
-) -> None:
+    guard: Guard, decide: Decide, observe: Observe, frames: Iterable[Frame], signals: Signals,
+    emit: Emit,
+) -> None:  # fmt: skip
     """Simulated time: ticks up to each frame, then the frame, then wait for the members."""
     period_ns = int(guard.config.guard.period_ms * 1e6)
     now_ns, recorded_signals = 0, dict[str, float]()
     for frame in frames:
         while now_ns + period_ns <= frame.t_ns:
             now_ns += period_ns
-            emit(guard.decide({**signals(now_ns), **recorded_signals}, now_ns), now_ns)
+            emit(decide({**signals(now_ns), **recorded_signals}, now_ns), now_ns)
         recorded_signals = dict(frame.signals)
         observe(frame)
         guard.wait(ANSWER_S)
     now_ns += period_ns
-    emit(guard.decide({**signals(now_ns), **recorded_signals}, now_ns), now_ns)
+    emit(decide({**signals(now_ns), **recorded_signals}, now_ns), now_ns)
 
 
 def _real_time(
-    guard: Guard, observe: Observe, frames: Iterator[Frame], signals: Signals, emit: Emit,
-    seconds: float | None,
+    guard: Guard, decide: Decide, observe: Observe, frames: Iterator[Frame], signals: Signals,
+    emit: Emit, seconds: float | None,
 ) -> None:  # fmt: skip
     """The clock drives: a thread waits for frames, the tick takes the newest and never waits."""
+    sys.setswitchinterval(0.001)  # nor for a thread that computes
     period_ns = int(guard.config.guard.period_ms * 1e6)
-    newest: queue.Queue[Frame | BaseException] = queue.Queue()
-    threading.Thread(target=_pump, args=(frames, newest), daemon=True).start()
+    arrived: queue.Queue[Frame | BaseException | None] = queue.Queue()
+    threading.Thread(target=_pump, args=(frames, arrived), daemon=True).start()
     end_ns = time.monotonic_ns() + int(seconds * 1e9) if seconds is not None else None
-    next_ns = time.monotonic_ns()
+    next_ns, recorded_signals = time.monotonic_ns(), dict[str, float]()
     while end_ns is None or next_ns < end_ns:
         frame = None
-        while not newest.empty():
-            frame = newest.get_nowait()
+        while not arrived.empty():
+            frame = arrived.get_nowait()
+            if frame is None:
+                return
         if isinstance(frame, BaseException):
             raise frame
         if isinstance(frame, Frame):
             observe(frame)
+            recorded_signals = dict(frame.signals)
         now_ns = time.monotonic_ns()
-        emit(guard.decide(signals(now_ns), now_ns), now_ns)
+        emit(decide({**signals(now_ns), **recorded_signals}, now_ns), now_ns)
         next_ns = max(next_ns + period_ns, now_ns)
         time.sleep(max(0, next_ns - time.monotonic_ns()) / 1e9)
 
 
-def _pump(frames: Iterator[Frame], into: queue.Queue[Frame | BaseException]) -> None:
+def _pump(frames: Iterator[Frame], into: queue.Queue[Frame | BaseException | None]) -> None:
     try:
         for frame in frames:
             into.put(frame)
+        into.put(None)
     except Exception as error:  # the deciding thread raises it, and the guard closes in order
         into.put(error)
+
+
+def _paced(frames: Iterator[Frame]) -> Iterator[Frame]:
+    """Recorded frames as if they came from a camera now."""
+    start_ns = time.monotonic_ns()
+    for frame in frames:
+        t_ns = start_ns + frame.t_ns
+        time.sleep(max(0, t_ns - time.monotonic_ns()) / 1e9)
+        yield frame._replace(t_ns=t_ns)
 
 
 def _fits_simulation(config: GuardConfig, alone: bool) -> None:
@@ -191,6 +254,18 @@ def _simulated(guard: Guard, emit: Emit) -> None:
 
     stream = load(models_dir() / "stream.npz")
     drive(guard, stream, watch=lambda m: emit(m.decision, START_NS + m.tick * PERIOD_NS))
+
+
+def _demo_frames() -> Iterator[Frame]:
+    """The pictures of the demo's stream alone: the car is the microcontroller's."""
+    from edgeguard.streams.stream import RATE_HZ, load
+    from edgeguard.zoo import models_dir
+
+    stream = load(models_dir() / "stream.npz")
+    for index in range(stream.frames):
+        t_ns = index * 1_000_000_000 // RATE_HZ
+        shot = stream.shot(index, t_ns)
+        yield Frame(shot.frame, t_ns, shot.box, {})
 
 
 def _until(frames: Iterator[Frame], end_ns: int) -> Iterator[Frame]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from edgeguard.config.bounds import Bound, bounds
 from edgeguard.config.defaults import defaults_text
 from edgeguard.config.load import load, load_cards, model_path
+from edgeguard.config.mcu import mcu_dict
 from edgeguard.config.policy import policy_dict
 from edgeguard.config.schema import GuardConfig
 
@@ -19,6 +20,7 @@ __all__ = [
     "defaults_text",
     "load",
     "load_cards",
+    "mcu_dict",
     "model_path",
     "policy_dict",
 ]

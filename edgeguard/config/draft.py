@@ -22,7 +22,7 @@ from edgeguard.config.vocabulary import CAUSES, MOST
 
 T = TypeVar("T")
 
-_ONE = ("guard", "rearm", "controller")
+_ONE = ("guard", "rearm", "controller", "mcu")
 _MANY = (*MOST, "cause")
 
 
@@ -36,6 +36,7 @@ class Draft:
     guard: schema.Guard | None = None
     rearm: schema.Rearm | None = None
     controller: schema.Controller | None = None
+    mcu: schema.Mcu | None = None
     cameras: dict[str, schema.Camera] = Factory(dict)
     signals: dict[str, schema.Signal] = Factory(dict)
     members: dict[str, schema.Member] = Factory(dict)
@@ -65,6 +66,7 @@ def draft(path: Path) -> Draft:
     made.guard = _one(made, "guard", schema.Guard)
     made.rearm = _one(made, "rearm", schema.Rearm)
     made.controller = _one(made, "controller", schema.Controller)
+    made.mcu = _one(made, "mcu", schema.Mcu)
     made.cameras = _many(made, "camera", schema.Camera)
     made.signals = _many(made, "signal", schema.Signal)
     made.members = _many(made, "member", schema.Member)

@@ -49,5 +49,6 @@ def _finished(made: Draft, temperatures: dict[str, float]) -> GuardConfig:
         channels=made.channels,
         detectors=made.detectors,
         causes=made.causes,
+        mcu=made.mcu,
         temperatures=temperatures,
     )

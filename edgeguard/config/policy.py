@@ -35,7 +35,9 @@ def policy_dict(cfg: GuardConfig, cards: Mapping[str, Card]) -> dict[str, Any]:
             {"name": name, "max_age_us": fixed.us_floor(camera.max_age_ms)}
             for name, camera in cfg.cameras.items()
         ],
-        "signals": [{"name": name, **_range(signal.range)} for name, signal in cfg.signals.items()],
+        "signals": [
+            {"name": name, **range_q16(signal.range)} for name, signal in cfg.signals.items()
+        ],
         "members": [_member(cfg, name, cards[name]) for name in cfg.members],
         "channels": [_channel(cfg, name) for name in cfg.channels],
         "labels": _labels(cfg, cards),
@@ -52,7 +54,7 @@ def _signal(cfg: GuardConfig, name: str | None) -> int:
     return words.NO_SIGNAL if name is None else list(cfg.signals).index(name)
 
 
-def _range(limits: schema.Range) -> dict[str, int]:
+def range_q16(limits: schema.Range) -> dict[str, int]:
     return {"min": fixed.q16_ceil(limits.low), "max": fixed.q16_floor(limits.high)}
 
 
@@ -127,7 +129,7 @@ def _channel(cfg: GuardConfig, name: str) -> dict[str, Any]:
         "measured": _signal(cfg, channel.measured),
         "table_signal": _signal(cfg, channel.table_signal),
         "manoeuvre": 0,  # the stop command itself; a microcontroller's table may follow its rules
-        "stop": _inside(channel.stop, channel.range),
+        "stop": inside_q16(channel.stop, channel.range),
         "dispersion": fixed.q16_floor(channel.dispersion or 0.0),
         "raise": _demand(cfg, ("channel", name, "raise"), channel.raise_),
         "lower": _demand(cfg, ("channel", name, "lower"), channel.lower),
@@ -136,9 +138,9 @@ def _channel(cfg: GuardConfig, name: str) -> dict[str, Any]:
     }
 
 
-def _inside(value: float, limits: schema.Range) -> int:
+def inside_q16(value: float, limits: schema.Range) -> int:
     """To the nearest step that lies inside the limits."""
-    ends = _range(limits)
+    ends = range_q16(limits)
     return min(max(fixed.q16(value), ends["min"]), ends["max"])
 
 
@@ -162,7 +164,7 @@ def rows(channel: schema.Channel, *, degraded: bool) -> list[dict[str, int]]:
     made = []
     for row in table:
         limits = [row, tight] if tight else [row]
-        ends = [_range(limit.range) for limit in limits]
+        ends = [range_q16(limit.range) for limit in limits]
         made.append(
             {
                 "at": fixed.q16(row.speed) if isinstance(row, schema.Row) else 0,
@@ -181,7 +183,7 @@ def _labels(cfg: GuardConfig, cards: Mapping[str, Card]) -> list[dict[str, int]]
     for i, channel in enumerate(cfg.channels.values()):
         for label, value in channel.means.items():
             if not isinstance(value, str):
-                meaning[label] = {"channel": i, "value": _inside(value, channel.range)}
+                meaning[label] = {"channel": i, "value": inside_q16(value, channel.range)}
     return [meaning.get(label, hold) for label in label_list(dict(cards))]
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from edgeguard.config import channel_rules, schema
+from edgeguard.config import channel_rules, mcu, schema
 from edgeguard.config import vocabulary as words
 from edgeguard.config.draft import Draft
 from edgeguard.config.fixed import q16_ceil, q16_floor
@@ -28,6 +28,7 @@ def check(made: Draft) -> None:
     for name, row in made.causes.items():
         _cause(made, name, row)
     _rearm(made)
+    _mcu(made)
     _names(made)
 
 
@@ -193,6 +194,12 @@ def _cause(made: Draft, name: str, row: schema.CauseRow) -> None:
             (*at, key),
             'SAFE_STOP may not clear by "itself"; use "rearm" or "never", or a lower severity',
         )
+    if name == "CONTROLLER_LOST" and made.guard and row.on_ms < 3 * made.guard.period_ms:
+        made.report.add(
+            (*at, "on_ms"),
+            f"is {row.on_ms:g}; two late ticks would stop the vehicle: at least three control"
+            f" periods ({3 * made.guard.period_ms:g} ms)",
+        )
     if row.off_ms < row.on_ms:
         key = "off_ms" if "off_ms" in made.raw["cause"][name] else "on_ms"
         made.report.add(
@@ -229,3 +236,15 @@ def _rearm(made: Draft) -> None:
             f"is {rearm.standstill_below:g}, outside the signal's range"
             f" [{signal.range.low:g}, {signal.range.high:g}]",
         )
+
+
+def _mcu(made: Draft) -> None:
+    whole = all(
+        len(found) == len(made.names[section])
+        for section, found in (("channel", made.channels), ("signal", made.signals))
+    )
+    if made.mcu is None or made.guard is None or not whole:
+        return
+    parts = mcu.Parts(made.guard, made.mcu, made.channels, made.signals, made.rearm)
+    for path, problem in parts.problems():
+        made.report.add(path, problem)

@@ -227,6 +227,19 @@ class CauseRow:
 
 
 @frozen
+class Mcu:
+    """`[mcu]`: the microcontroller between the guard and the actuators, and the link to it."""
+
+    speed: str | None = None  # the channels and signals that it owns; see config/mcu.py
+    steering: str | None = None
+    speed_signal: str | None = None
+    steering_signal: str | None = None
+    link: Annotated[str, OneOf(words.LINKS)] = "serial"
+    authenticated: bool = True
+    max_command_age_ms: TimeMs | None = None
+
+
+@frozen
 class GuardConfig:
     """A whole guard.toml: valid, with every cause filled in; `source` is the file as named."""
 
@@ -240,4 +253,5 @@ class GuardConfig:
     channels: dict[str, Channel]
     detectors: dict[str, Detector]
     causes: dict[str, CauseRow]
+    mcu: Mcu | None = None
     temperatures: dict[str, float] = Factory(dict)  # by member, from the calibration file

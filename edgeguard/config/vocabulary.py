@@ -46,6 +46,7 @@ UNITS: Final = (
     "1", "%", "m", "mm", "rad", "deg", "m/s2", "rad/s2", "s", "Hz", "N", "Nm", "kg", "Pa", "bar",
     "V", "A", "W", "K", "degC",
 )  # fmt: skip
+LINKS: Final = ("serial", "can-fd", "can")
 
 # What the core's tables hold (native/core/include/edgeguard/types.h).
 MOST: Final = {

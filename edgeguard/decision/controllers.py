@@ -8,8 +8,8 @@ tick, also while the models drive, so that its loss is noticed before it is need
 from __future__ import annotations
 
 import importlib
-import time
 from collections.abc import Callable, Mapping
+from time import perf_counter_ns
 from typing import Any, Protocol
 
 from edgeguard.errors import ConfigError
@@ -81,15 +81,18 @@ class Shadow:
         self, signals: Any, last: Mapping[str, float], t_ns: int
     ) -> tuple[dict[str, float] | None, int]:
         """Return the commands per channel, or None, and the nanoseconds that it took."""
-        started_ns = time.perf_counter_ns()
+        started_ns = perf_counter_ns()
+        rule: dict[str, float] = {}
         try:
-            rule = {name: rule(signals, last[name], t_ns) for name, rule in self._controllers}
+            for name, controller in self._controllers:
+                rule[name] = controller(signals, last[name], t_ns)
             self.failure = None
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit among them: whatever it does, the rule is lost
-            rule, self.failure = None, f"{type(error).__name__}: {_text(error)}"
-        return rule, time.perf_counter_ns() - started_ns
+            self.failure = f"{type(error).__name__}: {_text(error)}"
+            return None, perf_counter_ns() - started_ns
+        return rule, perf_counter_ns() - started_ns
 
 
 def _text(error: BaseException) -> str:

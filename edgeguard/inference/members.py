@@ -184,25 +184,25 @@ class InProcess:
         """Run the model on its input, here and now. False when the member is lost."""
         start = self._clock() if entered_ns is None else entered_ns
         took = self.run(start)
-        if took < 0:
+        if took is None:
             return False
         self._result = Result(serial, t_capture_ns, start + took, took)
         return True
 
-    def run(self, entered_ns: int) -> int:
+    def run(self, origin_ns: int) -> int | None:
         """``submit`` and ``poll`` in one, for a loop that counts every call.
 
-        Returns the nanoseconds since ``entered_ns`` of CLOCK_MONOTONIC, or -1 when the member is
-        lost; the scores are where they were bound.
+        Returns when the scores were ready, in nanoseconds since ``origin_ns`` of CLOCK_MONOTONIC,
+        or None when the member is lost; the scores are where they were bound.
         """
         if not self.alive and not self._readmit():
-            return -1
+            return None
         try:
             self._model.run()
         except InferenceError as error:
             self._lose(str(error))
-            return -1
-        return self._clock() - entered_ns
+            return None
+        return self._clock() - origin_ns
 
     def poll(self) -> Result | None:
         """The answer of the last ``submit``, once."""

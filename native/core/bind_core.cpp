@@ -1,48 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 // edgeguard._core: the decision core as Python sees it. Nothing here decides; decide() never
 // raises.
-#include <pybind11/native_enum.h>
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
+#include <climits>
 #include <cmath>
 #include <cstring>
 #include <limits>
 
+#include "bind_decision.hpp"
 #include "build_policy.hpp"
+#include "direct.hpp"
+#include "health_record.hpp"
 
 namespace py = pybind11;
 
 namespace edgeguard {
 namespace {
-
-constexpr const char *kCauses[EG_CAUSES] = {"NOT_ARMED",
-                                            "TIME_FAULT",
-                                            "CONTROLLER_LOST",
-                                            "STALE_MODEL",
-                                            "LATE",
-                                            "MEMBER_LOST",
-                                            "SCORE_INSANE",
-                                            "LOW_CERTAINTY",
-                                            "DISAGREEMENT",
-                                            "OPERATION_DENIED",
-                                            "UNAUTHORIZED_SUGGESTION",
-                                            "OUT_OF_DISTRIBUTION",
-                                            "FROZEN_INPUT",
-                                            "FRAME_LOST",
-                                            "IMAGE_UNHEALTHY",
-                                            "INPUT_INVALID",
-                                            "ENVELOPE_CONFLICT",
-                                            "OVERRUN",
-                                            "LINK_LOST",
-                                            "LINK_FAULTY",
-                                            "ANSWER_WRONG",
-                                            "PEER_STOPPED",
-                                            "SELF_TEST"};
-
-double from_q16(int32_t q) {
-  return static_cast<double>(q) / EG_ONE;
-}
 
 // A float of any Python number; false (and no pending error) for everything else.
 bool number_of(PyObject *o, double *out) {
@@ -56,66 +32,33 @@ bool number_of(PyObject *o, double *out) {
 }
 
 bool stamp_of(const py::handle &o, int64_t *out) {
+  int overflow = 0;
+  if (o && PyLong_CheckExact(o.ptr())) { // as on every step
+    *out = PyLong_AsLongLongAndOverflow(o.ptr(), &overflow);
+    return !overflow;
+  }
   if (!o || !PyIndex_Check(o.ptr())) return false;
   auto index = py::reinterpret_steal<py::object>(PyNumber_Index(o.ptr()));
-  int overflow = 0;
   long long value = index ? PyLong_AsLongLongAndOverflow(index.ptr(), &overflow) : 0;
   if (PyErr_Occurred()) PyErr_Clear();
   *out = value;
   return index && !overflow;
 }
 
-// One decision: a copy of the core's output with the names that make it readable.
-struct Decision {
-  eg_decision_t raw;
-  std::shared_ptr<const HostPolicy> policy;
-
-  py::tuple causes(uint32_t mask) const {
-    py::list names;
-    for (size_t c = 0; c < EG_CAUSES; c++)
-      if (mask & EG_BIT(c)) names.append(kCauses[c]);
-    return py::tuple(names);
-  }
-
-  py::dict command() const {
-    py::dict d;
-    for (size_t i = 0; i < policy->channels.size(); i++)
-      d[policy->channels[i].c_str()] = from_q16(raw.channel[i].command);
-    return d;
-  }
-
-  py::dict evidence() const {
-    py::dict d;
-    for (size_t i = 0; i < policy->channels.size(); i++) {
-      const eg_command_t &c = raw.channel[i];
-      py::dict one;
-      one["want"] = from_q16(c.want);
-      one["label"] = c.label;
-      one["certainty"] = from_q16(c.certainty);
-      one["votes"] = c.votes;
-      one["voters"] = c.voters;
-      one["granted"] = c.granted != 0;
-      d[policy->channels[i].c_str()] = one;
-    }
-    return d;
-  }
-
-  py::dict ages() const {
-    py::dict d;
-    for (size_t i = 0; i < policy->members.size(); i++)
-      d[policy->members[i].c_str()] = raw.member_age_us[i] / 1000.0;
-    for (size_t i = 0; i < policy->cameras.size(); i++)
-      d[policy->cameras[i].c_str()] = raw.camera_age_us[i] / 1000.0;
-    return d;
-  }
-};
+// An int that a caller in this package gives: an index or a few bits.
+int small(PyObject *o) {
+  long value = PyLong_AsLong(o);
+  if (value == -1 && PyErr_Occurred()) throw py::error_already_set();
+  return static_cast<int>(std::clamp<long>(value, INT_MIN, INT_MAX));
+}
 
 // The core with Python's views of its names.
 class Core {
 public:
   explicit Core(std::shared_ptr<HostPolicy> policy) : policy_(policy), border_(*policy) {
-    for (const std::string &name : policy->signals) signal_names_.append(py::str(name));
-    for (const std::string &name : policy->channels) channel_names_.append(py::str(name));
+    for (const std::string &name : policy->signals) signal_names_.append(interned(name));
+    for (const std::string &name : policy->channels) channel_names_.append(interned(name));
+    engaged_name_.append(interned("engaged"));
   }
 
   py::array scores(int member, const py::object &self) {
@@ -128,10 +71,19 @@ public:
 
   void handed(int member, const py::object &t_ns) { border_.handed(checked(member), stamp(t_ns)); }
 
-  void evaluate(uint32_t members, const py::object &capture_ns, const py::list &ready_ns) {
-    for (size_t i = 0; i < policy_->members.size() && i < ready_ns.size(); i++)
-      if (members >> i & 1u)
-        border_.scored(static_cast<int>(i), stamp(capture_ns), stamp(ready_ns[i]));
+  // evaluate(members, capture_ns, ready_ns): those without a time (None) have not run.
+  PyObject *evaluate(Arguments given) {
+    PyObject *members = given[0], *ready = given[2];
+    if (!PyTuple_Check(members) || !PyList_Check(ready))
+      throw py::type_error("evaluate: want a tuple of members and a list of times");
+    int64_t capture_ns = stamp(given[1]);
+    Py_ssize_t n = std::min(PyTuple_GET_SIZE(members), PyList_GET_SIZE(ready));
+    for (Py_ssize_t i = 0; i < n; i++) {
+      PyObject *ready_ns = PyList_GET_ITEM(ready, i);
+      if (ready_ns == Py_None) continue;
+      border_.scored(checked(small(PyTuple_GET_ITEM(members, i))), capture_ns, stamp(ready_ns));
+    }
+    Py_RETURN_NONE;
   }
 
   // Scores from outside, of any shape and type: what cannot be read as this member's is not sane.
@@ -147,46 +99,54 @@ public:
       border_.scored(member, capture, ready);
   }
 
-  void frame(int camera, uint64_t hash, uint32_t scene, uint32_t view, const py::object &features,
-             const py::object &capture_ns) {
+  // frame(camera, health, scene, view, capture_ns); health is None where nobody looks.
+  PyObject *frame(Arguments given) {
+    int camera = small(given[0]);
     if (camera < 0 || static_cast<size_t>(camera) >= policy_->cameras.size())
       throw py::index_error("no such camera");
-    const eg_frame_t seen{0, 0, hash, scene, view};
-    if (features.is_none()) return border_.frame(camera, seen, nullptr, stamp(capture_ns));
-    double row[kImageFeatures];
-    bool five = PyTuple_Check(features.ptr()) && PyTuple_GET_SIZE(features.ptr()) == kImageFeatures;
-    for (py::ssize_t i = 0; five && i < kImageFeatures; i++)
-      five = number_of(PyTuple_GET_ITEM(features.ptr(), i), &row[i]);
-    if (!five)
-      throw py::value_error("features: want (mean, contrast, black, saturated, sharpness)");
-    border_.frame(camera, seen, row, stamp(capture_ns));
+    const Health *health = given[1] == Py_None ? nullptr : inside<Health>(given[1]);
+    eg_frame_t seen{};
+    seen.hash = health ? health->content_hash : 0;
+    seen.scene = static_cast<uint32_t>(PyLong_AsUnsignedLongMask(given[2]));
+    seen.view = static_cast<uint32_t>(PyLong_AsUnsignedLongMask(given[3]));
+    if (PyErr_Occurred()) throw py::error_already_set();
+    if (health) {
+      const ImageFeatures row = health->features();
+      border_.frame(camera, seen, row.data(), stamp(given[4]));
+    } else {
+      border_.frame(camera, seen, nullptr, stamp(given[4]));
+    }
+    Py_RETURN_NONE;
   }
 
-  Decision decide(const py::object &signals, const py::object &rule, int64_t rule_ns,
-                  const py::object &t_ns) {
-    bool dict = PyDict_Check(signals.ptr());
-    for (size_t i = 0; i < policy_->signals.size(); i++) {
-      double x;
-      if (dict && number_of(lookup(signals, signal_names_, i), &x))
-        border_.signal(static_cast<int>(i), x);
-      else
-        border_.no_signal(static_cast<int>(i));
-    }
-    bool rule_ok = PyDict_Check(rule.ptr());
+  // decide(signals, rule, rule_ns, t_ns); what is no dict has no entries.
+  PyObject *decide(Arguments given) {
+    read_signals(given[0]);
+    bool rule_ok = PyDict_Check(given[1]);
     for (size_t i = 0; i < policy_->channels.size(); i++) {
       double x;
-      bool given = rule_ok && number_of(lookup(rule, channel_names_, i), &x);
-      rule_ok = given && border_.rule(static_cast<int>(i), x) && rule_ok;
+      bool said = rule_ok && number_of(lookup(given[1], channel_names_, i), &x);
+      rule_ok = said && border_.rule(static_cast<int>(i), x) && rule_ok;
     }
-    read_engaged(signals, dict);
-    int64_t now = 0;
-    bool time_known = stamp_of(t_ns, &now);
-    return {border_.decide(time_known, now, rule_ok, rule_ns), policy_};
+    int64_t rule_ns = 0, now = 0;
+    if (!stamp_of(given[2], &rule_ns)) rule_ns = INT64_MAX;
+    bool time_known = stamp_of(given[3], &now);
+    const eg_decision_t made = border_.decide(time_known, now, rule_ok, rule_ns);
+    remember(made);
+    return new_decision(made, policy_);
   }
+
+  // The commands of the last decision by channel, the same dict each time; empty before there was
+  // one.
+  py::dict last() const { return last_; }
+  // Is called with the signals when some are not declared.
+  void on_strangers(py::object call) { on_strangers_ = std::move(call); }
 
   void arm() { border_.arm(); }
   eg_rearm_t rearm() { return border_.rearm(); }
   void takeover() { border_.takeover(); }
+  void ask(uint32_t question) { border_.ask(question); }
+  void note(uint32_t causes) { border_.note(causes & (EG_BIT(EG_CAUSES) - 1u)); }
   void lost(int member, bool is) { border_.lost(checked(member), is); }
 
   py::dict evidence(int member) {
@@ -203,6 +163,11 @@ public:
   }
 
 private:
+  // The names in a caller's source are interned too: found by address, without a comparison.
+  static py::object interned(const std::string &name) {
+    return py::reinterpret_steal<py::object>(PyUnicode_InternFromString(name.c_str()));
+  }
+
   int checked(int member) {
     if (member < 0 || static_cast<size_t>(member) >= policy_->members.size())
       throw py::index_error("no such member");
@@ -210,18 +175,48 @@ private:
   }
   size_t index(int member) { return static_cast<size_t>(checked(member)); }
 
-  static PyObject *lookup(const py::object &dict, const py::list &names, size_t i) {
-    PyObject *found = PyDict_GetItemWithError(dict.ptr(), names[i].ptr());
+  static PyObject *lookup(PyObject *dict, const py::list &names, size_t i) {
+    PyObject *found =
+        PyDict_GetItemWithError(dict, PyList_GET_ITEM(names.ptr(), static_cast<Py_ssize_t>(i)));
     if (!found && PyErr_Occurred()) PyErr_Clear();
     return found;
   }
 
+  void read_signals(PyObject *given) {
+    bool dict = PyDict_Check(given);
+    Py_ssize_t known = 0;
+    for (size_t i = 0; i < policy_->signals.size(); i++) {
+      double x;
+      PyObject *said = dict ? lookup(given, signal_names_, i) : nullptr;
+      known += said != nullptr;
+      if (number_of(said, &x))
+        border_.signal(static_cast<int>(i), x);
+      else
+        border_.no_signal(static_cast<int>(i));
+    }
+    PyObject *engaged = dict ? lookup(given, engaged_name_, 0) : nullptr;
+    known += engaged != nullptr;
+    read_engaged(engaged);
+    if (dict && PyDict_GET_SIZE(given) > known && on_strangers_) {
+      py::object told =
+          py::reinterpret_steal<py::object>(PyObject_CallOneArg(on_strangers_.ptr(), given));
+      if (!told) PyErr_Clear();
+    }
+  }
+
   // Not said: engaged. Said and neither 0 nor 1: unknown, and no reason to let go.
-  void read_engaged(const py::object &signals, bool dict) {
-    PyObject *said = dict ? PyDict_GetItemString(signals.ptr(), "engaged") : nullptr;
+  void read_engaged(PyObject *said) {
     double x = 1.0;
     bool known = !said || (number_of(said, &x) && (x == 0.0 || x == 1.0));
     border_.engaged(x == 1.0, !known);
+  }
+
+  void remember(const eg_decision_t &made) {
+    for (size_t i = 0; i < policy_->channels.size(); i++) {
+      py::float_ command(from_q16(made.channel[i].command));
+      PyObject *name = PyList_GET_ITEM(channel_names_.ptr(), static_cast<Py_ssize_t>(i));
+      if (PyDict_SetItem(last_.ptr(), name, command.ptr())) throw py::error_already_set();
+    }
   }
 
   // A stamp that is none lies in the future: what carries it is refused.
@@ -259,7 +254,9 @@ private:
 
   std::shared_ptr<HostPolicy> policy_;
   Border border_;
-  py::list signal_names_, channel_names_;
+  py::list signal_names_, channel_names_, engaged_name_;
+  py::dict last_;
+  py::object on_strangers_;
 };
 
 // How often a cause with this debounce starts to act on a record of its presence.
@@ -277,38 +274,22 @@ int debounce_trips(const py::array_t<bool, py::array::c_style | py::array::force
   return trips;
 }
 
-void bind_decision(py::module_ &m) {
-  py::native_enum<eg_mode_t>(m, "Mode", "enum.IntEnum")
-      .value("NOMINAL", EG_NOMINAL)
-      .value("DEGRADED", EG_DEGRADED)
-      .value("FALLBACK", EG_FALLBACK)
-      .value("SAFE_STOP", EG_SAFE_STOP)
-      .finalize();
-  py::class_<Decision>(m, "Decision")
-      .def_property_readonly("command", &Decision::command)
-      .def_property_readonly("mode", [](const Decision &d) { return eg_mode_t(d.raw.mode); })
-      .def_property_readonly("causes", [](const Decision &d) { return d.causes(d.raw.causes); })
-      .def_property_readonly("present", [](const Decision &d) { return d.causes(d.raw.present); })
-      .def_property_readonly("evidence", &Decision::evidence)
-      .def_property_readonly("ages_ms", &Decision::ages)
-      .def_property_readonly("sequence", [](const Decision &d) { return d.raw.sequence; })
-      .def_property_readonly("active", [](const Decision &d) { return d.raw.active != 0; })
-      .def_property_readonly("operator_request",
-                             [](const Decision &d) { return d.raw.operator_request != 0; });
-}
-
 void bind_core(py::module_ &m) {
   py::class_<HostPolicy, std::shared_ptr<HostPolicy>>(m, "Policy").def(py::init(&build_policy));
-  py::class_<Core>(m, "Core")
-      .def(py::init<std::shared_ptr<HostPolicy>>())
+  py::class_<Core> core(m, "Core");
+  def_direct<Core, &Core::frame, 5>(core, "frame");
+  def_direct<Core, &Core::evaluate, 3>(core, "evaluate");
+  def_direct<Core, &Core::decide, 4>(core, "decide");
+  core.def(py::init<std::shared_ptr<HostPolicy>>())
       .def("scores", [](py::object self, int i) { return self.cast<Core &>().scores(i, self); })
       .def("handed", &Core::handed)
-      .def("evaluate", &Core::evaluate)
       .def("suggest", &Core::suggest)
       .def("lost", &Core::lost)
-      .def("frame", &Core::frame)
-      .def("decide", &Core::decide)
+      .def("ask", &Core::ask)
+      .def("note", &Core::note)
       .def("evidence", &Core::evidence)
+      .def_property_readonly("last", &Core::last)
+      .def("on_strangers", &Core::on_strangers)
       .def("arm", &Core::arm)
       .def("takeover", &Core::takeover)
       .def("rearm", [](Core &c) -> py::object {
@@ -330,7 +311,4 @@ PYBIND11_MODULE(_core, m) {
   bind_core(m);
   m.def("debounce_trips", &debounce_trips, py::arg("present"), py::arg("dt_us"), py::arg("on_us"),
         py::arg("off_us"));
-  py::tuple causes(static_cast<size_t>(EG_CAUSES));
-  for (size_t i = 0; i < EG_CAUSES; i++) causes[i] = py::str(kCauses[i]);
-  m.attr("CAUSES") = causes;
 }

@@ -182,6 +182,7 @@ eg_decision_t Border::decide(bool time_known, int64_t t_ns, bool rule_ok, int64_
   eg_decision_t out;
   eg_decide(&policy_.table, &state_, &input_, &out);
   input_.missed = 0;
+  input_.question = 0;
   measured_ = {};
   return out;
 }

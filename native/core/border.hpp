@@ -57,6 +57,10 @@ public:
   void engaged(bool is, bool unknown);
   eg_decision_t decide(bool time_known, int64_t t_ns, bool rule_ok, int64_t rule_ns);
 
+  // For the next decision: the other end's watchdog asks, and what the link found.
+  void ask(uint32_t question) { input_.question = question; }
+  void note(uint32_t causes) { input_.missed |= causes; }
+
   void arm() { eg_arm(&policy_.table, &state_); }
   eg_rearm_t rearm() { return eg_rearm(&policy_.table, &state_); }
   void takeover() { eg_takeover(&state_); }

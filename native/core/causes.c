@@ -8,10 +8,11 @@
 bool eg_debounce_step(const eg_cause_row_t *row, eg_debounce_t *d, bool active, bool present,
                       uint32_t elapsed_us) {
   if (present) {
+    uint32_t level_us = eg_age_add(d->level_us, elapsed_us);
+    bool full = level_us >= row->on_us;
+    d->level_us = full ? row->on_us : level_us;
     d->quiet_us = 0;
-    d->level_us = eg_age_add(d->level_us, elapsed_us);
-    if (d->level_us > row->on_us) d->level_us = row->on_us;
-    return active || d->level_us >= row->on_us;
+    return active || full;
   }
   uint32_t drained = elapsed_us / DRAIN;
   d->level_us = d->level_us > drained ? d->level_us - drained : 0;

@@ -9,11 +9,11 @@ int32_t eg_envelope_step(const eg_limits_t *l, int32_t last, int32_t want) {
 
 int32_t eg_rate_step(int32_t per_second, uint32_t elapsed_us, uint32_t period_us) {
   uint32_t used_us = elapsed_us < period_us ? elapsed_us : period_us;
-  return (int32_t)((int64_t)per_second * (int64_t)used_us / 1000000);
+  return (int32_t)eg_part(per_second, used_us, 1000000);
 }
 
 static int32_t between(int32_t a, int32_t b, int64_t part, int64_t whole) {
-  return (int32_t)(a + ((int64_t)b - a) * part / whole);
+  return (int32_t)(a + eg_part((int64_t)b - a, part, whole));
 }
 
 static eg_limits_t strictest(const eg_limit_table_t *t) {

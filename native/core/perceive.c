@@ -35,10 +35,8 @@ static void keep(eg_camera_state_t *c, const eg_frame_t *f) {
 
 /* A repeated frame counts as frozen whatever its timestamp says. */
 static uint32_t camera_update(const eg_camera_t *row, eg_camera_state_t *c, const eg_frame_t *f) {
-  bool new = f->serial != (c->seen ? c->kept[0].serial : 0);
-  if (new) keep(c, f);
-  return if_set(!c->seen || c->age_us > row->max_age_us, EG_FRAME_LOST) |
-         if_set(c->repeats, EG_FROZEN_INPUT);
+  if (f->serial != c->kept[0].serial) keep(c, f); /* 0 before the first frame, as eg_init left it */
+  return if_set(c->age_us > row->max_age_us, EG_FRAME_LOST) | if_set(c->repeats, EG_FROZEN_INPUT);
 }
 
 uint32_t eg_cameras_update(const eg_policy_t *p, eg_state_t *s, const eg_input_t *in) {
@@ -55,13 +53,14 @@ static bool sane(const eg_policy_t *p, const eg_member_t *m, const eg_suggestion
   bool stamped = in->age_us != EG_AGE_MAX; /* not from the future */
   return stamped && e->bad == 0 && e->out_of_range == 0 && e->rail <= m->max_rail &&
          e->distinct >= m->min_distinct && e->sum >= m->sum_min && e->sum <= m->sum_max &&
-         (m->kind == EG_BY_VALUE || e->label < (int32_t)p->labels);
+         (m->kind != EG_BY_LABEL || e->label < (int32_t)p->labels);
 }
 
 static bool may_suggest_for(const eg_policy_t *p, const eg_member_t *m, int32_t label) {
-  if (m->kind == EG_BY_VALUE || label < 0 || p->label[label].channel == EG_HOLD) return true;
-  uint32_t operations = (1u << EG_OPERATIONS) - 1u;
-  return (m->may >> (EG_OPERATIONS * (uint32_t)p->label[label].channel)) & operations;
+  if (m->kind != EG_BY_LABEL || label < 0) return true;
+  int8_t channel = p->label[label].channel;
+  if (channel < 0) return true; /* EG_HOLD */
+  return ((uint32_t)m->may >> (EG_OPERATIONS * (uint32_t)channel)) & 3u;
 }
 
 uint32_t eg_inference_faults(const eg_policy_t *p, uint8_t member, const eg_suggestion_t *in) {

@@ -32,20 +32,25 @@ static const char *check_causes(const eg_policy_t *p) {
   return NULL;
 }
 
+static const char *check_row(const eg_policy_t *p, const eg_limit_table_t *t, uint8_t row,
+                             int32_t stop) {
+  const eg_limits_t *l = &t->row[row].limits;
+  if (l->min > l->max) return "channel: range is reversed";
+  if (eg_rate_step(l->rise, p->period_us, p->period_us) < 1 ||
+      eg_rate_step(l->fall, p->period_us, p->period_us) < 1)
+    return "channel: a rate is zero, negative or too small for the control period";
+  if (stop < l->min || stop > l->max) return "channel: stop is outside a range";
+  if (row == 0) return NULL;
+  int64_t apart = (int64_t)t->row[row].at - t->row[row - 1].at;
+  if (apart <= 0 || apart > INT32_MAX) return "channel: limit table not in order, or too wide";
+  return NULL;
+}
+
 static const char *check_table(const eg_policy_t *p, const eg_limit_table_t *t, int32_t stop) {
   if (t->rows < 1 || t->rows > EG_MAX_ROWS) return "channel: limit table without rows, or too many";
-  for (uint8_t i = 0; i < t->rows; i++) {
-    const eg_limits_t *l = &t->row[i].limits;
-    if (l->min > l->max) return "channel: range is reversed";
-    if (eg_rate_step(l->rise, p->period_us, p->period_us) < 1 ||
-        eg_rate_step(l->fall, p->period_us, p->period_us) < 1)
-      return "channel: a rate is zero, negative or too small for the control period";
-    if (stop < l->min || stop > l->max) return "channel: stop is outside a range";
-    if (i == 0) continue;
-    int64_t apart = (int64_t)t->row[i].at - t->row[i - 1].at;
-    if (apart <= 0 || apart > INT32_MAX) return "channel: limit table not in order, or too wide";
-  }
-  return NULL;
+  const char *wrong = NULL;
+  for (uint8_t i = 0; !wrong && i < t->rows; i++) wrong = check_row(p, t, i, stop);
+  return wrong;
 }
 
 static uint32_t may_of(const eg_policy_t *p, uint8_t member, uint8_t channel) {

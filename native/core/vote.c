@@ -53,8 +53,8 @@ static winner_t mid_value(const voters_t *v) {
     for (; at > 0 && sorted[at - 1] > v->said[i]->value; at--) sorted[at] = sorted[at - 1];
     sorted[at] = v->said[i]->value;
   }
-  winner_t w = {.decided = v->n > 0};
-  if (w.decided) w.value = (int32_t)(((int64_t)sorted[(v->n - 1) / 2] + sorted[v->n / 2]) / 2);
+  winner_t w = {.decided = true}; /* with nobody to say one, quorums see to it */
+  w.value = (int32_t)(((int64_t)sorted[(v->n - 1) / 2] + sorted[v->n / 2]) / 2);
   return w;
 }
 
@@ -96,7 +96,7 @@ static eg_demand_t least(const eg_channel_t *c) {
 
 /* What the winner asks of this channel; the target itself when it asks nothing of it. */
 static int32_t wanted(const eg_policy_t *p, uint8_t channel, const winner_t *w, int32_t target) {
-  if (p->channel[channel].kind == EG_BY_VALUE) return w->value;
+  if (p->channel[channel].kind != EG_BY_LABEL) return w->value;
   const eg_label_t *l = &p->label[w->label];
   return l->channel == (int8_t)channel ? l->value : target;
 }

@@ -234,9 +234,8 @@ void bind_health(py::module_ &m) {
       .def_property_readonly("share_read", &Health::share_read)
       .def_property_readonly("features", // in the order of the decision core's image features
                              [](const Health &h) {
-                               return py::make_tuple(h.mean(), std::sqrt(h.variance()),
-                                                     h.black_share(), h.saturated_share(),
-                                                     h.sharpness());
+                               auto [mean, contrast, black, saturated, sharpness] = h.features();
+                               return py::make_tuple(mean, contrast, black, saturated, sharpness);
                              })
       .def_readonly("content_hash", &Health::content_hash)
       .def_readonly("pixels", &Health::pixels)

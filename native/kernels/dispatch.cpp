@@ -80,31 +80,7 @@ void report(const Plan &plan, Health &health) {
       static_cast<std::uint64_t>(plan.frame_width) * static_cast<std::uint64_t>(plan.frame_height);
 }
 
-double share(std::uint64_t part, std::uint64_t whole) {
-  return whole ? static_cast<double>(part) / static_cast<double>(whole) : 0.0;
-}
-
 } // namespace
-
-double Health::mean() const {
-  return share(luma, pixels);
-}
-double Health::variance() const {
-  double m = mean();
-  return std::max(0.0, share(luma_squared, pixels) - m * m);
-}
-double Health::black_share() const {
-  return share(black, pixels);
-}
-double Health::saturated_share() const {
-  return share(saturated, pixels);
-}
-double Health::sharpness() const {
-  return share(gradient, pairs);
-}
-double Health::share_read() const {
-  return share(distinct, frame_pixels);
-}
 
 bool available(Variant variant) {
 #if defined(__x86_64__)

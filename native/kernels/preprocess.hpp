@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <memory>
 
+#include "health_record.hpp"
+
 namespace edgeguard {
 
 enum class Format { bgr, rgb, bgra, gray, yuyv, nv12 }; // what the camera gives
@@ -47,23 +49,6 @@ struct FrameView {
   const std::uint8_t *data;
   std::ptrdiff_t stride;
   int height, width;
-};
-
-// Integers, so that every variant of the kernel gets the same ones. A bilinear resize counts the
-// four neighbours of every output pixel, an area resize every pixel of the box once.
-struct Health {
-  std::uint64_t pixels = 0, pairs = 0;
-  std::uint64_t luma = 0, luma_squared = 0, gradient = 0; // sums
-  std::uint64_t black = 0, saturated = 0;                 // counts
-  std::uint64_t distinct = 0, frame_pixels = 0;
-  std::uint64_t content_hash = 0;
-
-  double mean() const;
-  double variance() const;
-  double black_share() const;     // luma <= 16
-  double saturated_share() const; // any channel >= 250
-  double sharpness() const;       // mean |luma difference| of horizontal neighbours
-  double share_read() const;      // of the frame's pixels
 };
 
 struct Plan;

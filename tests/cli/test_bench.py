@@ -14,6 +14,7 @@ pytest.importorskip("onnx", reason="bench builds its members")
 
 from edgeguard.cli import bench_guard, bench_kernels
 from edgeguard.cli.main import main
+from firmware_bridge.sim import missing_tools
 
 SIZE = (48, 64)
 
@@ -38,7 +39,8 @@ def test_figures_of_both_halves(tmp_path: Path, capsys: pytest.CaptureFixture[st
     found: dict[str, Any] = {f["id"]: f for f in results["figures"]}
     kernels = [f"kernel.64x48.{name}" for name, *_ in bench_kernels.CLAIMS]
     guard = [f"{part}.100us" for part in ("guard.native", "guard.total", "numpy.overhead")]
-    assert list(found) == kernels + guard
+    link = [f"mcu.{part}.{q}" for part in ("round_trip", "link") for q in ("p50", "p99")]
+    assert list(found) == kernels + guard + ([] if missing_tools() else link)
     for name, figure in found.items():
         assert figure["value"] > 0
         assert figure["n"] >= 20
@@ -50,7 +52,8 @@ def test_figures_of_both_halves(tmp_path: Path, capsys: pytest.CaptureFixture[st
     missed = [name for name, f in found.items() if f.get("holds") is False]
     assert status == (1 if missed else 0)
     shown = capsys.readouterr()
-    assert all(name in shown.out for name in found)
+    assert all(name in shown.out for name in kernels + guard)
+    assert "round trip to a microcontroller" in shown.out  # or why it is not measured
     assert all(name in shown.err for name in missed)
 
 
@@ -60,3 +63,11 @@ def test_a_folder_that_is_not_there_is_named_before_anything_is_measured(
     monkeypatch.setattr(bench_kernels, "figures", lambda rounds: pytest.fail("measured"))
     assert bench("--json", "/nowhere/figures.json") == 2
     assert "/nowhere/figures.json: there is no folder /nowhere" in capsys.readouterr().err
+
+
+def test_without_qemu_the_link_is_not_measured_and_says_why(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert bench("--only", "mcu") == 2
+    assert "apt-get install -y make gcc-arm-none-eabi" in capsys.readouterr().err

@@ -40,7 +40,7 @@ def policy(granted, certainty, quorum):
         ],
         "channels": [{
             "name": "target", "kind": 0, "measured": 255, "table_signal": 255, "stop": 0,
-            "dispersion": 0, "raise": demand, "lower": demand, "rows": [row],
+            "manoeuvre": 0, "dispersion": 0, "raise": demand, "lower": demand, "rows": [row],
             "degraded_rows": [row],
         }],
         "labels": [{"channel": 0, "value": (k + 1) * 65536} for k in range(CLASSES)],

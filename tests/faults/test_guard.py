@@ -104,6 +104,34 @@ cause = "OUT_OF_DISTRIBUTION"
     assert bench.command <= start
 
 
+def test_a_file_that_is_not_there_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"^nope\.toml: no such file"):
+        Guard.load("nope.toml")
+
+
+def test_a_decision_prints_its_names(bench: Bench) -> None:
+    bench.run(2000)
+    text = repr(bench.decision)
+    assert text.startswith(
+        "Decision(FALLBACK, causes=('STALE_MODEL', 'MEMBER_LOST'), command={'target_speed': "
+    )
+    assert f"sequence={bench.decision.sequence}" in text
+    assert f"{bench.decision.mode}" == str(Mode.FALLBACK) == "FALLBACK"
+
+
+def test_a_signal_that_nobody_declared_is_named_once(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.signals |= {"sped": 20.0, "engaged": 1.0}
+    bench.run(100, "twenty")
+    assert bench.decision.mode == Mode.NOMINAL
+    bench.signals[7] = 1.0  # type: ignore[index]
+    bench.run(100, "twenty")
+    told = [record.getMessage() for record in caplog.records]
+    assert [line.rpartition(": ")[2] for line in told] == ["'sped'", "7"]
+    assert all("guard.toml: signals that it does not declare" in line for line in told)
+
+
 def test_a_slow_loop_is_named(bench: Bench) -> None:
     for _ in range(20):
         bench.say(certain("twenty"))

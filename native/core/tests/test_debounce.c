@@ -90,7 +90,34 @@ static void saturates(void) {
   CHECK(d.quiet_us == UINT32_MAX, "quiet %u", d.quiet_us);
 }
 
+/* Presence fills by 1 a microsecond, absence drains by 1/8, and neither passes its end. */
+static void fills_and_drains(void) {
+  eg_debounce_t d = {0, 0};
+  eg_debounce_step(&row, &d, false, true, 50000);
+  CHECK(d.level_us == 50000 && d.quiet_us == 0, "level %u", d.level_us);
+  eg_debounce_step(&row, &d, false, false, 80007);
+  CHECK(d.level_us == 40000 && d.quiet_us == 80007, "level %u", d.level_us);
+  eg_debounce_step(&row, &d, false, false, 8 * 39999);
+  CHECK(d.level_us == 1 && d.quiet_us == 80007 + 8 * 39999, "level %u", d.level_us);
+  eg_debounce_step(&row, &d, false, false, 8);
+  CHECK(d.level_us == 0, "level %u", d.level_us);
+  eg_debounce_step(&row, &d, false, false, 8);
+  CHECK(d.level_us == 0, "below nothing: %u", d.level_us);
+  eg_debounce_step(&row, &d, false, true, 59999);
+  CHECK(d.level_us == 59999 && d.quiet_us == 0, "presence ends the quiet: %u", d.quiet_us);
+  CHECK(eg_debounce_step(&row, &d, false, true, 2) && d.level_us == 60000, "level %u", d.level_us);
+}
+
+static void acts_at_once_where_asked(void) {
+  eg_cause_row_t now = {EG_SAFE_STOP, EG_CLEARS_BY_REARM, 0, 0, 0};
+  eg_debounce_t d = {0, 0};
+  CHECK(!eg_debounce_step(&now, &d, false, false, TICK_US), "acts on nothing");
+  CHECK(eg_debounce_step(&now, &d, false, true, 0), "does not act at once");
+}
+
 int main(void) {
+  fills_and_drains();
+  acts_at_once_where_asked();
   all_periodic_patterns();
   random_patterns();
   constant_fault_acts_at_on_and_lets_go_at_off();

@@ -107,7 +107,206 @@ static void mid_value(guard_t *g) {
   CHECK(vote(g, &out) == EG_BIT(EG_DISAGREEMENT), "two that are worlds apart");
 }
 
+/* ------------------------------------------------- against the definition, in other words */
+
+static uint32_t dice;
+
+static uint32_t roll(uint32_t n) {
+  dice = dice * 1664525u + 1013904223u;
+  return (dice >> 8) % n;
+}
+
+typedef struct {
+  int n; /* members that have a say on the channel */
+  eg_evidence_t said[EG_MAX_MEMBERS];
+  uint32_t may[EG_MAX_MEMBERS];
+} say_t;
+
+static say_t say_of(const guard_t *g, int channel) {
+  say_t y = {0};
+  for (int i = 0; i < g->policy.members; i++) {
+    uint32_t may = (uint32_t)(g->policy.member[i].may / (1 << 2 * channel)) % 4u;
+    if (!may || !g->state.member[i].held) continue;
+    y.said[y.n] = g->state.member[i].evidence;
+    y.may[y.n++] = may;
+  }
+  return y;
+}
+
+/* The label that more members name than any other; false: there is none. */
+static bool most_named(const say_t *y, int32_t *label) {
+  int count[6] = {0}, leaders = 0, most = 1;
+  for (int i = 0; i < y->n; i++) count[y->said[i].label]++;
+  for (int l = 0; l < 6; l++)
+    if (count[l] > most) most = count[l];
+  for (int l = 0; l < 6; l++)
+    if (count[l] == most) leaders++, *label = l;
+  return leaders == 1;
+}
+
+/* The one with as many below as above; halfway between the two in the middle, towards zero. */
+static int32_t median(const say_t *y) {
+  int64_t middle[2] = {0, 0};
+  for (int i = 0; i < y->n; i++) {
+    int below = 0, upto = 0;
+    for (int j = 0; j < y->n; j++) {
+      below += y->said[j].value < y->said[i].value;
+      upto += y->said[j].value <= y->said[i].value;
+    }
+    for (int k = 0; k < 2; k++) {
+      int rank = (y->n - 1 + k) / 2;
+      if (below <= rank && rank < upto) middle[k] = y->said[i].value;
+    }
+  }
+  return (int32_t)((middle[0] + middle[1]) / 2);
+}
+
+typedef struct {
+  bool by_label, decided;
+  int32_t label, value, dispersion;
+} standpoint_t;
+
+/* Members that stand behind it, with at least this certainty, that may do one of these operations;
+ * and the certainty that the n-th surest of them has. */
+static int behind(const say_t *y, const standpoint_t *p, int32_t certainty, uint32_t operations) {
+  int n = 0;
+  for (int i = 0; p->decided && i < y->n; i++) {
+    int64_t apart = (int64_t)y->said[i].value - p->value;
+    bool agrees = p->by_label ? y->said[i].label == p->label
+                              : apart >= -(int64_t)p->dispersion && apart <= p->dispersion;
+    n += agrees && y->said[i].certainty >= certainty && (y->may[i] & operations);
+  }
+  return n;
+}
+
+static int32_t nth_surest(const say_t *y, const standpoint_t *p, int n) {
+  int32_t best = 0;
+  for (int i = 0; i < y->n; i++) /* the largest certainty that n of them reach */
+    if (behind(y, p, y->said[i].certainty, 3u) >= n && y->said[i].certainty > best)
+      best = y->said[i].certainty;
+  return best;
+}
+
+static int32_t asked_for(const guard_t *g, int channel, const standpoint_t *p, int32_t target) {
+  if (!p->by_label) return p->value;
+  const eg_label_t *l = &g->policy.label[p->label];
+  return l->channel == channel ? l->value : target;
+}
+
+static uint32_t defined(const guard_t *g, int channel, bool trusted, eg_command_t *out,
+                        int32_t *target) {
+  const eg_channel_t *c = &g->policy.channel[channel];
+  const eg_demand_t *up = &c->demand[EG_RAISE], *down = &c->demand[EG_LOWER];
+  int quorum = up->quorum < down->quorum ? up->quorum : down->quorum;
+  int32_t certainty = up->certainty < down->certainty ? up->certainty : down->certainty;
+  say_t y = say_of(g, channel);
+  standpoint_t p = {c->kind == EG_BY_LABEL, true, 0, 0, c->dispersion};
+  if (p.by_label)
+    p.decided = most_named(&y, &p.label);
+  else
+    p.value = median(&y);
+  out->label = p.by_label && p.decided ? p.label : EG_HOLD;
+  out->voters = (uint8_t)y.n;
+  out->votes = (uint8_t)behind(&y, &p, 0, 3u);
+  out->certainty = nth_surest(&y, &p, quorum);
+  if (y.n < quorum) return EG_BIT(EG_STALE_MODEL);
+  if (out->votes < quorum) return EG_BIT(EG_DISAGREEMENT);
+  if (behind(&y, &p, certainty, 3u) < quorum) return EG_BIT(EG_LOW_CERTAINTY);
+  int32_t want = asked_for(g, channel, &p, *target);
+  if (want == *target) return 0;
+  const eg_demand_t *d = want > *target ? up : down;
+  uint32_t bit = want > *target ? 1u : 2u;
+  bool forbidden = behind(&y, &p, 0, bit) < out->votes; /* one of them may not do that */
+  uint32_t present = forbidden ? EG_BIT(EG_UNAUTHORIZED_SUGGESTION) : 0;
+  if (!trusted || behind(&y, &p, d->certainty, bit) < d->quorum)
+    return present | EG_BIT(EG_OPERATION_DENIED);
+  *target = want;
+  out->granted = 1;
+  return present;
+}
+
+static int32_t any_value(void) {
+  static const int32_t edge[] = {INT32_MIN, INT32_MAX, INT32_MIN + 1, INT32_MAX - 1};
+  uint32_t kind = roll(20);
+  if (kind == 0) return edge[roll(4)];
+  return kind < 14 ? (int32_t)roll(9) - 4 : (int32_t)roll(2000000) - 1000000;
+}
+
+static void any_vote(guard_t *g) {
+  eg_policy_t *p = &g->policy;
+  p->members = (uint8_t)(1 + roll(EG_MAX_MEMBERS));
+  p->channels = EG_MAX_CHANNELS;
+  for (int i = 0; i < EG_MAX_CHANNELS; i++) {
+    eg_channel_t *c = &p->channel[i];
+    c->kind = (uint8_t)roll(2);
+    c->dispersion = roll(4) ? (int32_t)roll(4) : INT32_MAX;
+    for (int o = 0; o < EG_OPERATIONS; o++)
+      c->demand[o] = (eg_demand_t){(int32_t)roll(5), (uint8_t)(1 + roll(5))};
+    static const int32_t at[] = {0, Q(10), Q(20), Q(30), Q(1), 2, -1};
+    g->state.channel[i].target = at[roll(7)];
+  }
+  for (int i = 0; i < EG_MAX_MEMBERS; i++) {
+    p->member[i].may = (uint16_t)roll(65536);
+    if (roll(2)) p->member[i].may = 0xFF;
+    eg_member_state_t *m = &g->state.member[i];
+    m->held = roll(8) != 0;
+    m->evidence.label = (int32_t)(roll(2) ? roll(6) : roll(2));
+    m->evidence.value = any_value();
+    m->evidence.certainty = (int32_t)roll(7) - 1; /* below 0 it supports nothing */
+  }
+}
+
+static void every_vote_is_as_defined(void) {
+  guard_t g;
+  guard_start(&g);
+  dice = 1;
+  for (int round = 0; round < 60000; round++) {
+    any_vote(&g);
+    uint8_t channel = (uint8_t)roll(EG_MAX_CHANNELS);
+    bool trusted = roll(4) != 0;
+    eg_state_t before = g.state;
+    eg_command_t want = {.command = 7, .want = 8}, got = want;
+    int32_t target = g.state.channel[channel].target;
+    uint32_t present = defined(&g, channel, trusted, &want, &target);
+    uint32_t said = eg_vote(&g.policy, &g.state, channel, trusted, &got);
+    CHECK(said == present, "round %d: %x, not %x", round, said, present);
+    CHECK(memcmp(&got, &want, sizeof got) == 0, "round %d: label %d certainty %d votes %d", round,
+          got.label, got.certainty, got.votes);
+    CHECK(g.state.channel[channel].target == target, "round %d: target", round);
+    before.channel[channel].target = target;
+    CHECK(memcmp(&before, &g.state, sizeof before) == 0, "round %d: something else moved", round);
+  }
+}
+
+/* All channels, in their order, each with a verdict of its own; none beyond. */
+static void every_channel_is_voted_on(void) {
+  guard_t g;
+  guard_start(&g);
+  g.policy.channels = 3;
+  g.policy.channel[2] = g.policy.channel[1];
+  const eg_label_t three[] = {{0, Q(5)}, {1, Q(6)}, {2, Q(7)}};
+  g.policy.label = three;
+  for (int label = 0; label < 3; label++) {
+    memset(&g.out, 0, sizeof g.out);
+    for (int i = 0; i < 3; i++) {
+      g.policy.member[i].may = 0xFF;
+      hold(&g, i, label, 0, EG_ONE);
+      g.state.channel[i].target = Q(20);
+    }
+    CHECK(eg_votes_update(&g.policy, &g.state, true, &g.out) == 0, "label %d", label);
+    for (int i = 0; i < 4; i++) {
+      CHECK(g.out.channel[i].granted == (i == label), "label %d channel %d", label, i);
+      CHECK(g.out.channel[i].voters == (i < 3 ? 3 : 0), "label %d channel %d", label, i);
+    }
+    CHECK(g.state.channel[label].target == Q(5 + label), "label %d", label);
+  }
+  g.state.member[0].held = g.state.member[1].held = 0;
+  CHECK(eg_votes_update(&g.policy, &g.state, true, &g.out) == EG_BIT(EG_STALE_MODEL), "one voter");
+}
+
 int main(void) {
+  every_vote_is_as_defined();
+  every_channel_is_voted_on();
   guard_t g;
   guard_start(&g);
   order_does_not_matter(&g);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* AES-128-CMAC (NIST SP 800-38B, RFC 4493), as SecOC uses it; byte oriented, tables of 256 bytes. */
+/* AES-128-CMAC (NIST SP 800-38B, RFC 4493), as SecOC uses it; byte by byte, one table of 256. */
 #ifndef EDGEGUARD_CMAC_H
 #define EDGEGUARD_CMAC_H
 

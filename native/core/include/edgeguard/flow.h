@@ -11,8 +11,8 @@
 
 #include "edgeguard/types.h"
 
-/* CRC-32P4 of AUTOSAR (polynomial 0xF4ACFB13, reflected): start with EG_CRC_START, then feed pieces;
- * eg_crc_end gives the value. "123456789" gives 0x1697D06A. */
+/* CRC-32P4 of AUTOSAR (polynomial 0xF4ACFB13, reflected): start with EG_CRC_START, then feed
+ * pieces; eg_crc_end gives the value. "123456789" gives 0x1697D06A. */
 #define EG_CRC_START 0xFFFFFFFFu
 uint32_t eg_crc(uint32_t crc, const uint8_t *data, uint32_t n);
 uint32_t eg_crc_u32(uint32_t crc, uint32_t word); /* its bytes, lowest first */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the host and the microcontroller say to each other. Payloads are little-endian, at most
- * EG_PAYLOAD_MAX bytes; the version is part of every data id, so a frame of another version is ERROR.
+ * EG_PAYLOAD_MAX bytes, one length a type; the version is part of every data id, so a frame of
+ * another version is refused.
  *
  *   host -> MCU                                  MCU -> host
  *   HELLO      wants to arm, its table's hash    CHALLENGE  nonce, whether the tables agree
@@ -15,7 +16,7 @@
 #include "edgeguard/types.h"
 
 #define EG_LINK_VERSION 1u
-#define EG_PAYLOAD_MAX 44u
+#define EG_PAYLOAD_MAX 40u
 #define EG_NONCE_BYTES 8u
 #define EG_HASH_BYTES 32u
 
@@ -55,13 +56,14 @@ typedef struct {
 
 typedef enum {
   EG_ARM_OK,
-  EG_ARM_NONCE,    /* not the one that was asked with, or none was */
-  EG_ARM_TOKEN,    /* not the operator's */
-  EG_ARM_SLOW,     /* round trip above EG_ROUND_TRIP_MAX_US: the offset would be a guess */
-  EG_ARM_POLICY,   /* tables differ */
-  EG_ARM_CAUSE,    /* a cause is still present */
-  EG_ARM_MOVING,   /* not at standstill, or nobody knows */
-  EG_ARM_TOO_OFTEN /* more than EG_ARMS_PER_MINUTE */
+  EG_ARM_NONCE,     /* not the one that was asked with, or none was */
+  EG_ARM_TOKEN,     /* not the operator's */
+  EG_ARM_SLOW,      /* round trip above EG_ROUND_TRIP_MAX_US: the offset would be a guess */
+  EG_ARM_POLICY,    /* tables differ */
+  EG_ARM_CAUSE,     /* a cause is still present */
+  EG_ARM_MOVING,    /* not at standstill, or nobody knows */
+  EG_ARM_TOO_OFTEN, /* more than EG_ARMS_PER_MINUTE */
+  EG_ARM_RESULTS
 } eg_arm_result_t;
 
 typedef struct {
@@ -113,7 +115,8 @@ typedef enum {
   EG_RESET_WATCHDOG,
   EG_RESET_SOFTWARE,
   EG_RESET_FAULT, /* a processor exception */
-  EG_RESET_SELF_TEST
+  EG_RESET_SELF_TEST,
+  EG_RESETS
 } eg_reset_t;
 
 typedef struct {
@@ -146,10 +149,17 @@ typedef struct {
   } as;
 } eg_message_t;
 
-/* Bytes written to payload. */
+/* Bytes of the payload; 0: no such type. */
+uint16_t eg_message_size(uint8_t type);
+/* Bytes written to payload; 0: no such type. */
 uint16_t eg_message_pack(const eg_message_t *m, uint8_t payload[EG_PAYLOAD_MAX]);
-/* m->type says what is expected; false when length or an enumeration does not fit it. */
+/* m->type says what is expected; false when length or an enumeration does not fit it, and *m is
+ * then not to be used. */
 bool eg_message_unpack(const uint8_t *payload, uint16_t n, eg_message_t *m);
+/* AUTOSAR data id: no two types differ in fewer than 4 bits, so that up to 3 wrong bits never make
+ * one type of another. */
 uint32_t eg_message_data_id(eg_message_type_t type);
+/* The type that has this data id; EG_MESSAGES: none. */
+uint8_t eg_message_type(uint32_t data_id);
 
 #endif

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`edgeguard mcu`: the microcontroller's table, its firmware in QEMU, and what it says."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgeguard.cli import demo_mcu
+from edgeguard.zoo import models_dir
+
+if TYPE_CHECKING:
+    from firmware_bridge.session import Session
+
+file_path = click.Path(path_type=Path, dir_okay=False)
+policy_argument = click.argument("policy", metavar="GUARD.TOML", type=file_path)
+policy_or_demo = click.argument(
+    "policy", metavar="[GUARD.TOML]", type=file_path, required=False, default=None
+)
+
+
+def keys_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Which keys; shared by all commands that meet a microcontroller."""
+    return click.option(
+        "--keys", "key_file", metavar="FILE", type=file_path,
+        help="Link and operator key, made if missing.  [~/.config/edgeguard/mcu-keys.json]",
+    )(command)  # fmt: skip
+
+
+@click.group(epilog="Ports need the extra: pip install 'edgeguard-monitor[mcu]'.")
+def command() -> None:
+    """The microcontroller that stands between the guard and the actuators."""
+
+
+command.add_command(demo_mcu.command, "demo")
+
+
+@command.command("policy")
+@policy_argument
+@keys_option
+@click.option("-o", "--out", type=file_path, default="mcu_table.c", show_default=True)
+def policy_command(policy: Path, key_file: Path | None, out: Path) -> None:
+    """Write the const table that the firmware is built with.
+
+    The keys are in it, so only its owner may read it; keep it out of repositories.
+    """
+    from firmware_bridge import table
+    from firmware_bridge.keys import write_secret
+
+    mcu, keys = _mcu(policy), _keys(key_file)
+    write_secret(out, table.c_source(mcu, keys, f"from {policy.name}"))
+    click.echo(f"{out}: SHA-256 {table.table_hash(mcu).hex()}")
+
+
+@command.command()
+@policy_or_demo
+@keys_option
+@click.option("--build", metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
+              help="Where the firmware is built.  [default: a temporary folder]")  # fmt: skip
+@click.option("--log", metavar="FILE", type=file_path,
+              help="The plant's own log: every actuator command, as JSON lines.")  # fmt: skip
+@click.option("--gdb", metavar="ADDRESS", help="Let a debugger in, as tcp::1234.")
+def sim(
+    policy: Path | None, key_file: Path | None, build: Path | None, log: Path | None,
+    gdb: str | None,
+) -> None:  # fmt: skip
+    """Build the firmware for GUARD.TOML (default: the demo's) and boot it in QEMU.
+
+    A vehicle is attached to it as a process of its own. Prints the port and runs until Ctrl-C.
+    """
+    import tempfile
+
+    from firmware_bridge.sim import Sim, require_tools
+    from firmware_bridge.sim import build as build_firmware
+
+    require_tools()
+    mcu, keys = _mcu(policy or models_dir() / "guard.toml"), _keys(key_file)
+    with contextlib.ExitStack() as stack:
+        if build is None:
+            build = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeguard-mcu-")))
+        click.echo("building the firmware ...", err=True)
+        elf = build_firmware(mcu, keys, build)
+        running = stack.enter_context(Sim(elf, log=log, gdb=gdb))
+        click.echo(running.port)
+        click.echo(
+            f"the plant writes {running.log}\n"
+            f"try, in another terminal:  edgeguard mcu monitor {running.port}\n"
+            f"                           edgeguard run ... --mcu {running.port}\n"
+            "Ctrl-C ends it",
+            err=True,
+        )
+        _until_stopped(running.qemu)
+
+
+def _until_stopped(process: Any) -> None:
+    """Wait for Ctrl-C, SIGTERM, or for the process to end, which is an error."""
+    stop = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            while process.poll() is None:
+                if stop.wait(0.2):
+                    return
+            raise click.ClickException(f"qemu-system-arm ended with {process.returncode}")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@command.command()
+@click.argument("port")
+@policy_or_demo
+@keys_option
+@click.option("--seconds", type=click.FloatRange(min=0.0), help="Stop after this time.")
+def monitor(port: str, policy: Path | None, key_file: Path | None, seconds: float | None) -> None:
+    """Show live what the microcontroller at PORT says; never arms it.
+
+    PORT: a device, a pty, socket://HOST:PORT, rfc2217://HOST:PORT or can://INTERFACE/CHANNEL. One
+    program at a time can hold it. GUARD.TOML says how the link is; default: the demo's.
+    """
+    from rich.console import Console
+    from rich.live import Live
+
+    from firmware_bridge.session import Session
+
+    console = Console()
+    end_s = time.monotonic() + (float("inf") if seconds is None else seconds)
+    mcu, keys = _mcu(policy or models_dir() / "guard.toml"), _keys(key_file)
+    with Session(port, mcu, keys) as session, contextlib.suppress(KeyboardInterrupt):
+        if not console.is_terminal:
+            _lines(session, end_s)
+            return
+        with Live(console=console, auto_refresh=False) as live:
+            while time.monotonic() < end_s:
+                session.before()
+                live.update(_screen(session), refresh=True)
+                time.sleep(0.1)
+
+
+def _lines(session: Session, end_s: float) -> None:
+    """Without a terminal: a line for each change of what it says."""
+    shown = ""
+    while time.monotonic() < end_s:
+        session.before()
+        line = _line(session)
+        if line != shown:
+            click.echo(line)
+            shown = line
+        time.sleep(0.02)
+
+
+def _line(session: Session) -> str:
+    state, boot = session.state, session.boot
+    if state is None:
+        return "silent"
+    causes = ", ".join(state.causes) or "no cause"
+    reset = f", last reset {boot.reason}, {boot.resets} since power" if boot else ""
+    return f"{state.mode}: {causes}{reset}"
+
+
+_MODE = {"NOMINAL": "green", "DEGRADED": "yellow", "FALLBACK": "dark_orange", "SAFE_STOP": "red"}
+
+
+def _screen(session: Session) -> Any:
+    from rich.panel import Panel
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    state, boot = session.state, session.boot
+    if state is None:
+        table.add_row("", Text(_silence(session), style="dim"))
+    else:
+        table.add_row("mode", Text(f" {state.mode} ", style=f"bold black on {_MODE[state.mode]}"))
+        table.add_row("causes", ", ".join(state.causes) or "none")
+        table.add_row("measured", f"{state.speed:.2f} m/s   {state.steering:+.3f} rad")
+        table.add_row("output", f"{state.output[0]:.2f} m/s   {state.output[1]:+.3f} rad")
+        table.add_row("clock", f"{state.stamp_us / 1e6:.2f} s")
+    if boot is not None:
+        failed = f"failed {boot.self_test & 0xFFFF:#x}" if boot.self_test & 0xFFFF else "passed"
+        table.add_row("reset", f"{boot.reason}, before {boot.before}; {boot.resets} since power")
+        table.add_row("self-test", failed)
+        table.add_row("table", boot.table.hex()[:16])
+    counts = ", ".join(f"{name} {n}" for name, n in session.counts.items() if n)
+    table.add_row("frames", counts or "none")
+    return Panel(table, title=session.link.name, width=90)
+
+
+def _silence(session: Session) -> str:
+    if not session.link.connected:
+        return f"gone: {session.link.failure}"
+    refused = {name: n for name, n in session.counts.items() if n and name != "accepted"}
+    return "nothing that these keys accept" if refused else "silent"
+
+
+# ------------------------------------------------------------------ shared
+
+
+def _mcu(policy: Path) -> dict[str, Any]:
+    from edgeguard import config
+
+    return config.mcu_dict(config.load(policy))
+
+
+def _keys(path: Path | None) -> Any:
+    from firmware_bridge import keys
+
+    return keys.ensure(path or keys.default_path())

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two secrets of a microcontroller: one proves frames, the other that a person agrees."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import stat
+from pathlib import Path
+
+from attrs import field, frozen
+
+from edgeguard.errors import EdgeguardError
+
+KEY_BYTES = 16
+_HEX = re.compile(r"[0-9a-fA-F]{32}")
+_FIELDS = ("link_key", "operator_key")
+
+
+@frozen
+class Keys:
+    """Never shown: neither in a repr nor in an error."""
+
+    link: bytes = field(repr=False)
+    operator: bytes = field(repr=False)
+
+
+def make_keys() -> Keys:
+    """New keys from the system's randomness."""
+    return Keys(secrets.token_bytes(KEY_BYTES), secrets.token_bytes(KEY_BYTES))
+
+
+def create(path: Path) -> Keys:
+    """New keys in a new file that only its owner may read. Raises EdgeguardError if it exists."""
+    keys = make_keys()
+    text = json.dumps({"link_key": keys.link.hex(), "operator_key": keys.operator.hex()}, indent=1)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    except FileExistsError:
+        raise EdgeguardError(f"{path}: exists; keys are never overwritten") from None
+    except OSError as error:
+        raise EdgeguardError(f"{path}: {error.strerror}") from None
+    with os.fdopen(handle, "w", encoding="ascii") as file:
+        os.fchmod(file.fileno(), 0o600)  # whatever the umask took away
+        file.write(text + "\n")
+    return keys
+
+
+def write_secret(path: Path, text: str) -> None:
+    """A file that only its owner may read, also if there was another one. Raises OSError."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.write(text)
+
+
+def load(path: Path) -> Keys:
+    """Read a key file. Raises EdgeguardError when others may read it or it holds no keys."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+        with os.fdopen(handle, encoding="utf-8") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if mode & (stat.S_IRWXG | stat.S_IRWXO):
+                raise EdgeguardError(
+                    f"{path}: others than its owner may use it (mode {stat.S_IMODE(mode):03o});"
+                    f" chmod 600 {path}, and make new keys if somebody did"
+                )
+            raw = json.loads(file.read(4096))
+    except OSError as error:
+        raise EdgeguardError(f"{path}: {error.strerror}") from None
+    except ValueError:
+        raise EdgeguardError(f"{path}: is no JSON") from None
+    return _keys(path, raw)
+
+
+def _keys(path: Path, raw: object) -> Keys:
+    if not isinstance(raw, dict) or set(raw) != set(_FIELDS):
+        raise EdgeguardError(f"{path}: want the keys {' and '.join(_FIELDS)}, and no other")
+    for name in _FIELDS:
+        if not isinstance(raw[name], str) or not _HEX.fullmatch(raw[name]):
+            raise EdgeguardError(f"{path}: {name}: want {2 * KEY_BYTES} hex digits")
+    if raw["link_key"] == raw["operator_key"]:
+        raise EdgeguardError(f"{path}: link_key and operator_key are the same; make two")
+    return Keys(*(bytes.fromhex(raw[name]) for name in _FIELDS))
+
+
+def ensure(path: Path) -> Keys:
+    """The keys of this file, which is made if there is none. Raises EdgeguardError."""
+    try:
+        return create(path) if not path.exists() else load(path)
+    except EdgeguardError:
+        if path.exists():  # another process was faster
+            return load(path)
+        raise
+
+
+def default_path() -> Path:
+    """Where the command line keeps them unless told otherwise; never in a repository."""
+    home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(home) / "edgeguard" / "mcu-keys.json"

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stddef.h>
+#include <string.h>
+
+#include "edgeguard/message.h"
+#include "mcu.h"
+
+static uint32_t crc_of(const eg_record_t *r) {
+  return eg_crc_of(r, offsetof(eg_record_t, crc));
+}
+
+/* A word that reads as zeros is what RAM may hold when power comes, so it must not be right. */
+bool eg_record_sealed(const eg_record_t *r) {
+  return r->crc == crc_of(r) && r->next != EG_RESET_POWER;
+}
+
+void eg_record_seal(eg_record_t *r) {
+  r->crc = crc_of(r);
+}
+
+static void power_came(eg_record_t *r) {
+  memset(r, 0, sizeof *r);
+  r->reason = r->first = EG_RESET_POWER;
+  for (uint32_t i = 0; i < EG_ARMS_PER_MINUTE; i++) r->arm_us[i] = EG_AGE_MAX;
+}
+
+/* No board here has a register that tells one reset from another, so each reset is announced. One
+ * that nobody announced is the watchdog's (or the reset pin's). */
+void eg_record_boot(eg_record_t *r) {
+  if (eg_record_sealed(r)) {
+    if (r->reason != EG_RESET_POWER) r->first = r->reason;
+    r->reason = r->next;
+    r->failed_before = r->failed;
+    if (r->resets < UINT16_MAX) r->resets++;
+  } else {
+    power_came(r);
+  }
+  r->failed = 0;
+  r->next = EG_RESET_WATCHDOG;
+  eg_record_seal(r);
+}

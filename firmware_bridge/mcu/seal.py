@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write the CRCs of a linked firmware image into it: ``python -m firmware_bridge.mcu.seal IN OUT``.
+
+``eg_seal_t`` (board.h) stands behind everything else in flash, so it is not part of what it seals.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from pathlib import Path
+
+from firmware_bridge.mcu.elf import Elf, crc32p4
+
+
+def seal(elf: Elf) -> tuple[int, int]:
+    """Seal in place; returns the CRC of the image and that of the table."""
+    start = elf.symbols["eg_image_start"].address
+    image = elf.read(start, elf.symbols["eg_image_bytes"].address)
+    config = elf.symbols["eg_mcu_config"]
+    crcs = crc32p4(image), crc32p4(elf.read(config.address, config.size))
+    struct.pack_into("<II", elf.data, elf.offset(elf.symbols["eg_seal"].address), *crcs)
+    return crcs
+
+
+def main(source: str, target: str) -> int:
+    """Seal ``source`` into ``target``."""
+    elf = Elf(Path(source))
+    image, table = seal(elf)
+    Path(target).write_bytes(elf.data)
+    print(f"{target}: image {image:08x}, table {table:08x}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(*sys.argv[1:]))

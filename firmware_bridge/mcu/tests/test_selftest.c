@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* No stroke while any of its own checks fails, and a safe command meanwhile. */
+#define _GNU_SOURCE
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "rig.h"
+
+/* What follows a failed check: within `turns` no more strokes, a ramp, the reset, its reason. */
+static void goes_safe(rig_t *r, uint32_t turns, uint16_t failed, const char *what) {
+  int32_t at = rig_out(r, EG_SPEED), angle = rig_out(r, EG_STEERING);
+  uint32_t t = 0, resets = r->twin.resets;
+  while (!r->twin.mcu.kept.failed && t < turns) rig_turn(r), t++;
+  uint32_t strokes = r->twin.strokes;
+  CHECK(r->twin.mcu.kept.failed & failed, "%s: %x", what, r->twin.mcu.kept.failed);
+  for (t = 0; t < 30; t++) {
+    int32_t before = rig_out(r, EG_SPEED);
+    rig_turn(r);
+    CHECK(r->twin.mcu.out.causes & EG_BIT(EG_SELF_TEST), "%s: %x", what, r->twin.mcu.out.causes);
+    CHECK(r->twin.mcu.out.mode == EG_SAFE_STOP, "%s: mode %u", what, r->twin.mcu.out.mode);
+    CHECK(rig_out(r, EG_SPEED) < before && before - rig_out(r, EG_SPEED) <= Q(0.04) + 1,
+          "%s: from %d to %d", what, before, rig_out(r, EG_SPEED));
+    CHECK(rig_out(r, EG_STEERING) == angle, "%s: steers", what);
+  }
+  CHECK(r->twin.strokes == strokes, "%s: stroked", what);
+  CHECK(at == Q(10) && rig_out(r, EG_SPEED) < Q(9), "%s: %d", what, rig_out(r, EG_SPEED));
+  while (r->twin.resets == resets && t < 60) rig_turn(r), t++;
+  CHECK(r->twin.record.reason == EG_RESET_SELF_TEST, "%s: reason %u", what, r->twin.record.reason);
+  CHECK(r->twin.record.failed_before & failed, "%s: %x", what, r->twin.record.failed_before);
+  rig_turns(r, 21);
+  CHECK(r->boot.self_test >> 16 & failed, "%s: BOOT says %x", what, r->boot.self_test);
+}
+
+static void stack(void) {
+  rig_t r;
+  for (uint32_t i = 0; i < EG_TWIN_CANARY; i++) {
+    rig_steady(&r);
+    r.twin.canary[i] ^= 1u << i;
+    goes_safe(&r, 1, EG_FAIL_STACK, "stack");
+  }
+}
+
+static void flash(void) {
+  rig_t r;
+  const uint32_t round = sizeof(eg_twin_flash_t) / EG_IMAGE_SLICE + 1;
+  const uint32_t at[] = {0, 5, 511, 512, 1023};
+  for (uint32_t i = 0; i < sizeof at / sizeof at[0]; i++) {
+    rig_steady(&r);
+    r.twin.flash.code[at[i]] ^= 0x40u;
+    goes_safe(&r, 2 * round, EG_FAIL_FLASH, "flash");
+    CHECK(r.twin.mcu.kept.failed & EG_FAIL_FLASH, "found at boot as well");
+  }
+}
+
+/* Any bit of the table, and before it is read: some of them would send the core astray. */
+static void policy(void) {
+  rig_t r;
+  rig_t good;
+  rig_steady(&good);
+  for (uint32_t i = 0; i < sizeof(eg_mcu_config_t); i += 3) {
+    rig_copy(&r, &good);
+    ((uint8_t *)&r.twin.flash.config)[i] ^= (uint8_t)(1u << i % 8u);
+    int32_t before = rig_out(&r, EG_SPEED);
+    uint32_t strokes = r.twin.strokes;
+    rig_turn(&r);
+    CHECK(r.twin.mcu.kept.failed & EG_FAIL_POLICY, "byte %u of the table", i);
+    CHECK(rig_out(&r, EG_SPEED) < before && r.twin.strokes == strokes, "byte %u", i);
+  }
+  rig_steady(&r);
+  r.twin.flash.config.policy.members = 200;
+  goes_safe(&r, 1, EG_FAIL_POLICY, "policy");
+}
+
+static void flipped(rig_t *r, uint8_t *byte, uint8_t bit, uint32_t place) {
+  int32_t before = rig_out(r, EG_SPEED), angle = rig_out(r, EG_STEERING);
+  uint32_t strokes = r->twin.strokes;
+  *byte ^= bit;
+  rig_turn(r);
+  CHECK(r->twin.mcu.kept.failed == EG_FAIL_RAM, "byte %u: %x", place, r->twin.mcu.kept.failed);
+  CHECK(rig_out(r, EG_SPEED) < before && before - rig_out(r, EG_SPEED) <= Q(0.04) + 1,
+        "byte %u: %d", place, rig_out(r, EG_SPEED));
+  CHECK(rig_out(r, EG_STEERING) == angle && r->twin.strokes == strokes, "byte %u", place);
+}
+
+static void flip_all(const rig_t *good, uint32_t from, uint32_t n) {
+  rig_t r;
+  for (uint32_t i = from; i < from + n; i++) {
+    rig_copy(&r, good);
+    flipped(&r, (uint8_t *)&r.twin + i, (uint8_t)(1u << i % 8u), i);
+  }
+}
+
+/* A bit in anything that lasts from turn to turn. */
+static void ram(void) {
+  rig_t good, r;
+  rig_steady(&good);
+  const uint32_t mcu = offsetof(eg_twin_t, mcu);
+  flip_all(&good, mcu + offsetof(eg_mcu_t, heard), sizeof(eg_heard_t));
+  flip_all(&good, mcu + offsetof(eg_mcu_t, heard_crc), sizeof(uint32_t));
+  flip_all(&good, mcu + offsetof(eg_mcu_t, kept), sizeof(eg_kept_t));
+  flip_all(&good, mcu + offsetof(eg_mcu_t, kept_crc), sizeof(uint32_t));
+  flip_all(&good, offsetof(eg_twin_t, record), sizeof(eg_record_t));
+  rig_steady(&r);
+  r.twin.mcu.kept.state.channel[EG_SPEED].last = Q(33);
+  goes_safe(&r, 1, EG_FAIL_RAM, "ram");
+}
+
+/* And in what does not last: it acts on nothing. */
+static void scratch(void) {
+  rig_t good, r;
+  rig_steady(&good);
+  const uint32_t from = offsetof(eg_mcu_t, in), to = sizeof(eg_mcu_t);
+  for (uint32_t i = from; i < to; i++) {
+    rig_copy(&r, &good);
+    ((uint8_t *)&r.twin.mcu)[i] ^= (uint8_t)(1u << i % 8u);
+    for (int t = 0; t < 3; t++) {
+      rig_turn(&r);
+      CHECK(rig_out(&r, EG_SPEED) == Q(10) && r.state.mode == EG_NOMINAL, "byte %u", i);
+    }
+  }
+}
+
+/* Between the arrival of a frame and the next turn. */
+static void while_it_listens(void) {
+  rig_t r;
+  rig_steady(&r);
+  r.twin.mcu.heard.inbox.command.command[0] = Q(33);
+  goes_safe(&r, 1, EG_FAIL_RAM, "inbox");
+  CHECK(r.twin.mcu.heard.link.counts.accepted == 0, "listened with a state that is not its own");
+}
+
+/* Two addresses that are one cell: how a fault of an address line looks. */
+static void pattern(void) {
+  rig_t r;
+  long page = sysconf(_SC_PAGESIZE);
+  int file = memfd_create("ram", 0);
+  CHECK(file >= 0 && ftruncate(file, page) == 0, "memfd");
+  uint8_t *low = mmap(NULL, (size_t)(2 * page), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  CHECK(low != MAP_FAILED, "mmap");
+  for (int i = 0; i < 2; i++)
+    CHECK(mmap(low + i * page, (size_t)page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file,
+               0) != MAP_FAILED,
+          "mmap");
+  rig_steady(&r);
+  r.twin.memory.ram = (volatile uint32_t *)(void *)low;
+  r.twin.memory.ram_words = (uint32_t)(2 * page / 4);
+  memset((void *)low, 0x3C, (size_t)page);
+  goes_safe(&r, 1, EG_FAIL_RAM, "pattern");
+  CHECK(r.twin.mcu.kept.failed == EG_FAIL_RAM, "found at boot as well");
+  for (long i = 0; i < page; i++) CHECK(low[i] == 0x3C, "the test left its pattern in RAM");
+  munmap(low, (size_t)(2 * page));
+  close(file);
+}
+
+static void output(void) {
+  rig_t r;
+  for (uint32_t i = 0; i < EG_OUTPUTS; i++) {
+    rig_steady(&r);
+    r.twin.stuck[i] = 4;
+    goes_safe(&r, 1, EG_FAIL_OUTPUT, "output");
+  }
+}
+
+static void core(void) {
+  rig_t r;
+  rig_steady(&r);
+  r.twin.seal.known_answers ^= 0x100u;
+  eg_twin_boot(&r.twin);
+  goes_safe(&r, 0, EG_FAIL_CORE, "core");
+}
+
+/* A table of right CRC that this firmware cannot do: found at boot. */
+static void refuses(void (*spoil)(eg_policy_t *p)) {
+  rig_t r;
+  eg_mcu_config_t config = rig_config();
+  spoil(&config.policy);
+  rig_start_with(&r, &config);
+  r.speed = Q(10);
+  rig_turns(&r, 30);
+  CHECK(r.twin.mcu.kept.failed == EG_FAIL_POLICY, "%x", r.twin.mcu.kept.failed);
+  CHECK(r.twin.strokes == 0 && rig_out(&r, EG_SPEED) < Q(9), "%d", rig_out(&r, EG_SPEED));
+}
+
+static void no_members(eg_policy_t *p) {
+  p->members = 0;
+}
+static void three_channels(eg_policy_t *p) {
+  p->channels = 3;
+  p->channel[2] = p->channel[1];
+  p->member[1].may |= 3u << 4;
+}
+static void three_members(eg_policy_t *p) {
+  p->members = 3;
+  p->member[2] = p->member[1];
+}
+static void three_signals(eg_policy_t *p) {
+  p->signals = 3;
+}
+static void a_camera(eg_policy_t *p) {
+  p->cameras = 1;
+}
+static void a_detector(eg_policy_t *p) {
+  p->detectors = 1;
+}
+
+/* These pass: a loop that is late once is not broken, and is not stroked for that turn. */
+static void late_turns(void) {
+  rig_t r;
+  rig_steady(&r);
+  uint32_t strokes = r.twin.strokes;
+  r.twin.now_us += 6000;
+  rig_turn(&r);
+  CHECK(r.twin.strokes == strokes, "stroked in a late turn");
+  rig_turn(&r);
+  CHECK(r.twin.strokes == strokes + 1, "and no more after it");
+  r.twin.call_us = 3400; /* each look at the clock: a turn of more than 10 ms */
+  rig_step(&r);
+  CHECK(r.twin.strokes == strokes + 1, "stroked after a turn that took too long");
+  CHECK(r.twin.mcu.kept.failed == 0, "%x", r.twin.mcu.kept.failed);
+}
+
+/* The controller takes longer than its budget, the turn as a whole does not. */
+static void slow_controller(void) {
+  rig_t r;
+  eg_mcu_config_t config = rig_config();
+  config.policy.controller_budget_us = 50;
+  rig_start_with(&r, &config);
+  rig_turns(&r, 3);
+  uint32_t strokes = r.twin.strokes;
+  r.twin.call_us = 60;
+  rig_turns(&r, 30);
+  CHECK(r.twin.strokes == strokes, "stroked %u times", r.twin.strokes - strokes);
+  CHECK(r.twin.mcu.out.causes & EG_BIT(EG_CONTROLLER_LOST), "%x", r.twin.mcu.out.causes);
+}
+
+static void a_dead_loop_is_reset(void) {
+  rig_t r;
+  rig_steady(&r);
+  r.twin.now_us += EG_TWIN_WATCHDOG_US + 1; /* no turn for that long */
+  rig_turns(&r, 2);
+  CHECK(r.twin.resets == 1 && r.twin.record.reason == EG_RESET_WATCHDOG, "%u", r.twin.resets);
+  CHECK(rig_out(&r, EG_SPEED) < Q(10) && rig_out(&r, EG_SPEED) > Q(9.9), "%d", rig_out(&r, 0));
+  CHECK(r.twin.mcu.out.mode == EG_SAFE_STOP, "mode %u", r.twin.mcu.out.mode);
+}
+
+int main(void) {
+  stack();
+  flash();
+  policy();
+  ram();
+  scratch();
+  while_it_listens();
+  pattern();
+  output();
+  core();
+  refuses(no_members);
+  refuses(three_channels);
+  refuses(three_members);
+  refuses(three_signals);
+  refuses(a_camera);
+  refuses(a_detector);
+  late_turns();
+  slow_controller();
+  a_dead_loop_is_reset();
+  return 0;
+}
