@@ -12,7 +12,7 @@ HEAVY := lab,dev
 NATIVE := $(shell find native firmware_bridge -name '*.c' -o -name '*.h' -o -name '*.cpp' -o -name '*.hpp' -o -name CMakeLists.txt)
 SOURCES := $(filter %.c %.h %.cpp %.hpp,$(NATIVE))
 
-.PHONY: demo test test-legacy bench ctest lint wheel clean
+.PHONY: demo test test-legacy bench ctest mcdc mutants fuzz traces firmware lint wheel clean
 
 demo: $(VENV)/run
 	$(BIN)/edgeguard demo
@@ -36,6 +36,32 @@ ctest: $(VENV)/test
 	  > build/ctest.log 2>&1 || { cat build/ctest.log; exit 1; }
 	$(BIN)/cmake --build build/ctest >> build/ctest.log 2>&1 || { cat build/ctest.log; exit 1; }
 	$(BIN)/ctest --test-dir build/ctest --output-on-failure
+
+# The core, the link and the firmware's logic: every line, branch and condition, from their C tests.
+mcdc: $(VENV)/test
+	$(BIN)/python native/core/quality/mcdc.py --json build/mcdc.json
+
+# Every mutant of them (SAMPLE=N: so many of each); one that the tests let live is printed.
+mutants: $(VENV)/test
+	$(BIN)/python native/core/quality/mutants.py $(if $(SAMPLE),--sample $(SAMPLE)) --json build/mutants.json
+
+# MIN=60: that long, a core for each target.
+fuzz: $(VENV)/test
+	$(BIN)/python native/core/fuzz/fuzz.py $(if $(MIN),--minutes $(MIN)) --json build/fuzz.json
+
+# The same random steps on x86-64, aarch64 and Cortex-M4 (FULL=1: 10^7, and 10^5 on the last).
+traces: $(VENV)/test
+	$(BIN)/python native/core/fuzz/fuzz.py --traces $(if $(FULL),--steps 10000000 --small-steps 100000) \
+	  --json build/traces.json
+
+# The images of both boards for the demo's guard, with a key made for them; prints flash and RAM.
+firmware: $(VENV)/test
+	mkdir -p build/firmware
+	$(BIN)/edgeguard mcu policy models/gtsrb/guard.toml --keys build/firmware/keys.json \
+	  -o build/firmware/mcu_table.c
+	for board in qemu_mps2 stm32f4; do $(MAKE) --no-print-directory -f firmware_bridge/mcu/Makefile \
+	  BOARD=$$board TABLE=build/firmware/mcu_table.c OUT=build/firmware/$$board \
+	  PYTHON=$(abspath $(BIN)/python) all footprint || exit 1; done
 
 bench: $(VENV)/test
 	$(BIN)/edgeguard bench

@@ -25,6 +25,7 @@ clang-19 libclang-rt-19-dev
 llvm-cov-19 llvm-19
 clang-tidy-19 clang-tidy-19
 cppcheck cppcheck
+tcc tcc
 TOOLS
 }
 if [ $mode = proving ]; then

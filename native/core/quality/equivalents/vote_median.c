@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Unit: vote.c
+ * Unwind: 10
+ * Mutants: 9fc7c5def4 e13353ca6b 7ed833a7c6
+ * Why: with somebody to say a value, only what was said is looked at; equal values may change
+ * places. (With nobody: vote_nobody.c.) */
+void harness(void) {
+  eg_evidence_t said[EG_MAX_MEMBERS];
+  voters_t v;
+  GIVEN(v.n >= 1 && v.n <= EG_MAX_MEMBERS);
+  for (int i = 0; i < EG_MAX_MEMBERS; i++) v.said[i] = &said[i];
+  winner_t a = A(mid_value)(&v), b = B(mid_value)(&v);
+  SAME(a.decided == b.decided && a.label == b.label && a.value == b.value);
+}
