@@ -26,6 +26,7 @@ llvm-cov-19 llvm-19
 clang-tidy-19 clang-tidy-19
 cppcheck cppcheck
 tcc tcc
+cadical cadical
 TOOLS
 }
 if [ $mode = proving ]; then

@@ -23,7 +23,9 @@ COMMANDS = {
     "run": "Guard a camera, a video, a folder of images or a recorded stream.",
     "demo": "Drive past real traffic signs while things go wrong.",
     "calibrate": "Fit temperatures and thresholds on calibration tracks.",
+    "inject": "Make faults happen and judge what reaches the actuator.",
     "bench": "Print what the guard costs.",
+    "mcu": "The microcontroller behind the guard: its table, its firmware, its state.",
     "lab": "Train and evaluate models (needs the extra `lab`).",
 }
 
@@ -34,7 +36,8 @@ EXTRAS = {
     "tflite_runtime": "tflite",
     "cv2": "images",
     "matplotlib": "plots",
-    "serial": "serial",
+    "serial": "mcu",
+    "cffi": "mcu",
     "can": "can",
     "PIL": "lab",
     "torch": "lab",

@@ -3,8 +3,8 @@
 
 A harness in equivalents/ names its unit, the mutants that it is for, and why they are equivalent.
 It is compiled together with the unit (functions renamed f__a) and linked with the mutant (f__b);
-CBMC shows that both do the same for every input. Lest a harness prove nothing, it must also refute a
-mutant of the same functions that the tests kill.
+CBMC shows that both do the same for every input. Lest a harness prove nothing, it must also refute
+a mutant of the same functions that the tests kill.
 """
 
 from __future__ import annotations

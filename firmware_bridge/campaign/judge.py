@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which commands at the actuator are safe, on every turn of the microcontroller.
+
+It knows nothing of the firmware: only the table that was promised, what a good host decided, and
+which of these frames reached the microcontroller whole, in order and in time. A command is wrong
+when it leaves the table's range or rates; when it rises, or steers, without a fresh command that
+asked for it; when it does not come down although no fresh command holds it up.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from attrs import define
+
+SAFE_US = 50_000  # from the last good frame to the start of the ramp
+STOP_RATE = 4 * 65536  # Q16.16 m/s per second, UN R157
+PATH_US = 2_000_000  # how long a stop keeps to the path
+ROOM_US = 50_000  # around PATH_US: since when the path is old is a matter of 50 ms
+LSB = 3  # rounding, Q16.16
+NONE = 255
+Measured = tuple[int | None, int | None]
+"""Speed and steering, Q16.16; None: the sensor failed."""
+
+
+@define
+class Limit:
+    """Of one channel at one moment: range, and what one step may change."""
+
+    low: int
+    high: int
+    rise: int
+    fall: int
+
+
+class Limits:
+    """The table's limits, worked out apart from the firmware."""
+
+    def __init__(self, table: Mapping[str, Any]) -> None:
+        self._rows = [c["rows"] for c in table["policy"]["channels"]]
+        self._signal = [c["table_signal"] for c in table["policy"]["channels"]]
+        self.period_us = int(table["link"]["period_us"])
+        self.max_age_us = int(table["link"]["max_age_us"])
+        self.channels = len(self._rows)
+        self._known: list[tuple[int | None, Limit] | None] = [None] * self.channels
+
+    def at(self, channel: int, measured: Measured) -> Limit:
+        """Linear between the rows of the table; the strictest of all where nobody measures."""
+        signal = self._signal[channel]
+        x = 0 if signal == NONE else measured[signal]
+        known = self._known[channel]
+        if known is None or known[0] != x:
+            self._known[channel] = known = x, self._between(self._rows[channel], x)
+        return known[1]
+
+    def _between(self, rows: list[dict[str, int]], x: int | None) -> Limit:
+        names = ("min", "max", "rise", "fall")
+        if x is None:
+            strict = (max(r["min"] for r in rows), *(min(r[n] for r in rows) for n in names[1:]))
+            return self._limit(*strict)
+        below = [row for row in rows if row["at"] <= x] or rows[:1]
+        a = below[-1]
+        b = rows[min(len(below), len(rows) - 1)]
+        part = (x - a["at"]) / (b["at"] - a["at"]) if b["at"] > a["at"] and x > a["at"] else 0.0
+        return self._limit(*(round(a[n] + (b[n] - a[n]) * part) for n in names))
+
+    def _limit(self, low: int, high: int, rise: int, fall: int) -> Limit:
+        share = self.period_us / 1e6
+        return Limit(low, high, int(rise * share), int(fall * share))
+
+
+class Turn(NamedTuple):
+    """What the actuators got, Q16.16."""
+
+    at_us: int
+    speed: int
+    steering: int
+    brakes: int
+    """What of the speed a stop takes away in this turn."""
+
+
+@define
+class Fresh:
+    """A command that reached the microcontroller as it should."""
+
+    at_us: int
+    command: tuple[int, ...]
+
+
+class Judge:
+    """Feed it with `arrived` and `turn`, in the order of time."""
+
+    def __init__(self, limits: Limits, tolerance: int = LSB) -> None:
+        """tolerance: of what is compared with measured values, Q16.16; more than rounding where
+        these were logged at another moment."""
+        self.limits = limits
+        self._tolerance = tolerance
+        self.on = False
+        """Whether commands are judged; not before it is armed."""
+        self.wrong: list[tuple[int, str]] = []
+        """Turns with a wrong command, and what was wrong."""
+        self.trace: list[Turn] = []
+        self.good: deque[Fresh] = deque(maxlen=16)
+        self.arrivals: list[int] = []
+        """When good commands came."""
+        self._newest = 0
+        self._engaged = True
+        self._stop_us: int | None = None
+        self._path_us = 0
+        self._angles: list[int] = []
+        self._boots = 0
+        self._booted_us = 0
+        self._path = 0
+        self._last: tuple[int, int] | None = None
+
+    def arrived(
+        self, at_us: int, number: int, decided_us: int, command: tuple[int, ...], engaged: bool
+    ) -> None:
+        """A frame of a good host is there, whole. It counts when it is new and young enough."""
+        if number <= self._newest or at_us - decided_us > self.limits.max_age_us:
+            return
+        self._newest = number
+        self._engaged = engaged
+        self.good.append(Fresh(at_us, command))
+        self.arrivals.append(at_us)
+
+    def must_stop(self, evidence_us: int) -> None:
+        """From 50 ms after this on nothing that the host says may hold the command up."""
+        if self._stop_us is None:
+            self._stop_us = evidence_us + SAFE_US
+
+    def booted(self, at_us: int) -> None:
+        """It was reset: it may steer to the angle that it measures then, and its first turn is as
+        short as the time since."""
+        self._boots, self._booted_us = 2, at_us
+
+    def begin(self) -> None:
+        """A new session: what stood in the way is gone."""
+        self._stop_us = None
+        self._angles.clear()
+        self.good.clear()
+
+    def _stopping(self, t_us: int) -> bool:
+        """Whether it must be stopping by now."""
+        fresh = bool(self.good) and t_us - self.good[-1].at_us <= SAFE_US
+        return not fresh or (self._stop_us is not None and t_us > self._stop_us)
+
+    def turn(
+        self,
+        t_us: int,
+        output: tuple[int, int],
+        measured: Measured,
+        stopping: bool,
+        elapsed_us: int | None = None,
+    ) -> None:
+        """What the actuators got. stopping: it says so itself, and is held to it. elapsed_us: since
+        its last turn, by its own clock; None: a period."""
+        last, self._last = self._last, output
+        brakes = self._brakes(t_us, elapsed_us)
+        self.trace.append(Turn(t_us, *output, brakes))
+        if self._boots > 0:
+            self._boots -= 1
+            self._path_us = t_us
+            self._angles += [] if measured[1] is None else [measured[1]]
+        if not self.on or last is None:
+            return
+        if not self._engaged:
+            self._path_us = t_us
+            bad = self._inactive(output, measured)
+        else:
+            stops = stopping or self._stopping(t_us)
+            if not stops:
+                self._path_us, self._path = t_us, output[1]
+            fresh = [] if stops else [g for g in self.good if t_us - g.at_us <= SAFE_US]
+            bad = [
+                *self._range(0, last[0], output[0], measured),
+                *self._speed(last[0], output[0], fresh, measured, brakes),
+            ]
+            if self.limits.channels > 1:
+                bad += self._range(1, last[1], output[1], measured)
+                bad += self._steering(t_us, last[1], output[1], fresh, measured)
+        self.wrong += [(t_us, text) for text in bad]
+
+    def _brakes(self, t_us: int, elapsed_us: int | None) -> int:
+        period_us = self.limits.period_us
+        step_us = period_us if elapsed_us is None else min(period_us, elapsed_us)
+        if self._boots == 2:
+            step_us = min(step_us, t_us - self._booted_us)
+        return STOP_RATE * step_us // 10**6
+
+    def _inactive(self, output: tuple[int, int], measured: Measured) -> list[str]:
+        pairs = zip(output, measured, range(self.limits.channels), strict=False)
+        return [
+            f"channel {channel} winds up while inactive"
+            for out, found, channel in pairs
+            if found is not None and abs(out - found) > self._tolerance
+        ]
+
+    def _range(self, channel: int, last: int, now: int, measured: Measured) -> list[str]:
+        limit = self.limits.at(channel, measured)
+        change = now - last
+        name = ("speed", "steering")[channel]
+        if not -limit.fall - LSB <= change <= limit.rise + LSB:
+            return [f"{name} jumps by {change / 65536:.4f}"]
+        if now > limit.high + self._tolerance and change > -limit.fall + LSB:
+            return [f"{name} above its range"]
+        if now < limit.low - self._tolerance and change < limit.rise - LSB:
+            return [f"{name} below its range"]
+        return []
+
+    def _speed(
+        self, last: int, now: int, fresh: list[Fresh], measured: Measured, brakes: int
+    ) -> list[str]:
+        asked = max((g.command[0] for g in fresh), default=0)
+        if now > last and now > asked + LSB:
+            return ["speed rises and nobody asked for it"]
+        step = min(self.limits.at(0, measured).fall, brakes)
+        if now > max(asked, last - step) + LSB:
+            return ["speed is held up and nobody asked for it"]
+        if not fresh and now < last - STOP_RATE * self.limits.period_us // 10**6 - LSB:
+            return ["stops harder than 4.0 m/s2"]
+        return []
+
+    def _steering(
+        self, t_us: int, last: int, now: int, fresh: list[Fresh], measured: Measured
+    ) -> list[str]:
+        limit = self.limits.at(1, measured)
+        inside = max(limit.low, min(limit.high, last))
+        goals = [last, inside, *self._angles, *(g.command[1] for g in fresh)]
+        goals += [] if fresh else [self._path]
+        old_us = t_us - self._path_us
+        if not fresh and old_us > PATH_US - ROOM_US:
+            goals.append(0)
+        if not min(goals) - LSB <= now <= max(goals) + LSB:
+            return ["steers where nobody asked for it"]
+        late = not fresh and old_us > PATH_US + 2 * ROOM_US
+        if late and abs(now) > max(0, abs(last) - limit.fall) + LSB:
+            return ["keeps to a path that is too old"]
+        return []
+
+    def ramp_us(self, from_us: int) -> int | None:
+        """When the ramp to a stop began that lasts until now; None: there is none.
+
+        Before from_us nothing is looked at."""
+        began = None
+        for before, now in zip(self.trace[-2::-1], self.trace[:0:-1], strict=False):
+            held = now.speed > before.speed - now.brakes + LSB
+            if now.at_us < from_us or (now.speed > 0 and held):
+                break
+            began = now.at_us if now.speed < before.speed else began
+        return began

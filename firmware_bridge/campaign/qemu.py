@@ -1,0 +1,396 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Faults against the firmware in QEMU, in real time: the host is a process of its own on the pty,
+the vehicle another, and what the vehicle logged is judged.
+
+An emulated microcontroller shares its processor with everything else. Attempts in which its own
+timer shows that it did not get it, or in which the host's loop was held up, are counted and made
+again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import multiprocessing
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+from attrs import define, evolve, field
+
+from edgeguard.errors import EdgeguardError
+from firmware_bridge.campaign import faults_host, faults_link, faults_time
+from firmware_bridge.campaign.case import KEYS, Case, Fault
+from firmware_bridge.campaign.gdb import Debugger
+from firmware_bridge.campaign.judge import SAFE_US, Judge, Limits
+from firmware_bridge.campaign.live import LATE_US, Disturbed, LiveCase
+from firmware_bridge.campaign.priority import first_in_line
+from firmware_bridge.campaign.store import Row, Store
+from firmware_bridge.keys import Keys
+from firmware_bridge.mcu.elf import Elf
+from firmware_bridge.sim import Sim, build
+
+ATTEMPTS = 25
+GAP_US = 15_000  # between two turns: more than half a period late, as the firmware itself sees it
+WIRE_US = 8_000  # a byte's way to the firmware; only for what counts as fresh, never for the ramp
+AFTER_S = 0.6  # the stop is watched for that long
+CASE_S = 20.0
+
+# --------------------------------------------------------------------- faults
+
+
+def _dies(c: Case) -> None:
+    """The process that decides ends, stands, or loses its port."""
+    assert isinstance(c, LiveCase)
+    kind = c.rng.choice(("SIGKILL", "SIGSTOP", "port closed", "loop"))
+    if kind == "loop":
+        faults_host.does_not_check(c)
+        return
+    c.start()
+    c.begin(kind)
+    c.causes = frozenset({"LINK_LOST"})
+    c.stop()
+    time.sleep(c.rng.uniform(0, 0.01))
+    if kind == "port closed":
+        c.live_drive.close_port()
+    else:
+        c.ask(kind)
+    c.go(50)
+
+
+def _resets(c: Case) -> None:
+    assert isinstance(c, LiveCase)
+    twice = c.rng.random() < 0.6
+    c.start()
+    c.begin("twice" if twice else "once")
+    c.causes = frozenset({"NOT_ARMED"})
+    c.stop()
+    c.ask("reset", twice and c.rng.randint(0, 200))
+    c.go(50)
+
+
+def _clocks(c: Case) -> None:
+    assert isinstance(c, LiveCase)
+    kind = c.rng.choice(("host's clock steps", "host's clock wraps"))
+    near = 2**32 - c.rng.randint(2_000_000, 3_500_000) - time.monotonic_ns() // 1000
+    drive = c.start(clocks={"host_clock": near}) if "wraps" in kind else c.start()
+    c.begin(kind)
+    if "wraps" in kind:
+        c.no_stop()
+    else:
+        by_us = c.rng.choice((-1, 1)) * round(10 ** c.rng.uniform(4.7, 9.2))
+        drive.stamp = lambda us: us + by_us
+        c.stop()
+    c.go(60)
+
+
+def _detected(c: Case) -> None:
+    """The host says that it stops; or a particle hits RAM or flash."""
+    assert isinstance(c, LiveCase)
+    kind = c.rng.choice(("host stops", "ram", "policy", "flash"))
+    c.start()
+    c.begin(kind)
+    if kind == "host stops":
+        faults_host.says_stop(c)
+    else:
+        c.causes = frozenset({"SELF_TEST"})
+        c.ask("flip", kind, c.rng.getrandbits(30), c.rng.randrange(8))
+    c.go(50)
+
+
+_OWN: dict[str, Callable[[Case], None]] = {
+    "F18": _resets,
+    "F19": _dies,
+    "F20": _clocks,
+    "F23": _detected,
+}
+FAULTS: tuple[Fault, ...] = tuple(
+    sorted(
+        (
+            evolve(fault, inject=_OWN.get(fault.id, fault.inject))
+            for fault in (*faults_link.FAULTS, *faults_host.FAULTS, *faults_time.FAULTS)
+        ),
+        key=lambda fault: fault.id,
+    )
+)
+BY_ID = {fault.id: fault for fault in FAULTS}
+
+# ------------------------------------------------------------------ the host
+
+
+def _host(
+    fault: str, index: int, seed: str, table: Mapping[str, Any], keys: Keys, port: str, tell: int
+) -> None:
+    """The child process."""
+    case = LiveCase(BY_ID[fault], index, table, Random(seed), keys, port, tell)
+    try:
+        first_in_line(os.getpid())
+        BY_ID[fault].inject(case)
+        case.end()
+    except Disturbed as why:
+        os.write(tell, (json.dumps(["disturbed", str(why)]) + "\n").encode())
+
+
+@define
+class Told:
+    """What the host told, in order."""
+
+    kind: str = ""
+    begin_us: int = 0
+    on_us: int = 0
+    must: bool | None = None
+    evidence_us: int | None = None
+    causes: frozenset[str] = frozenset()
+    arrivals: list[tuple[int, int, int, tuple[int, ...], bool]] = field(factory=list)
+    said: set[str] = field(factory=set)
+    wrong: list[str] = field(factory=list)
+    disturbed: str = ""
+    done: list[tuple[int, str]] = field(factory=list)
+    """What was done from here, and when."""
+
+    def hear(self, row: list[Any]) -> None:
+        """One line."""
+        what, *rest = row
+        if what == "a":
+            at_us, number, decided_us, command, engaged = rest
+            self.arrivals.append((at_us, number, decided_us, tuple(command), engaged))
+        elif what == "begin":
+            self.begin_us, self.kind = rest
+            self.said.clear()
+        elif what == "on":
+            self.on_us = rest[0]
+        elif what == "must":
+            self.must, self.evidence_us = rest[0], rest[1]
+            self.causes = frozenset(rest[2])
+        elif what == "c":
+            self.said |= set(rest[2])
+        elif what == "wrong":
+            self.wrong.append(rest[0])
+        elif what == "disturbed":
+            self.disturbed = rest[0]
+        elif what == "end" and rest[0] > LATE_US and not self.must:
+            self.disturbed = f"a tick came {rest[0] / 1000:.0f} ms late"
+
+
+class _Run:
+    """One attempt: QEMU, vehicle and host, started and ended."""
+
+    def __init__(self, elf: Path, table: Mapping[str, Any], keys: Keys, folder: Path) -> None:
+        self._elf, self._table, self._keys = elf, table, keys
+        self._gdb = folder / "gdb"
+        self._log = folder / "plant.jsonl"
+        self.told = Told()
+        self.rows: list[dict[str, Any]] = []
+
+    def go(self, fault: Fault, index: int, seed: str) -> None:
+        """Raises Disturbed."""
+        with Sim(self._elf, log=self._log, gdb=f"unix:{self._gdb},server=on,wait=off") as sim:
+            first_in_line(sim.qemu.pid)
+            first_in_line(sim.plant.pid)
+            reader, writer = os.pipe()
+            context = multiprocessing.get_context("fork")
+            child = context.Process(
+                target=_host,
+                args=(fault.id, index, seed, self._table, self._keys, sim.port, writer),
+            )
+            child.start()
+            os.close(writer)
+            try:
+                self._attend(reader, child)
+            finally:
+                os.close(reader)
+                child.kill()
+                child.join()
+            if self.told.done and self.told.done[-1][1].startswith("SIG"):
+                self._listen(sim.port)
+        self.rows = [
+            row
+            for row in map(_parsed, self._log.read_text(encoding="utf-8").splitlines())
+            if row is not None
+        ]
+        if self.told.disturbed:
+            raise Disturbed(self.told.disturbed)
+        if not self.told.begin_us:
+            raise Disturbed("the host ended before the fault")
+
+    def _attend(self, reader: int, child: Any) -> None:
+        """Do what it asks for, until it ends."""
+        held = b""
+        end_s = time.monotonic() + CASE_S
+        while time.monotonic() < end_s:
+            data = os.read(reader, 65536)
+            if not data:
+                return
+            *lines, held = (held + data).split(b"\n")
+            for line in lines:
+                row = json.loads(line)
+                if row[0] == "do":
+                    if self._do(child, *row[1:]):
+                        return
+                else:
+                    self.told.hear(row)
+        raise Disturbed("the host did not end")
+
+    def _do(self, child: Any, what: str, *more: Any) -> bool:
+        """True: the host is no longer there to be listened to."""
+        if what.startswith("SIG"):
+            self.told.done.append((_now_us(), what))
+            os.kill(child.pid, getattr(signal, what))
+            time.sleep(AFTER_S)
+            return True
+        with Debugger(self._gdb) as debugger:
+            if what == "reset":
+                debugger.reset()
+            else:
+                self._flip(debugger, *more)
+        self.told.done.append((_now_us(), what))
+        if what == "reset" and more[0]:
+            time.sleep(more[0] / 1000)
+            with Debugger(self._gdb) as debugger:
+                debugger.reset()
+        return False
+
+    def _flip(self, debugger: Debugger, kind: str, where: int, bit: int) -> None:
+        symbols = Elf(self._elf).symbols
+        name = {"ram": "mcu", "policy": "eg_mcu_config", "flash": "eg_decide"}[kind]
+        found = symbols[name]
+        debugger.flip((found.address & ~1) + where % max(1, found.size), bit)
+
+    def _listen(self, port: str) -> None:
+        """The host is dead; what does the microcontroller say?"""
+        import serial
+
+        from firmware_bridge.host import HostLink
+
+        host = HostLink(self._table, self._keys)
+        with serial.Serial(port, 1_000_000, timeout=0.05) as line:
+            end_s = time.monotonic() + 0.5
+            while time.monotonic() < end_s and host.state is None:
+                host.receive(line.read(256), _now_us())
+        if host.state is not None:
+            self.told.said |= set(host.state.causes)
+
+
+class _Log(NamedTuple):
+    """A command that reached the vehicle."""
+
+    at_us: int
+    stamp_us: int
+    count: int
+    output: tuple[int, int]
+    measured: tuple[int, int]
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and "target_q16" in row else None
+
+
+def _now_us() -> int:
+    return time.monotonic_ns() // 1000
+
+
+# ------------------------------------------------------------------ the judge
+
+
+def judged(run: _Run, fault: Fault, index: int, table: Mapping[str, Any]) -> Row:
+    """What the vehicle's log says. Raises Disturbed when the microcontroller was held up."""
+    told = run.told
+    log = [
+        _Log(
+            row["t_ns"] // 1000, row["stamp_us"], row["count"],
+            (row["target_q16"], row["steering_q16"]),
+            (round(row["speed"] * 65536), round(row["angle"] * 65536)),
+        )
+        for row in run.rows
+    ]  # fmt: skip
+    judge = Judge(Limits(table), tolerance=6500)
+    waiting = sorted(told.arrivals)
+    for before, row in zip([log[0], *log], log, strict=False):
+        while waiting and waiting[0][0] <= row.at_us:
+            at_us, number, decided_us, command, engaged = waiting.pop(0)
+            judge.arrived(at_us + WIRE_US, number, decided_us + WIRE_US, command, engaged)
+        judge.on = row.at_us > told.on_us + 100_000
+        if row.count < before.count and row.stamp_us < before.stamp_us:
+            judge.booted(row.at_us)
+        elapsed_us = (row.stamp_us - before.stamp_us) & 0xFFFFFFFF
+        judge.turn(row.at_us, row.output, row.measured, False, elapsed_us)
+    resets = [at for at, what in told.done if what == "reset"]
+    evidence = resets[0] if resets else told.evidence_us
+    ramp_us = judge.ramp_us(told.begin_us)
+    _undisturbed(log, told, ramp_us)
+    why = list(told.wrong)
+    good = [at for at, *_ in told.arrivals if ramp_us is None or at <= ramp_us]
+    since = evidence if evidence is not None else (good[-1] if good else None)
+    safe_us = None
+    if told.must and ramp_us is None and log[-1].output[0] > 0:
+        why.append("does not stop")
+    elif told.must and ramp_us is not None and since is not None:
+        safe_us = max(0, ramp_us - since)
+        if safe_us > SAFE_US:
+            why.append(f"begins to stop {safe_us} us after the last good frame")
+    false = int(told.must is False and "NOT_ARMED" not in told.said and ramp_us is not None
+                and bool(told.said & {"LINK_LOST", "LINK_FAULTY", "ANSWER_WRONG", "TIME_FAULT"}))  # fmt: skip
+    texts = [f"{(t - told.begin_us) / 1000:.0f} ms: {text}" for t, text in judge.wrong[:3]]
+    row = {
+        "f": fault.id, "i": index, "k": told.kind,
+        "w": len({t for t, _ in judge.wrong}) + len(why), "t": safe_us,
+        "c": bool(told.said & told.causes) if told.must and told.causes else None, "x": false,
+    }  # fmt: skip
+    return {**row, "why": (why + texts)[:4]} if why or texts else row
+
+
+def _undisturbed(log: list[_Log], told: Told, ramp_us: int | None) -> None:
+    """By its own timer, from shortly before the fault to the ramp. Raises Disturbed."""
+    end_us = (ramp_us or told.begin_us + 500_000) + 20_000
+    span = [row for row in log if told.begin_us - 100_000 <= row.at_us <= end_us]
+    if len(span) < 2:
+        raise Disturbed("the vehicle logged nothing")
+    reset = any(what == "reset" for _, what in told.done)
+    for a, b in itertools.pairwise(span):
+        gap_us = (b.stamp_us - a.stamp_us) & 0xFFFFFFFF
+        lost = (b.count - a.count) & 0xFFFF != 1
+        if (gap_us > GAP_US or lost) and not reset:
+            raise Disturbed(f"its loop was held up for {gap_us / 1000:.0f} ms")
+
+
+def campaign(
+    faults: Sequence[Fault],
+    n: int,
+    seed: int,
+    table: Mapping[str, Any],
+    store: Store,
+    progress: Callable[[str, int], None] = lambda fault, done: None,
+) -> None:
+    """Make the injections that the store lacks, one after the other. Raises EdgeguardError."""
+    with tempfile.TemporaryDirectory(prefix="edgeguard-inject-") as folder:
+        elf = build(table, KEYS, Path(folder) / "build")
+        for index in range(n):
+            for fault in faults:
+                if index in store.missing(fault.id, n):
+                    store.add([_stands(elf, fault, index, seed, table)])
+                    progress(fault.id, 1)
+
+
+def _stands(elf: Path, fault: Fault, index: int, seed: int, table: Mapping[str, Any]) -> Row:
+    """An injection that the machine did not disturb, and how many before it were ("g")."""
+    why = ""
+    for attempt in range(ATTEMPTS):
+        with tempfile.TemporaryDirectory(prefix="edgeguard-inject-") as folder:
+            run = _Run(elf, table, KEYS, Path(folder))
+            try:
+                run.go(fault, index, f"{seed}/{fault.id}/{index}/{attempt}")
+                return {**judged(run, fault, index, table), "g": attempt}
+            except (Disturbed, EdgeguardError, OSError) as disturbed:
+                why = str(disturbed)
+    raise EdgeguardError(
+        f"{fault.id} {index}: {ATTEMPTS} attempts were disturbed ({why}); use a quiet machine"
+    )

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Results of a campaign: one JSON line an injection, appended at once, and what they add up to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from math import exp, lgamma, log, log1p
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from edgeguard.errors import EdgeguardError
+from firmware_bridge import _bridge  # type: ignore[attr-defined]
+from firmware_bridge.table import canonical
+
+Row = dict[str, Any]
+
+
+def key_of(table: Mapping[str, Any]) -> str:
+    """Changes with the table, the firmware's logic and the campaign itself: results of another one
+    are not continued."""
+    digest = hashlib.sha256(canonical(table))
+    digest.update(Path(str(_bridge.__file__)).read_bytes())
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+class Store:
+    """The file of one target, seed and firmware."""
+
+    def __init__(self, path: Path) -> None:
+        """Reads what is there; a last line that was cut off is run again. Raises EdgeguardError."""
+        self.path = path
+        self.rows: dict[str, dict[int, Row]] = {}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            text = path.read_text(encoding="utf-8") if path.exists() else ""
+            whole = text[: text.rfind("\n") + 1]
+            for number, line in enumerate(whole.splitlines(), 1):
+                self._keep(_parsed(path, number, line))
+            self._file = path.open("r+" if path.exists() else "w", encoding="utf-8")
+            self._file.truncate(len(whole.encode()))
+            self._file.seek(0, 2)
+        except OSError as error:
+            raise EdgeguardError(f"{path}: {error.strerror}") from None
+
+    def _keep(self, row: Row) -> None:
+        self.rows.setdefault(row["f"], {})[row["i"]] = row
+
+    def missing(self, fault: str, n: int) -> list[int]:
+        """Which of the first n injections are still to be made."""
+        done = self.rows.get(fault, {})
+        return [i for i in range(n) if i not in done]
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Append and flush."""
+        for row in rows:
+            self._file.write(json.dumps(row, separators=(",", ":")) + "\n")
+            self._keep(row)
+        self._file.flush()
+
+    def close(self) -> None:
+        """No more rows."""
+        self._file.close()
+
+
+def _parsed(path: Path, number: int, line: str) -> Row:
+    try:
+        row: Row = json.loads(line)
+        assert isinstance(row["f"], str)
+        assert isinstance(row["i"], int)
+    except (ValueError, KeyError, TypeError, AssertionError):
+        raise EdgeguardError(f"{path}: line {number} is no result; delete the file") from None
+    return row
+
+
+@frozen
+class Summary:
+    """What the injections of one fault add up to."""
+
+    fault: str
+    injections: int
+    wrong: int
+    """Turns with a wrong command."""
+    wrong_cases: int
+    bound: float
+    """95 % upper bound of the share of injections with a wrong command."""
+    safe_us: Sequence[int]
+    """Times to the start of the ramp, sorted."""
+    named: int
+    unnamed: int
+    false_trips: int
+
+    def quantile_ms(self, q: float) -> float | None:
+        """Of the times to the ramp; None: nothing had to stop."""
+        if not self.safe_us:
+            return None
+        return self.safe_us[min(len(self.safe_us) - 1, int(q * len(self.safe_us)))] / 1000
+
+    @property
+    def right(self) -> float | None:
+        """Share of injections whose cause was named; None: there was none to name."""
+        asked = self.named + self.unnamed
+        return self.named / asked if asked else None
+
+
+def summary(fault: str, rows: Iterable[Row]) -> Summary:
+    """Add up."""
+    found = list(rows)
+    wrong_cases = sum(row["w"] > 0 for row in found)
+    return Summary(
+        fault=fault,
+        injections=len(found),
+        wrong=sum(row["w"] for row in found),
+        wrong_cases=wrong_cases,
+        bound=upper_bound(wrong_cases, len(found)),
+        safe_us=sorted(row["t"] for row in found if row["t"] is not None),
+        named=sum(row["c"] is True for row in found),
+        unnamed=sum(row["c"] is False for row in found),
+        false_trips=sum(row["x"] for row in found),
+    )
+
+
+def upper_bound(k: int, n: int) -> float:
+    """95 % upper bound of a rate: 3/n for none of n, else Clopper-Pearson."""
+    if n == 0 or k >= n:
+        return 1.0
+    if k == 0:
+        return min(1.0, 3.0 / n)
+    low, high = k / n, 1.0
+    for _ in range(60):  # halving: down to a double's last bit
+        middle = (low + high) / 2
+        low, high = (middle, high) if _at_most(k, n, middle) > 0.05 else (low, middle)
+    return high
+
+
+def _at_most(k: int, n: int, p: float) -> float:
+    """P(at most k of n) when each has p, 0 < p < 1."""
+    terms = [
+        lgamma(n + 1) - lgamma(i + 1) - lgamma(n - i + 1) + i * log(p) + (n - i) * log1p(-p)
+        for i in range(k + 1)
+    ]
+    top = max(terms)
+    return sum(exp(t - top) for t in terms) * exp(top)

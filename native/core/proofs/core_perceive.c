@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef REAL_LABELS
+#define OPAQUE_LABELS
+#endif
+#include "contracts.h"
+#include "uninterpreted_crc.h"
+
+#include "perceive.c"
+
+static uint32_t if_set_c(bool condition, eg_cause_t cause) REQUIRES((uint32_t)cause < EG_CAUSES)
+    ASSIGNS() ENSURES(RET == (condition ? EG_BIT(cause) : 0));
+
+static uint32_t signed_off_c(eg_state_t *s, eg_check_t check, uint32_t crc, uint32_t present)
+    REQUIRES(WRITES(s) && (uint32_t)check < EG_CHECKS) ASSIGNS(s->flow, s->check[check])
+        ENSURES(RET == present && FOLDED(s, check));
+
+#define KEPT OLD(c->kept[0])
+#define SEEN_BEFORE (OLD(c->seen) > 0)
+#define SHOWS_AGAIN(i)                                                                             \
+  (i < OLD(c->seen) && OLD(c->kept[i].scene) == f->scene &&                                        \
+   (OLD(c->kept[i].view) != f->view || OLD(c->kept[i].hash) == f->hash))
+#define ANY_AGAIN (SHOWS_AGAIN(0) || SHOWS_AGAIN(1) || SHOWS_AGAIN(2) || SHOWS_AGAIN(3))
+#define ARRIVED (f->serial != (SEEN_BEFORE ? OLD(c->kept[0].serial) : 0))
+
+static void keep_c(eg_camera_state_t *c, const eg_frame_t *f)
+    REQUIRES(WRITES(c) && READS(f) && c->seen <= EG_FRAMES_KEPT) ASSIGNS(*c)
+    /* CAM-1 */ ENSURES(c->repeats == ANY_AGAIN)
+        ENSURES(c->seen >= 1 && c->seen <= EG_FRAMES_KEPT && c->seen >= OLD(c->seen))
+            ENSURES(c->kept[0].serial == f->serial && c->age_us == f->age_us);
+
+static uint32_t camera_update_c(const eg_camera_t *row, eg_camera_state_t *c, const eg_frame_t *f)
+    REQUIRES(READS(row) && WRITES(c) && READS(f) && c->seen <= EG_FRAMES_KEPT) ASSIGNS(*c)
+        ENSURES(c->seen <= EG_FRAMES_KEPT)
+    /* CAM-1 */ ENSURES(IMPLIES(ARRIVED &&ANY_AGAIN, HAS(RET, EG_FROZEN_INPUT)))
+    /* CAM-2 */ ENSURES(HAS(RET, EG_FRAME_LOST) == (c->seen == 0 || c->age_us > row->max_age_us))
+    /* CAM-2 */ ENSURES(c->age_us == (ARRIVED ? f->age_us : OLD(c->age_us)));
+
+static bool sane_c(const eg_policy_t *p, const eg_member_t *m, const eg_suggestion_t *in)
+    REQUIRES(READS(p) && READS(m) && READS(in)) ASSIGNS()
+    /* VOTE-2 */ ENSURES(RET == SANE(p, m, in));
+
+static bool may_suggest_for_c(const eg_policy_t *p, const eg_member_t *m, int32_t label)
+    REQUIRES(READS(p) && READS(m)) REQUIRES(m->kind == EG_BY_VALUE || label < (int32_t)p->labels)
+        REQUIRES(label_ok(p, label) && p->channels <= EG_MAX_CHANNELS) ASSIGNS()
+    /* VOTE-2 */ ENSURES(RET ==
+                         (m->kind == EG_BY_VALUE || label < 0 || label_channel(p, label) < 0 ||
+                          (((uint32_t)m->may >> (2 * (uint32_t)label_channel(p, label))) & 3u) !=
+                              0));
+
+#define MAYBE                                                                                      \
+  (in->evidence.label >= 0 && authorized(p, member, in->evidence.label) &&                         \
+   SANE(p, &p->member[member], in))
+
+static void take_c(const eg_policy_t *p, uint8_t member, eg_member_state_t *s,
+                   const eg_suggestion_t *in) REQUIRES(READS(p) && WRITES(s) && READS(in))
+    REQUIRES(p->channels <= EG_MAX_CHANNELS && member < EG_MAX_MEMBERS)
+        REQUIRES(label_ok(p, in->evidence.label) && held_ok(p, s, member)) ASSIGNS(*s)
+            ENSURES(held_ok(p, s, member) && s->serial == in->serial)
+    /* VOTE-2 */ ENSURES(IMPLIES(!MAYBE, !s->held))
+    /* TIME-1 */ ENSURES(s->newest_us == MIN(OLD(s->newest_us), in->age_us))
+    /* TIME-1 */ ENSURES(IMPLIES(s->age_us != OLD(s->age_us) || (s->held && !OLD(s->held)),
+                                 s->age_us == in->age_us && in->age_us <= OLD(s->newest_us) &&
+                                     MAYBE && in->latency_us <= p->member[member].deadline_us));
+
+#define NEW_ONE (in->serial != OLD(s->serial))
+#define MAX_AGE p->member[member].max_age_us
+
+static uint32_t member_update_c(const eg_policy_t *p, uint8_t member, eg_member_state_t *s,
+                                const eg_suggestion_t *in)
+    REQUIRES(READS(p) && WRITES(s) && READS(in))
+        REQUIRES(p->channels <= EG_MAX_CHANNELS && member < EG_MAX_MEMBERS)
+            REQUIRES(label_ok(p, in->evidence.label) && held_ok(p, s, member)) ASSIGNS(*s)
+                ENSURES(held_ok(p, s, member))
+    /* VOTE-2 */ ENSURES(IMPLIES(!in->present || (NEW_ONE && !MAYBE), !s->held))
+    /* TIME-1 */ ENSURES(IMPLIES(s->held, s->age_us <= MAX_AGE))
+    /* TIME-1 */ ENSURES(s->newest_us <= OLD(s->newest_us))
+    /* TIME-1 */ ENSURES(IMPLIES(s->age_us != OLD(s->age_us) || (s->held && !OLD(s->held)),
+                                 NEW_ONE && s->age_us == in->age_us &&
+                                     in->age_us <= OLD(s->newest_us) && MAYBE &&
+                                     in->latency_us <= p->member[member].deadline_us))
+    /* VOTE-4 */ ENSURES(IMPLIES(!in->present || s->age_us > MAX_AGE, HAS(RET, EG_MEMBER_LOST)))
+        ENSURES(IMPLIES(in->pending_us > p->member[member].deadline_us, HAS(RET, EG_LATE)));
+
+/*! enforce if_set */
+void prove_if_set(void) {
+  bool condition;
+  eg_cause_t cause;
+  if_set(condition, cause);
+  REACHED;
+}
+
+/*! enforce signed_off; replace eg_flow_fold */
+void prove_signed_off(void) {
+  eg_state_t s;
+  eg_check_t check;
+  signed_off(&s, check, nondet_u32(), nondet_u32());
+  REACHED;
+}
+
+/*! enforce eg_number_ok */
+void prove_number_ok(void) {
+  eg_number_t n;
+  eg_number_ok(&n, nondet_i32(), nondet_i32());
+  REACHED;
+}
+
+/*! enforce eg_same_picture */
+void prove_same_picture(void) {
+  eg_frame_t a, b;
+  eg_same_picture(&a, &b);
+  REACHED;
+}
+
+/*! enforce keep; replace eg_same_picture; unwind 6 */
+void prove_keep(void) {
+  eg_camera_state_t c;
+  eg_frame_t f;
+  keep(&c, &f);
+  REACHED;
+}
+
+/*! enforce camera_update; replace keep if_set; unwind 6 */
+void prove_camera_update(void) {
+  eg_camera_t row;
+  eg_camera_state_t c;
+  eg_frame_t f;
+  camera_update(&row, &c, &f);
+  REACHED;
+}
+
+/*! enforce eg_cameras_update; replace camera_update signed_off; unwind 6 */
+void prove_cameras_update(void) {
+  free_choice();
+  eg_policy_t p;
+  eg_state_t s;
+  eg_input_t in;
+  eg_cameras_update(&p, &s, &in);
+  REACHED;
+}
+
+/*! enforce sane */
+void prove_sane(void) {
+  eg_policy_t p;
+  eg_member_t m;
+  eg_suggestion_t in;
+  sane(&p, &m, &in);
+  REACHED;
+}
+
+/*! enforce eg_inference_faults; replace sane may_suggest_for if_set */
+void prove_inference_faults(void) {
+  eg_policy_t p;
+  eg_suggestion_t in;
+  FOR_ANY(member, EG_MAX_MEMBERS) eg_inference_faults(&p, member, &in);
+  REACHED;
+}
+
+/*! enforce take; replace eg_inference_faults */
+void prove_take(void) {
+  eg_policy_t p;
+  eg_member_state_t s;
+  eg_suggestion_t in;
+  FOR_ANY(member, EG_MAX_MEMBERS) take(&p, member, &s, &in);
+  REACHED;
+}
+
+/*! enforce member_update; replace take if_set */
+void prove_member_update(void) {
+  eg_policy_t p;
+  eg_member_state_t s;
+  eg_suggestion_t in;
+  FOR_ANY(member, EG_MAX_MEMBERS) member_update(&p, member, &s, &in);
+  REACHED;
+}
+
+/*! enforce eg_members_update; replace member_update signed_off; unwind 10 */
+void prove_members_update(void) {
+  free_choice();
+  eg_policy_t p;
+  eg_state_t s;
+  eg_input_t in;
+  eg_members_update(&p, &s, &in);
+  REACHED;
+}
+
+/*! enforce eg_signal; replace eg_number_ok */
+void prove_signal(void) {
+  eg_policy_t p;
+  eg_input_t in;
+  uint8_t index;
+  eg_signal(&p, &in, index);
+  REACHED;
+}
+
+/*! enforce eg_numbers_check; replace eg_number_ok if_set signed_off; unwind 18 */
+void prove_numbers_check(void) {
+  free_choice();
+  eg_policy_t p;
+  eg_state_t s;
+  eg_input_t in;
+  eg_numbers_check(&p, &s, &in);
+  REACHED;
+}

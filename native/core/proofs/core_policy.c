@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "contracts.h"
+
+#include "policy.c"
+
+#define IS_NULL (RET == NULL)
+
+static bool signal_ok_c(const eg_policy_t *p, uint8_t index) REQUIRES(READS(p)) ASSIGNS()
+    ENSURES(RET == signal_index_ok(p, index));
+
+static const char *check_cause_c(const eg_cause_row_t *row) REQUIRES(READS(row)) ASSIGNS()
+    /* POL-1 */ ENSURES(IS_NULL == cause_ok(row));
+
+static const char *check_causes_c(const eg_policy_t *p) REQUIRES(READS(p)) ASSIGNS()
+    /* POL-1 */ ENSURES(IMPLIES(IS_NULL, causes_ok(p)));
+
+static const char *check_table_c(const eg_policy_t *p, const eg_limit_table_t *t, int32_t stop)
+    REQUIRES(READS(p) && READS(t) && p->period_us <= 1000000) ASSIGNS()
+    /* POL-1 */ ENSURES(IMPLIES(IS_NULL, table_ok(t, stop)));
+
+static uint32_t may_of_c(const eg_policy_t *p, uint8_t member, uint8_t channel)
+    REQUIRES(READS(p) && member < EG_MAX_MEMBERS && channel < EG_MAX_CHANNELS) ASSIGNS()
+        ENSURES(RET == may(p, member, channel));
+
+static uint8_t granted_c(const eg_policy_t *p, uint8_t channel, uint32_t operation)
+    REQUIRES(READS(p) && p->members <= EG_MAX_MEMBERS && channel < EG_MAX_CHANNELS)
+        REQUIRES(operation < EG_OPERATIONS) ASSIGNS() ENSURES(RET <= p->members);
+
+static const char *check_channel_c(const eg_policy_t *p, uint8_t channel)
+    REQUIRES(READS(p) && sizes_ok(p) && channel < p->channels) ASSIGNS()
+    /* POL-1 */ ENSURES(IMPLIES(IS_NULL, channel_row_ok(p, channel)))
+    /* POL-1 */ ENSURES(IMPLIES(IS_NULL && ONE_MEMBER && may(p, a_member, channel),
+                                p->member[a_member].kind == p->channel[channel].kind))
+    /* POL-1 */ ENSURES(
+        IMPLIES(IS_NULL, table_ok(&p->channel[channel].nominal, p->channel[channel].stop) &&
+                             table_ok(&p->channel[channel].degraded, p->channel[channel].stop)));
+
+static const char *check_sizes_c(const eg_policy_t *p) REQUIRES(READS(p)) ASSIGNS()
+    /* POL-1 */ ENSURES(IMPLIES(IS_NULL, sizes_ok(p)))
+        ENSURES(IMPLIES(IS_NULL && p->labels > 0, p->label != NULL));
+
+static const char *check_parts_c(const eg_policy_t *p) REQUIRES(READS(p) && sizes_ok(p))
+    REQUIRES(p->labels == 0 || __CPROVER_r_ok(p->label, p->labels * sizeof *p->label)) ASSIGNS()
+    /* POL-1 */ ENSURES(IMPLIES(IS_NULL, detectors_ok(p) && members_ok(p)))
+    /* POL-1 */ ENSURES(IMPLIES(IS_NULL &&a_label >= 0 && a_label < p->labels,
+                                label_ok(p, a_label)));
+
+/*! enforce signal_ok */
+void prove_signal_ok(void) {
+  eg_policy_t p;
+  signal_ok(&p, nondet_u8());
+  REACHED;
+}
+
+/*! enforce check_cause */
+void prove_check_cause(void) {
+  eg_cause_row_t row;
+  check_cause(&row);
+  REACHED;
+}
+
+/*! enforce check_causes; replace check_cause */
+void prove_check_causes(void) {
+  eg_policy_t p;
+  check_causes(&p);
+  REACHED;
+}
+
+/*! enforce check_table; replace eg_rate_step; unwind 10 */
+void prove_check_table(void) {
+  eg_policy_t p;
+  eg_limit_table_t t;
+  check_table(&p, &t, nondet_i32());
+  REACHED;
+}
+
+/*! enforce may_of */
+void prove_may_of(void) {
+  eg_policy_t p;
+  may_of(&p, nondet_u8(), nondet_u8());
+  REACHED;
+}
+
+/*! enforce granted; replace may_of; unwind 10 */
+void prove_granted(void) {
+  eg_policy_t p;
+  granted(&p, nondet_u8(), nondet_u32());
+  REACHED;
+}
+
+/*! enforce check_channel; replace signal_ok granted may_of check_table; unwind 10; flags
+ * --no-array-field-sensitivity */
+void prove_check_channel(void) {
+  free_choice();
+  eg_policy_t p;
+  FOR_ANY(channel, EG_MAX_CHANNELS) check_channel(&p, channel);
+  REACHED;
+}
+
+/*! enforce check_sizes; replace signal_ok */
+void prove_check_sizes(void) {
+  eg_policy_t p;
+  check_sizes(&p);
+  REACHED;
+}
+
+/*! enforce check_parts; loops core_policy.loops.json; unwind 18
+ */
+void prove_check_parts(void) {
+  free_choice();
+  eg_policy_t p;
+  some_policy(&p);
+  check_parts(&p);
+  REACHED;
+}
+
+/*! enforce eg_policy_check; replace check_sizes check_causes check_parts check_channel; unwind 18;
+ * flags --no-array-field-sensitivity */
+void prove_policy_check(void) {
+  free_choice();
+  eg_policy_t p;
+  some_policy(&p);
+  eg_policy_check(&p);
+  REACHED;
+}

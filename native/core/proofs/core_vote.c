@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef REAL_LABELS
+#define OPAQUE_LABELS
+#endif
+#define OPAQUE_ROWS
+#include "contracts.h"
+#include "uninterpreted_crc.h"
+
+#include "vote.c"
+
+/* Voters whose evidence can be read. */
+static bool readable(const voters_t *v) {
+  if (v->n > EG_MAX_MEMBERS) return false;
+  for (uint32_t i = 0; i < EG_MAX_MEMBERS; i++)
+    if (i < v->n && !READS(v->said[i])) return false;
+  return true;
+}
+
+static uint8_t say(const voters_t *v, int32_t label) {
+  uint8_t n = 0;
+  for (uint32_t i = 0; i < EG_MAX_MEMBERS; i++)
+    if (i < v->n && v->said[i]->label == label) n++;
+  return n;
+}
+
+static uint8_t below(const voters_t *v, int32_t value) {
+  uint8_t n = 0;
+  for (uint32_t i = 0; i < EG_MAX_MEMBERS; i++)
+    if (i < v->n && v->said[i]->value < value) n++;
+  return n;
+}
+
+static uint8_t above(const voters_t *v, int32_t value) {
+  uint8_t n = 0;
+  for (uint32_t i = 0; i < EG_MAX_MEMBERS; i++)
+    if (i < v->n && v->said[i]->value > value) n++;
+  return n;
+}
+
+static voters_t voters_of_c(const eg_policy_t *p, const eg_state_t *s, uint8_t channel)
+    REQUIRES(READS(p) && READS(s) && sizes_ok(p) && channel < p->channels) ASSIGNS()
+    /* VOTE-2 */ ENSURES(RET.n == voting(p, s, channel)) ENSURES(readable(&RET));
+
+static winner_t plurality_c(const voters_t *v) REQUIRES(READS(v) && readable(v)) ASSIGNS()
+    /* VOTE-6 */ ENSURES(IMPLIES(RET.decided &&a_label != RET.label,
+                                 say(v, a_label) < say(v, RET.label)))
+        ENSURES(IMPLIES(RET.decided, say(v, RET.label) > 0 && v->n > 0));
+
+static winner_t mid_value_c(const voters_t *v) REQUIRES(READS(v) && readable(v)) ASSIGNS()
+    /* VOTE-6 */ ENSURES(RET.decided == (v->n > 0))
+    /* VOTE-6 */ ENSURES(IMPLIES(v->n % 2 == 1,
+                                 2 * below(v, RET.value) < v->n && 2 * above(v, RET.value) < v->n))
+    /* VOTE-6 */ ENSURES(IMPLIES(v->n > 0, 2 * below(v, RET.value) <= v->n &&
+                                               2 * above(v, RET.value) <= v->n));
+
+#define AGREE(c, w, e)                                                                             \
+  ((c)->kind == EG_BY_LABEL ? (e)->label == (w)->label                                             \
+                            : (int64_t)(e)->value - (w)->value <= (c)->dispersion &&               \
+                                  (int64_t)(w)->value - (e)->value <= (c)->dispersion)
+
+static bool agrees_c(const eg_channel_t *c, const winner_t *w, const eg_evidence_t *e)
+    REQUIRES(READS(c) && READS(w) && READS(e)) ASSIGNS() ENSURES(RET == AGREE(c, w, e));
+
+static uint8_t supporters(const eg_channel_t *c, const voters_t *v, const winner_t *w,
+                          int32_t certainty, uint32_t operations) {
+  uint8_t n = 0;
+  for (uint32_t i = 0; i < EG_MAX_MEMBERS; i++)
+    if (i < v->n && v->said[i]->certainty >= certainty && (v->may[i] & operations) != 0 &&
+        AGREE(c, w, v->said[i]))
+      n++;
+  return n;
+}
+
+static uint8_t support_c(const eg_channel_t *c, const voters_t *v, const winner_t *w,
+                         int32_t certainty, uint32_t operations)
+    REQUIRES(READS(c) && READS(v) && READS(w) && readable(v)) ASSIGNS()
+    /* VOTE-5 */ ENSURES(RET == supporters(c, v, w, certainty, operations)) ENSURES(RET <= v->n);
+
+static int32_t quorum_certainty_c(const eg_channel_t *c, const voters_t *v, const winner_t *w,
+                                  uint8_t quorum)
+    REQUIRES(READS(c) && READS(v) && READS(w) && readable(v)) ASSIGNS()
+    /* VOTE-5 */ ENSURES(RET == 0 || (RET > 0 && supporters(c, v, w, RET, 3u) >= quorum));
+
+static eg_demand_t least_c(const eg_channel_t *c) REQUIRES(READS(c)) ASSIGNS()
+    ENSURES(RET.quorum == LEAST_QUORUM(c))
+        ENSURES(RET.certainty == MIN(c->demand[0].certainty, c->demand[1].certainty));
+
+static int32_t wanted_c(const eg_policy_t *p, uint8_t channel, const winner_t *w, int32_t target)
+    REQUIRES(READS(p) && READS(w) && channel < EG_MAX_CHANNELS)
+        REQUIRES(p->channel[channel].kind == EG_BY_VALUE ||
+                 (w->label >= 0 && w->label < (int32_t)p->labels)) ASSIGNS()
+            ENSURES(RET == (p->channel[channel].kind == EG_BY_VALUE ? w->value
+                            : label_channel(p, w->label) == channel ? label_value(p, w->label)
+                                                                    : target));
+
+#define OPERATION (want > OLD(state->target) ? EG_RAISE : EG_LOWER)
+
+static uint32_t operate_c(const eg_channel_t *c, const voters_t *v, const winner_t *w, int32_t want,
+                          bool trusted, eg_channel_state_t *state, eg_command_t *out)
+    REQUIRES(READS(c) && READS(v) && READS(w) && readable(v) && WRITES(state) && WRITES(out))
+        REQUIRES(out->granted == 0) ASSIGNS(state->target, out->granted)
+    /* VOTE-3 */ ENSURES(IMPLIES(!trusted, out->granted == 0))
+        ENSURES(out->granted <= 1 && state->target == (out->granted ? want : OLD(state->target)))
+    /* VOTE-5 */ ENSURES(IMPLIES(out->granted,
+                                 want != OLD(state->target) &&
+                                     supporters(c, v, w, c->demand[OPERATION].certainty,
+                                                1u << (uint32_t)OPERATION) >=
+                                         c->demand[OPERATION].quorum))
+        ENSURES((RET & ~(EG_BIT(EG_OPERATION_DENIED) | EG_BIT(EG_UNAUTHORIZED_SUGGESTION))) == 0);
+
+/* Up to 8 voters, each with words of its own. */
+#define VOTERS(v)                                                                                  \
+  voters_t v;                                                                                      \
+  eg_evidence_t v##_said[EG_MAX_MEMBERS];                                                          \
+  for (uint32_t i = 0; i < EG_MAX_MEMBERS; i++) v.said[i] = &v##_said[i];                          \
+  ASSUME(v.n <= EG_MAX_MEMBERS)
+
+/*! enforce voters_of; unwind 10 */
+void prove_voters_of(void) {
+  eg_policy_t p;
+  eg_state_t s;
+  uint8_t channel;
+  voters_of(&p, &s, channel);
+  REACHED;
+}
+
+/*! enforce plurality; unwind 10 */
+void prove_plurality(void) {
+  free_choice();
+  VOTERS(v);
+  plurality(&v);
+  REACHED;
+}
+
+/*! enforce mid_value; unwind 10 */
+void prove_mid_value(void) {
+  VOTERS(v);
+  mid_value(&v);
+  REACHED;
+}
+
+/*! enforce agrees */
+void prove_agrees(void) {
+  eg_channel_t c;
+  winner_t w;
+  eg_evidence_t e;
+  agrees(&c, &w, &e);
+  REACHED;
+}
+
+/*! enforce support; replace agrees; unwind 10 */
+void prove_support(void) {
+  eg_channel_t c;
+  VOTERS(v);
+  winner_t w;
+  support(&c, &v, &w, nondet_i32(), nondet_u32());
+  REACHED;
+}
+
+/*! enforce quorum_certainty; replace support; unwind 10 */
+void prove_quorum_certainty(void) {
+  eg_channel_t c;
+  VOTERS(v);
+  winner_t w;
+  quorum_certainty(&c, &v, &w, nondet_u8());
+  REACHED;
+}
+
+/*! enforce least */
+void prove_least(void) {
+  eg_channel_t c;
+  least(&c);
+  REACHED;
+}
+
+/*! enforce operate; replace support; unwind 10 */
+void prove_operate(void) {
+  eg_channel_t c;
+  VOTERS(v);
+  winner_t w;
+  bool trusted;
+  eg_channel_state_t state;
+  eg_command_t out;
+  operate(&c, &v, &w, nondet_i32(), trusted, &state, &out);
+  REACHED;
+}
+
+/*! enforce eg_vote; replace plurality mid_value support quorum_certainty least wanted operate;
+ * unwind 10 */
+void prove_vote(void) {
+  eg_policy_t p;
+  eg_state_t s;
+  bool trusted;
+  eg_command_t out;
+  uint8_t channel;
+  eg_vote(&p, &s, channel, trusted, &out);
+  REACHED;
+}
+
+/*! enforce eg_votes_update; replace eg_vote eg_flow_fold; unwind 25; flags
+ * --no-array-field-sensitivity */
+void prove_votes_update(void) {
+  free_choice();
+  eg_policy_t p;
+  eg_state_t s;
+  bool trusted;
+  eg_decision_t out;
+  eg_votes_update(&p, &s, trusted, &out);
+  REACHED;
+}
+
+/* Two voters that stand beside each other change places; every order is made of such steps. */
+#define SWAPPED(v, w)                                                                              \
+  voters_t w = v;                                                                                  \
+  uint8_t at = nondet_u8();                                                                        \
+  ASSUME(at + 1 < v.n);                                                                            \
+  for (uint8_t i = 0; i + 1 < EG_MAX_MEMBERS; i++)                                                 \
+    if (i == at) {                                                                                 \
+      w.said[i] = v.said[i + 1], w.may[i] = v.may[i + 1];                                          \
+      w.said[i + 1] = v.said[i], w.may[i + 1] = v.may[i];                                          \
+    }
+
+/*! unwind 10 */
+void prove_order_plurality(void) {
+  VOTERS(v);
+  SWAPPED(v, w);
+  winner_t a = plurality(&v), b = plurality(&w);
+  CHECK(a.decided == b.decided && IMPLIES(a.decided, a.label == b.label),
+        "VOTE-1 who is asked first has no say in the winner");
+  REACHED;
+}
+
+/* The mid value is where its place among all of them is, and that has no order. */
+/*! unwind 10 */
+void prove_order_mid_value(void) {
+  VOTERS(v);
+  SWAPPED(v, w);
+  winner_t a = mid_value(&v), b = mid_value(&w);
+  CHECK(a.decided == b.decided && a.value == b.value, "VOTE-1 nor in the mid value");
+  REACHED;
+}
+
+/*! unwind 10 */
+void prove_order_support(void) {
+  VOTERS(v);
+  SWAPPED(v, w);
+  eg_channel_t c;
+  winner_t won;
+  int32_t certainty = nondet_i32();
+  uint32_t operations = nondet_u32();
+  CHECK(support(&c, &v, &won, certainty, operations) ==
+            support(&c, &w, &won, certainty, operations),
+        "VOTE-1 nor in who stands behind it");
+  REACHED;
+}
+
+/* What a member that abstains holds, and what it may, is nobody's business. */
+/*! unwind 10 */
+void prove_abstains(void) {
+  eg_policy_t p;
+  eg_state_t s;
+  uint8_t channel = nondet_u8(), k = nondet_u8();
+  ASSUME(sizes_ok(&p) && channel < p.channels && k < p.members);
+  ASSUME(!s.member[k].held || may(&p, k, channel) == 0);
+  voters_t v = voters_of(&p, &s, channel);
+  for (uint32_t i = 0; i < EG_MAX_MEMBERS; i++)
+    CHECK(i >= v.n || v.said[i] != &s.member[k].evidence, "VOTE-2 it is not among the voters");
+  REACHED;
+}
