@@ -30,7 +30,7 @@ file_path = click.Path(path_type=Path, dir_okay=False)
 
 @click.command()
 @click.argument("policy", metavar="[GUARD.TOML]", type=file_path, required=False, default=None)
-@click.option("--target", default="twin", show_default=True, metavar="host|twin|qemu|PORT",
+@click.option("--target", default="twin", show_default=True, metavar="twin|qemu",
               help="twin: the firmware in this process, on a clock of its own; qemu: booted in QEMU;"
               " PORT: a board, or `edgeguard mcu sim`.")  # fmt: skip
 @click.option("--faults", metavar="F12,F13", help="Only these.  [default: all]")
@@ -94,6 +94,10 @@ def _chosen(target: str, faults: str | None) -> Sequence[Fault]:
     from firmware_bridge.campaign import qemu
     from firmware_bridge.campaign.registry import FAULTS
 
+    if target not in MANY and target != "host":
+        raise EdgeguardError(
+            f"--target {target}: faults at a real port are not built yet; twin or qemu"
+        )
     if target == "host":
         raise EdgeguardError("--target host: no fault is registered for the host alone yet")
     known = {fault.id: fault for fault in (FAULTS if target == "twin" else qemu.FAULTS)}

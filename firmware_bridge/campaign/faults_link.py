@@ -309,8 +309,12 @@ def too_many(history: list[bool]) -> bool:
 
 
 def _harmless(history: list[bool]) -> bool:
-    """Neither rule of the link is broken: never 3 bad of 8 (E2E), nor 3 in a row lost."""
-    return all(sum(history[i : i + 8]) <= 2 for i in range(len(history)))
+    """No rule of the link is broken in any window: 3 bad of 8 (E2E), more than 20 % of 32."""
+    return all(
+        sum(history[i : i + 8]) <= 2
+        and sum(history[i : i + lib.EG_ERROR_WINDOW]) <= lib.EG_ERROR_WINDOW_MAX
+        for i in range(len(history))
+    )
 
 
 # ------------------------------------------------------------------ F17
