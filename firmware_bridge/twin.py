@@ -149,8 +149,7 @@ class McuTwin:
         """Nothing survives; where a time is given, its clock shows that."""
         if now_us is not None:
             self._t.now_us = now_us & MASK32
-        ffi.memmove(ffi.addressof(self._t.record), bytes(ffi.sizeof("eg_record_t")),
-                    ffi.sizeof("eg_record_t"))  # fmt: skip
+        ffi.memmove(self._t.saved, bytes(ffi.sizeof(self._t.saved)), ffi.sizeof(self._t.saved))
         lib.eg_twin_boot(self._t)
 
     def memory(self, name: str) -> Any:

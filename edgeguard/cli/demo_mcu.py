@@ -30,8 +30,8 @@ ARM_S = 10.0  # and then the microcontroller is armed and follows
 STOP_S = 12.0  # from 120 km/h at 4 m/s2 it takes 8.4 s
 
 BUSY = (
-    "is this machine busy? Host and microcontroller have to keep a loop of 10 ms; the microcontroller"
-    " stops the vehicle when they do not"
+    "is this machine busy? Host and microcontroller have to keep a loop of 10 ms; the"
+    " microcontroller stops the vehicle when they do not"
 )
 _SAID = re.compile(r"mcu: (\w+)")
 

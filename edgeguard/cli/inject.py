@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from attrs import frozen
 
 from edgeguard.errors import EdgeguardError
 from edgeguard.zoo import models_dir
@@ -30,26 +31,20 @@ file_path = click.Path(path_type=Path, dir_okay=False)
 
 @click.command()
 @click.argument("policy", metavar="[GUARD.TOML]", type=file_path, required=False, default=None)
-@click.option("--target", default="twin", show_default=True, metavar="twin|qemu",
-              help="twin: the firmware in this process, on a clock of its own; qemu: booted in QEMU;"
-              " PORT: a board, or `edgeguard mcu sim`.")  # fmt: skip
+@click.option("--target", type=click.Choice(list(MANY)), default="twin", show_default=True,
+              help="The firmware in this process, on a clock of its own; or in QEMU.")  # fmt: skip
 @click.option("--faults", metavar="F12,F13", help="Only these.  [default: all]")
 @click.option("--n", "many", type=click.IntRange(min=1), metavar="N",
-              help="Injections of each fault.  [default: 10000 in the twin, 200 in QEMU]")  # fmt: skip
+              help="Of each fault.  [default: 10000 in the twin, 200 in QEMU]")  # fmt: skip
 @click.option("--quick", is_flag=True, help="Fewer: everything within 15 minutes on 2 cores.")
 @click.option("--seed", default=0, show_default=True, help="Moments and parameters of the faults.")
 @click.option("--jobs", type=click.IntRange(1, 64), help="Processes.  [default: 2, or the cores]")
 @click.option("--results", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
               default=Path("edgeguard-inject"), show_default=True,
               help="Every injection, a line each; what is there is not made again.")  # fmt: skip
-@click.option("--keys", "key_file", metavar="FILE", type=file_path,
-              help="Keys of the board at PORT.  [~/.config/edgeguard/mcu-keys.json]")  # fmt: skip
 @click.option("--json", "json_to", type=click.Path(path_type=Path), metavar="FILE",
               help="Write the figures.")  # fmt: skip
-def command(
-    policy: Path | None, target: str, faults: str | None, many: int | None, quick: bool, seed: int,
-    jobs: int | None, results: Path, key_file: Path | None, json_to: Path | None,
-) -> int:  # fmt: skip
+def command(policy: Path | None, results: Path, json_to: Path | None, **given: Any) -> int:
     """Inject faults into the chain from the host to the actuator, and judge every command.
 
     GUARD.TOML: what the microcontroller's table is made from; the demo's guard, with steering
@@ -62,23 +57,41 @@ def command(
 
     if json_to is not None:
         shape.check_writable(json_to)
-    table = _table(policy, target)
-    chosen = _fitting(_chosen(target, faults), table)
-    n = many or MANY.get(target, MANY["qemu"])[quick]
-    cores = os.cpu_count() or 1
+    plan = _plan(policy, **given)
     try:
-        rows = _perform(table, target, chosen, n, seed, jobs or min(2, cores), results, key_file)
-        stopped = False
+        rows, stopped = _perform(plan, results), False
     except _Stopped as so_far:
         rows, stopped = so_far.rows, True
-    found = figures(target, rows)
-    _print(target, chosen, rows, found)
+    found = figures(plan.target, rows)
+    _print(plan, rows, found)
     if stopped:
         click.echo("interrupted; the same command goes on from here", err=True)
         return 130
     if json_to is not None:
-        shape.write(json_to, found, seed, PACKAGES)
+        shape.write(json_to, found, plan.seed, PACKAGES)
     return _verdict(found)
+
+
+@frozen
+class Plan:
+    """What is to be done: `n` injections of each fault."""
+
+    target: str
+    table: dict[str, Any]
+    faults: Sequence[Fault]
+    n: int
+    seed: int
+    jobs: int
+
+
+def _plan(
+    policy: Path | None, target: str, faults: str | None, many: int | None, quick: bool, seed: int,
+    jobs: int | None,
+) -> Plan:  # fmt: skip
+    table = _table(policy)
+    chosen = _fitting(_chosen(target, faults), table)
+    n = many or MANY[target][quick]
+    return Plan(target, table, chosen, n, seed, jobs or min(2, os.cpu_count() or 1))
 
 
 class _Stopped(Exception):
@@ -94,12 +107,6 @@ def _chosen(target: str, faults: str | None) -> Sequence[Fault]:
     from firmware_bridge.campaign import qemu
     from firmware_bridge.campaign.registry import FAULTS
 
-    if target not in MANY and target != "host":
-        raise EdgeguardError(
-            f"--target {target}: faults at a real port are not built yet; twin or qemu"
-        )
-    if target == "host":
-        raise EdgeguardError("--target host: no fault is registered for the host alone yet")
     known = {fault.id: fault for fault in (FAULTS if target == "twin" else qemu.FAULTS)}
     if faults is None:
         return tuple(known.values())
@@ -122,10 +129,7 @@ def _fitting(chosen: Sequence[Fault], table: dict[str, Any]) -> Sequence[Fault]:
     return [fault for fault in chosen if fault.id not in left]
 
 
-def _perform(
-    table: dict[str, Any], target: str, chosen: Sequence[Fault], n: int, seed: int, jobs: int,
-    results: Path, key_file: Path | None,
-) -> list[Summary]:  # fmt: skip
+def _perform(plan: Plan, results: Path) -> list[Summary]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -137,8 +141,7 @@ def _perform(
 
     from firmware_bridge.campaign.store import Store, key_of, summary
 
-    name = target if target in MANY else "port"
-    store = Store(results / f"{name}-seed{seed}-{key_of(table)}.jsonl")
+    store = Store(results / f"{plan.target}-seed{plan.seed}-{key_of(plan.table)}.jsonl")
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
     )  # fmt: skip
@@ -147,59 +150,56 @@ def _perform(
         with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
             tasks = {
                 fault.id: bar.add_task(
-                    f"{fault.id} {fault.title[:34]:34}", total=n,
-                    completed=n - len(store.missing(fault.id, n)),
+                    f"{fault.id} {fault.title[:34]:34}", total=plan.n,
+                    completed=plan.n - len(store.missing(fault.id, plan.n)),
                 )
-                for fault in chosen
+                for fault in plan.faults
             }  # fmt: skip
-            _go(table, target, chosen, n, seed, jobs, store, key_file,
-                lambda fault, done: bar.advance(tasks[fault], done))  # fmt: skip
+            _go(plan, store, lambda fault, done: bar.advance(tasks[fault], done))
     except KeyboardInterrupt:
-        raise _Stopped(_summaries(chosen, n, store, summary)) from None
+        raise _Stopped(_summaries(plan, store, summary)) from None
     finally:
         store.close()
-    return _summaries(chosen, n, store, summary)
+    return _summaries(plan, store, summary)
 
 
-def _summaries(chosen: Sequence[Fault], n: int, store: Any, summary: Any) -> list[Summary]:
+def _summaries(plan: Plan, store: Any, summary: Any) -> list[Summary]:
     return [
-        summary(fault.id, [row for i, row in store.rows.get(fault.id, {}).items() if i < n])
-        for fault in chosen
+        summary(fault.id, [row for i, row in store.rows.get(fault.id, {}).items() if i < plan.n])
+        for fault in plan.faults
     ]
 
 
-def _go(
-    table: dict[str, Any], target: str, chosen: Sequence[Fault], n: int, seed: int, jobs: int,
-    store: Any, key_file: Path | None, progress: Any,
-) -> None:  # fmt: skip
-    if target == "twin":
+def _go(plan: Plan, store: Any, progress: Any) -> None:
+    if plan.target == "twin":
         from firmware_bridge.campaign.run import campaign
 
-        campaign(chosen, n, seed, table, store, jobs=jobs, progress=progress)
+        campaign(
+            plan.faults, plan.n, plan.seed, plan.table, store, jobs=plan.jobs, progress=progress
+        )
         return
     from firmware_bridge.campaign import qemu
 
-    qemu.campaign(chosen, n, seed, table, store, progress)
+    qemu.campaign(plan.faults, plan.n, plan.seed, plan.table, store, progress)
 
 
-def _table(policy: Path | None, target: str) -> dict[str, Any]:
-    """The microcontroller's table. The demo's car has no steering: it gets one, but for a board,
-    which was built with the table as it is."""
+def _table(policy: Path | None) -> dict[str, Any]:
+    """The microcontroller's table. The demo's car has no steering: it gets one."""
     from edgeguard import config
     from firmware_bridge.campaign.table import with_steering
 
     mcu = config.mcu_dict(config.load(policy or models_dir() / "guard.toml"))
-    return with_steering(mcu) if policy is None and target in MANY else mcu
+    return with_steering(mcu) if policy is None else mcu
 
 
 # ----------------------------------------------------------------- figures
 
 
 def figures(target: str, rows: Sequence[Summary]) -> list[Figure]:
-    """`mcu.FXX.*` of the twin, `mcu.qemu.FXX.*` or `mcu.port.FXX.*`; and over all."""
+    """`mcu.FXX.*` of the twin, `mcu.qemu.FXX.*`; and over all."""
     from edgeguard.figures import Figure, at_least, at_most
 
-    prefix = {"twin": "mcu", "qemu": "mcu.qemu"}.get(target, "mcu.port")
+    prefix = {"twin": "mcu", "qemu": "mcu.qemu"}[target]
     found: list[Figure] = []
     for row in rows:
         at, n = f"{prefix}.{row.fault}", row.injections
@@ -232,19 +232,17 @@ def figures(target: str, rows: Sequence[Summary]) -> list[Figure]:
     return found
 
 
-def _print(
-    target: str, chosen: Sequence[Fault], rows: Sequence[Summary], found: Sequence[Figure]
-) -> None:
+def _print(plan: Plan, rows: Sequence[Summary], found: Sequence[Figure]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
-    table = Table(title=f"Injected into: {target}", title_justify="left")
+    table = Table(title=f"Injected into: {plan.target}", title_justify="left")
     table.add_column("fault")
     for name in ("injections", "wrong commands", "95 % bound", "to safe ms: median", "p99.9", "max",
                  "cause named", "false trips"):  # fmt: skip
         table.add_column(name, justify="right")
-    titles = {fault.id: fault.title for fault in chosen}
+    titles = {fault.id: fault.title for fault in plan.faults}
     for row in rows:
         times = [row.quantile_ms(q) for q in (0.5, 0.999, 1.0)]
         style = "red" if row.wrong or row.false_trips else ""
@@ -254,9 +252,9 @@ def _print(
             "-" if row.right is None else f"{row.right:.2%}", f"{row.false_trips}", style=style,
         )  # fmt: skip
     table.caption = (
-        "wrong commands: turns of the microcontroller with a command outside the safe set; bound: of"
-        " the share of injections with one; to safe: last good frame or first evidence to the start of"
-        " the ramp"
+        "wrong commands: turns of the microcontroller with a command outside the safe set; bound:"
+        " of the share of injections with one; to safe: last good frame or first evidence to the"
+        " start of the ramp"
     )
     console.print(table)
 

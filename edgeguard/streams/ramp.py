@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a vehicle's own log says of a stop: when the ramp began, how it went, and a picture of it."""
+"""What a vehicle's own log says of a stop: when the ramp began, how it went, and a picture."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _to_the_end(rows: list[Row], start: Row) -> bool:
 
 
 def figures(ramp: Ramp) -> list[Figure]:
-    """With their bars; the emulator's pauses are allowed for, since it has no processor of its own."""
+    """With their bars; the emulator's pauses are allowed for: it has no processor of its own."""
     allowed = SAFE_MS + PERIOD_MS + max(0.0, ramp.gap_ms - PERIOD_MS)
     found = [
         at_least("demo_mcu.command_at_kill", ramp.at_kill, 1.0, "m/s"),
@@ -141,7 +141,7 @@ def words(ramp: Ramp) -> Iterator[str]:
         yield "it did not get to 0 in the time that was watched"
     else:
         yield f"{ramp.stopped_ms / 1000:.2f} s after the kill it was 0"
-    yield f"longest turn of the microcontroller around the kill, by its own timer: {ramp.gap_ms:.1f} ms"
+    yield f"longest turn of the microcontroller around the kill, by its timer: {ramp.gap_ms:.1f} ms"
 
 
 # ------------------------------------------------------------------ picture

@@ -125,8 +125,9 @@ class Drive:
         self._asked = 0
         self.booted = False
         """Whether the last turn ended in a reset."""
+        self._reset_call = 0
         self._last_tick_us: int | None = None
-        self._flying: list[Piece] = []
+        self._flying: list[tuple[int, int, Piece]] = []
         self._order = 0
         self._sensed: tuple[bool, bool] = (True, True)
 
@@ -186,17 +187,25 @@ class Drive:
             self._move()
         self._sense()
         raw = self.twin.raw
-        before = raw.resets
+        before, acted = raw.resets + raw.pulled, raw.actuations
+        raw.reset_in, self._reset_call = self._reset_call, 0
         data = self.twin.step(self.mcu_us(at_us))
-        self.booted = raw.resets != before
+        self.booted = raw.resets + raw.pulled != before
         if self.booted:
             self.judge.booted(at_us)
         stopping = int(self.twin.raw.mcu.out.mode) == SAFE_STOP
-        self.judge.turn(at_us, self.twin.actuator_q16, self.felt, stopping)
+        if self.booted and raw.actuations == acted:
+            self.judge.cut()
+        else:
+            self.judge.turn(at_us, self.twin.actuator_q16, self.felt, stopping)
         self.us = at_us + self.period_us
         if self.alive:
             self._hear(data, at_us)
             self.tick(at_us + self.phase_us)
+
+    def reset_in_turn(self, call: int) -> None:
+        """Its reset line is pulled in the middle of the next turn, at that call of its board."""
+        self._reset_call = call
 
     def reset(self, at_us: int) -> None:
         """Its reset line is pulled, between two turns."""
@@ -279,12 +288,12 @@ class Drive:
         """Pieces begin to fly; those that arrive at the same time do so in this order."""
         for piece in pieces:
             self._order += 1
-            heapq.heappush(self._flying, (piece.at_us, self._order, piece))  # type: ignore[misc]
+            heapq.heappush(self._flying, (piece.at_us, self._order, piece))
 
     def arrive(self, until_us: int) -> None:
         """Let arrive what is due, each at its time."""
         while self._flying and self._flying[0][0] <= until_us:
-            piece: Piece = heapq.heappop(self._flying)[2]  # type: ignore[assignment]
+            piece = heapq.heappop(self._flying)[2]
             fits = self.twin.receive(piece.data) == len(piece.data)
             self.twin.listen(self.mcu_us(piece.at_us))
             if piece.number and fits:

@@ -44,7 +44,14 @@ def resets(c: Case) -> None:
 
 
 def _reset(c: Case) -> int:
-    """Between two turns."""
+    """Between two turns, or in the middle of one; returns when."""
+    raw = c.drive.twin.raw
+    pulled = raw.pulled
+    while c.rng.random() < 0.5 and raw.pulled == pulled:
+        c.drive.reset_in_turn(c.rng.randint(1, 12))  # a turn may have fewer calls
+        c.go(1)
+    if raw.pulled > pulled:
+        return c.drive.us - c.drive.period_us
     at_us = c.drive.us - c.rng.randint(1, c.drive.period_us - 1)
     if c.onset_us == c.drive.us:
         c.onset_us = at_us
@@ -145,8 +152,9 @@ def flaps(c: Case) -> None:
     for turn in range(c.rng.randint(60, 110)):
         bad[0] = (turn + shift) % length < present
         history.append(bad[0])
-        if "sensor" in kind:
-            drive.sensors(not (bad[0] and kind[1] == "p"), not (bad[0] and kind[1] == "t"))
+        drive.sensors(
+            not (bad[0] and kind == "speed sensor"), not (bad[0] and kind == "steering sensor")
+        )
         c.go(1)
         if must_us is None and _too_often(c, kind, history):
             must_us = drive.us

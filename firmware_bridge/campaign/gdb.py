@@ -25,10 +25,15 @@ class Debugger:
         finally:
             self._socket.close()
 
+    def write(self, address: int, data: bytes) -> None:
+        """RAM, and flash as well: on this machine both can be written. Raises OSError."""
+        if self.ask(f"M{address:x},{len(data):x}:{data.hex()}") != "OK":
+            raise OSError(f"the debugger cannot write to {address:#x}")
+
     def flip(self, address: int, bit: int) -> None:
-        """One bit of a byte, in RAM or flash: on this machine both can be written."""
+        """One bit of a byte."""
         (byte,) = bytes.fromhex(self.ask(f"m{address:x},1"))
-        self.ask(f"M{address:x},1:{byte ^ 1 << bit:02x}")
+        self.write(address, bytes([byte ^ 1 << bit]))
 
     def reset(self) -> None:
         """As its reset line would."""

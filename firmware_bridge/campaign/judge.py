@@ -112,6 +112,7 @@ class Judge:
         self._angles: list[int] = []
         self._boots = 0
         self._booted_us = 0
+        self._cut = 0
         self._path = 0
         self._last: tuple[int, int] | None = None
 
@@ -135,6 +136,11 @@ class Judge:
         """It was reset: it may steer to the angle that it measures then, and its first turn is as
         short as the time since."""
         self._boots, self._booted_us = 2, at_us
+
+    def cut(self) -> None:
+        """A reset ended this turn before it gave a command: the next one goes on from what was
+        decided by then, so it may be a period's step further off, either way."""
+        self._cut += 1
 
     def begin(self) -> None:
         """A new session: what stood in the way is gone."""
@@ -164,6 +170,7 @@ class Judge:
             self._boots -= 1
             self._path_us = t_us
             self._angles += [] if measured[1] is None else [measured[1]]
+        periods, self._cut = 1 + self._cut, 0
         if not self.on or last is None:
             return
         if not self._engaged:
@@ -175,12 +182,12 @@ class Judge:
                 self._path_us, self._path = t_us, output[1]
             fresh = [] if stops else [g for g in self.good if t_us - g.at_us <= SAFE_US]
             bad = [
-                *self._range(0, last[0], output[0], measured),
-                *self._speed(last[0], output[0], fresh, measured, brakes),
+                *self._range(0, last[0], output[0], measured, periods),
+                *self._speed(last[0], output[0], fresh, measured, brakes, periods),
             ]
             if self.limits.channels > 1:
-                bad += self._range(1, last[1], output[1], measured)
-                bad += self._steering(t_us, last[1], output[1], fresh, measured)
+                bad += self._range(1, last[1], output[1], measured, periods)
+                bad += self._steering(t_us, last[1], output[1], fresh, measured, periods)
         self.wrong += [(t_us, text) for text in bad]
 
     def _brakes(self, t_us: int, elapsed_us: int | None) -> int:
@@ -198,11 +205,13 @@ class Judge:
             if found is not None and abs(out - found) > self._tolerance
         ]
 
-    def _range(self, channel: int, last: int, now: int, measured: Measured) -> list[str]:
+    def _range(
+        self, channel: int, last: int, now: int, measured: Measured, periods: int
+    ) -> list[str]:
         limit = self.limits.at(channel, measured)
         change = now - last
         name = ("speed", "steering")[channel]
-        if not -limit.fall - LSB <= change <= limit.rise + LSB:
+        if not -(limit.fall + LSB) * periods <= change <= (limit.rise + LSB) * periods:
             return [f"{name} jumps by {change / 65536:.4f}"]
         if now > limit.high + self._tolerance and change > -limit.fall + LSB:
             return [f"{name} above its range"]
@@ -211,20 +220,34 @@ class Judge:
         return []
 
     def _speed(
-        self, last: int, now: int, fresh: list[Fresh], measured: Measured, brakes: int
+        self,
+        last: int,
+        now: int,
+        fresh: list[Fresh],
+        measured: Measured,
+        brakes: int,
+        periods: int,
     ) -> list[str]:
         asked = max((g.command[0] for g in fresh), default=0)
         if now > last and now > asked + LSB:
             return ["speed rises and nobody asked for it"]
-        step = min(self.limits.at(0, measured).fall, brakes)
+        limit = self.limits.at(0, measured)
+        step = min(limit.fall, brakes) - limit.rise * (periods - 1)
         if now > max(asked, last - step) + LSB:
             return ["speed is held up and nobody asked for it"]
-        if not fresh and now < last - STOP_RATE * self.limits.period_us // 10**6 - LSB:
+        most = (STOP_RATE * self.limits.period_us // 10**6 + LSB) * periods
+        if not fresh and now < last - most:
             return ["stops harder than 4.0 m/s2"]
         return []
 
     def _steering(
-        self, t_us: int, last: int, now: int, fresh: list[Fresh], measured: Measured
+        self,
+        t_us: int,
+        last: int,
+        now: int,
+        fresh: list[Fresh],
+        measured: Measured,
+        periods: int,
     ) -> list[str]:
         limit = self.limits.at(1, measured)
         inside = max(limit.low, min(limit.high, last))
@@ -233,7 +256,8 @@ class Judge:
         old_us = t_us - self._path_us
         if not fresh and old_us > PATH_US - ROOM_US:
             goals.append(0)
-        if not min(goals) - LSB <= now <= max(goals) + LSB:
+        room = max(limit.rise, limit.fall) * (periods - 1) + LSB
+        if not min(goals) - room <= now <= max(goals) + room:
             return ["steers where nobody asked for it"]
         late = not fresh and old_us > PATH_US + 2 * ROOM_US
         if late and abs(now) > max(0, abs(last) - limit.fall) + LSB:

@@ -144,7 +144,7 @@ class Live(Drive):
     def arrive(self, until_us: int) -> None:
         """Write what is due."""
         while self.alive and self._flying and self._flying[0][0] <= until_us:
-            piece: Piece = heapq.heappop(self._flying)[2]
+            piece = heapq.heappop(self._flying)[2]
             if piece.number:
                 self.tell("a", now_us(), piece.number, *self.decided[piece.number])
             self._port.write(piece.data)
@@ -192,7 +192,11 @@ class LiveCase(Case):
         self._keys, self._port, self._fd = keys, port, tell
 
     def start(
-        self, speed: tuple[float, float] = (2.0, 4.0), *, sessions: int = 1, **clocks: int
+        self,
+        speed: tuple[float, float] = (2.0, 4.0),
+        *,
+        sessions: int = 1,
+        clocks: Mapping[str, int] | None = None,
     ) -> Drive:
         """Arm, speed up, and go on for a while."""
         clock = (clocks or {}).get("host_clock", self.rng.getrandbits(32) - now_us())
@@ -203,7 +207,7 @@ class LiveCase(Case):
             self.drive.turns(8 if sessions > 1 else 0)
         self.drive.want[0] = round(self.rng.uniform(2.0, 3.5) * ONE)
         self.drive.turns(self.rng.randint(110, 170))
-        self.drive.tell("on", now_us())  # type: ignore[attr-defined]
+        self.live_drive.tell("on", now_us())
         self.go(self.rng.randint(6, 25))
         if self.tripped_us is not None:
             raise Disturbed(f"stopped before the fault: {sorted(self.seen)}")

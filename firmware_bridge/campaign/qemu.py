@@ -40,6 +40,7 @@ GAP_US = 15_000  # between two turns: more than half a period late, as the firmw
 WIRE_US = 8_000  # a byte's way to the firmware; only for what counts as fresh, never for the ramp
 AFTER_S = 0.6  # the stop is watched for that long
 CASE_S = 20.0
+TRIPS = {"LINK_LOST", "LINK_FAULTY", "ANSWER_WRONG", "TIME_FAULT"}
 
 # --------------------------------------------------------------------- faults
 
@@ -281,7 +282,7 @@ class _Log(NamedTuple):
 
     at_us: int
     stamp_us: int
-    count: int
+    number: int
     output: tuple[int, int]
     measured: tuple[int, int]
 
@@ -319,7 +320,7 @@ def judged(run: _Run, fault: Fault, index: int, table: Mapping[str, Any]) -> Row
             at_us, number, decided_us, command, engaged = waiting.pop(0)
             judge.arrived(at_us + WIRE_US, number, decided_us + WIRE_US, command, engaged)
         judge.on = row.at_us > told.on_us + 100_000
-        if row.count < before.count and row.stamp_us < before.stamp_us:
+        if row.number < before.number and row.stamp_us < before.stamp_us:
             judge.booted(row.at_us)
         elapsed_us = (row.stamp_us - before.stamp_us) & 0xFFFFFFFF
         judge.turn(row.at_us, row.output, row.measured, False, elapsed_us)
@@ -337,15 +338,15 @@ def judged(run: _Run, fault: Fault, index: int, table: Mapping[str, Any]) -> Row
         safe_us = max(0, ramp_us - since)
         if safe_us > SAFE_US:
             why.append(f"begins to stop {safe_us} us after the last good frame")
-    false = int(told.must is False and "NOT_ARMED" not in told.said and ramp_us is not None
-                and bool(told.said & {"LINK_LOST", "LINK_FAULTY", "ANSWER_WRONG", "TIME_FAULT"}))  # fmt: skip
+    tripped = ramp_us is not None and bool(told.said & TRIPS) and "NOT_ARMED" not in told.said
     texts = [f"{(t - told.begin_us) / 1000:.0f} ms: {text}" for t, text in judge.wrong[:3]]
-    row = {
+    found: dict[str, Any] = {
         "f": fault.id, "i": index, "k": told.kind,
         "w": len({t for t, _ in judge.wrong}) + len(why), "t": safe_us,
-        "c": bool(told.said & told.causes) if told.must and told.causes else None, "x": false,
+        "c": bool(told.said & told.causes) if told.must and told.causes else None,
+        "x": int(told.must is False and tripped),
     }  # fmt: skip
-    return {**row, "why": (why + texts)[:4]} if why or texts else row
+    return {**found, "why": (why + texts)[:4]} if why or texts else found
 
 
 def _undisturbed(log: list[_Log], told: Told, ramp_us: int | None) -> None:
@@ -357,7 +358,7 @@ def _undisturbed(log: list[_Log], told: Told, ramp_us: int | None) -> None:
     reset = any(what == "reset" for _, what in told.done)
     for a, b in itertools.pairwise(span):
         gap_us = (b.stamp_us - a.stamp_us) & 0xFFFFFFFF
-        lost = (b.count - a.count) & 0xFFFF != 1
+        lost = (b.number - a.number) & 0xFFFF != 1
         if (gap_us > GAP_US or lost) and not reset:
             raise Disturbed(f"its loop was held up for {gap_us / 1000:.0f} ms")
 

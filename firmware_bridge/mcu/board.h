@@ -14,19 +14,22 @@
 #define EG_ARMS_PER_MINUTE 3u
 #define EG_OUTPUTS 2u /* speed target, steering */
 
-/* Survives every reset but a power cycle: no start-up code touches it (.noinit). */
+/* What a reset must not lose. The firmware works on one in ordinary RAM and saves it (record.c). */
 typedef struct {
-  uint8_t reason, first;  /* eg_reset_t: of the last reset, and of the one before it */
-  uint8_t next;           /* what a reset from here on would mean */
-  uint8_t commanded;      /* `output` holds something */
-  uint16_t resets;        /* since power came */
-  uint16_t failed;        /* EG_FAIL_* since the last reset */
-  uint16_t failed_before; /* and those that led to it */
-  uint16_t spare;
+  uint8_t reason, first;      /* eg_reset_t: of the last reset, and of the one before it */
+  uint8_t next;               /* what a reset from here on would mean */
+  uint8_t commanded;          /* `output` holds something */
+  uint16_t resets;            /* since power came */
+  uint16_t failed;            /* EG_FAIL_* since the last reset */
+  uint16_t failed_before;     /* and those that led to it */
+  uint16_t version;           /* counts the times it was saved, modulo 2^16 */
   int32_t output[EG_OUTPUTS]; /* Q16.16 what the actuators got last: the ramp goes on from it */
   uint32_t arm_us[EG_ARMS_PER_MINUTE]; /* ages of the last armings, newest first */
   uint32_t crc;                        /* CRC-32P4 of all before it; wrong: power just came */
 } eg_record_t;
+
+/* A save overwrites the older one, so whenever the reset comes, a whole one is there. */
+#define EG_SAVES 2u
 
 /* Written into the image after linking (seal.py). */
 typedef struct {
@@ -48,6 +51,7 @@ typedef struct {
   volatile uint32_t *canary; /* the far end of the stack: boot writes it, nobody else may */
   uint32_t canary_words;
   eg_record_t *record;
+  eg_record_t *saved; /* EG_SAVES of them; no start-up code touches these (.noinit) */
 } eg_memory_t;
 
 typedef struct {

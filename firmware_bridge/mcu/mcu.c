@@ -39,7 +39,12 @@ static void start(eg_mcu_t *m, uint16_t failed, const uint8_t entropy[EG_ENTROPY
   m->heard.watched_us = k->last_us;
 }
 
+static void save(void) {
+  eg_record_save(board_memory()->record, board_memory()->saved);
+}
+
 static void seal(eg_mcu_t *m) {
+  save();
   eg_heard_seal(m);
   m->kept_crc = eg_crc_of(&m->kept, sizeof m->kept);
 }
@@ -55,12 +60,11 @@ void eg_mcu_boot(eg_mcu_t *m) {
   const eg_memory_t *memory = board_memory();
   uint8_t entropy[EG_ENTROPY_BYTES];
   board_init(entropy);
-  eg_record_boot(memory->record);
+  eg_record_boot(memory->record, memory->saved);
   for (uint32_t i = 0; i < memory->canary_words; i++) memory->canary[i] = EG_CANARY;
   uint16_t failed = eg_self_test(m);
   start(m, failed, entropy);
   note_failed(m, failed);
-  eg_record_seal(memory->record);
   seal(m);
 }
 
@@ -111,7 +115,9 @@ static void actuate(eg_mcu_t *m) {
   int32_t held[EG_OUTPUTS];
   for (uint32_t i = 0; i < EG_OUTPUTS; i++) r->output[i] = m->out.channel[i].command;
   r->commanded = 1;
+  save(); /* a reset finds what the actuators may have, the output before and this one */
   board_actuate(r->output);
+  save(); /* and from here on this one alone */
   board_readback(held);
   if (memcmp(held, r->output, sizeof held) != 0) note_failed(m, EG_FAIL_OUTPUT);
 }
@@ -141,6 +147,5 @@ void eg_mcu_step(eg_mcu_t *m) {
   eg_arming(m);
   if (m->kept.failed == 0 && in_time(m, now_us, elapsed_us)) board_stroke();
   eg_report(m, now_us);
-  eg_record_seal(board_memory()->record);
   seal(m);
 }

@@ -146,8 +146,9 @@ uint16_t eg_self_check(eg_mcu_t *m);
 /* Writes patterns to both words and restores them. */
 bool eg_ram_holds(volatile uint32_t *a, volatile uint32_t *b);
 
-void eg_record_boot(eg_record_t *r); /* a reset happened; which one? */
-void eg_record_seal(eg_record_t *r);
+/* A reset happened; which one? Takes over what was saved last. */
+void eg_record_boot(eg_record_t *r, eg_record_t saved[EG_SAVES]);
+void eg_record_save(eg_record_t *r, eg_record_t saved[EG_SAVES]);
 bool eg_record_sealed(const eg_record_t *r);
 
 bool eg_heard_sealed(const eg_mcu_t *m);

@@ -14,8 +14,29 @@ bool eg_record_sealed(const eg_record_t *r) {
   return r->crc == crc_of(r) && r->next != EG_RESET_POWER;
 }
 
-void eg_record_seal(eg_record_t *r) {
+void eg_record_save(eg_record_t *r, eg_record_t saved[EG_SAVES]) {
+  r->version++;
   r->crc = crc_of(r);
+  saved[r->version % EG_SAVES] = *r;
+}
+
+/* NULL: none is whole, so power just came. */
+static const eg_record_t *newest(const eg_record_t saved[EG_SAVES]) {
+  const eg_record_t *last = NULL;
+  for (uint32_t i = 0; i < EG_SAVES; i++) {
+    if (!eg_record_sealed(&saved[i])) continue;
+    if (last == NULL || (int16_t)(saved[i].version - last->version) > 0) last = &saved[i];
+  }
+  return last;
+}
+
+/* A reset between deciding and acting leaves open which of the two speeds the actuators have: going
+ * on from the lower one never speeds up. */
+static int32_t lower_speed(const eg_record_t saved[EG_SAVES], int32_t speed) {
+  for (uint32_t i = 0; i < EG_SAVES; i++)
+    if (eg_record_sealed(&saved[i]) && saved[i].commanded && saved[i].output[EG_SPEED] < speed)
+      speed = saved[i].output[EG_SPEED];
+  return speed;
 }
 
 static void power_came(eg_record_t *r) {
@@ -26,8 +47,11 @@ static void power_came(eg_record_t *r) {
 
 /* No board here has a register that tells one reset from another, so each reset is announced. One
  * that nobody announced is the watchdog's (or the reset pin's). */
-void eg_record_boot(eg_record_t *r) {
-  if (eg_record_sealed(r)) {
+void eg_record_boot(eg_record_t *r, eg_record_t saved[EG_SAVES]) {
+  const eg_record_t *last = newest(saved);
+  if (last) {
+    *r = *last;
+    r->output[EG_SPEED] = lower_speed(saved, r->output[EG_SPEED]);
     if (r->reason != EG_RESET_POWER) r->first = r->reason;
     r->reason = r->next;
     r->failed_before = r->failed;
@@ -37,5 +61,5 @@ void eg_record_boot(eg_record_t *r) {
   }
   r->failed = 0;
   r->next = EG_RESET_WATCHDOG;
-  eg_record_seal(r);
+  eg_record_save(r, saved);
 }

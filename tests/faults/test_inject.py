@@ -211,7 +211,6 @@ def test_a_curve_needs_steering(tmp_path: Path) -> None:
     [
         (["--faults", "F99"], "has no F99; known: F12, F13"),
         (["--faults", ","], "no such fault"),
-        (["--target", "host"], "no fault is registered"),
         (["nowhere.toml"], "nowhere.toml"),
         (["--json", "no/such/folder.json"], "there is no folder"),
     ],

@@ -264,6 +264,7 @@ void rig_copy(rig_t *to, const rig_t *from) {
   m->ram = to->twin.ram;
   m->canary = to->twin.canary;
   m->record = &to->twin.record;
+  m->saved = to->twin.saved;
 }
 
 void rig_steady(rig_t *r) {

@@ -10,7 +10,7 @@ static void reasons(void) { /* F18: the second reset does not hide the first */
   rig_turns(&r, 2);
   CHECK(r.boot.reason == EG_RESET_POWER && r.boot.first == EG_RESET_POWER, "%u", r.boot.reason);
   r.twin.record.next = EG_RESET_FAULT; /* as the handler of a processor exception does */
-  eg_record_seal(&r.twin.record);
+  eg_record_save(&r.twin.record, r.twin.saved);
   eg_twin_boot(&r.twin);
   rig_turns(&r, 11); /* the first BOOT has a counter that the host knows already */
   CHECK(r.boot.reason == EG_RESET_FAULT && r.boot.first == EG_RESET_POWER, "%u", r.boot.reason);
@@ -40,7 +40,7 @@ static void the_count_of_resets_saturates(void) {
   rig_t r;
   rig_start(&r);
   r.twin.record.resets = UINT16_MAX;
-  eg_record_seal(&r.twin.record);
+  eg_record_save(&r.twin.record, r.twin.saved);
   eg_twin_boot(&r.twin);
   rig_turns(&r, 11);
   CHECK(r.boot.resets == UINT16_MAX, "%u", r.boot.resets);
@@ -48,11 +48,12 @@ static void the_count_of_resets_saturates(void) {
 
 /* Zeros have a CRC too. */
 static void ram_as_it_is_when_power_comes_is_no_record(void) {
-  eg_record_t r;
+  eg_record_t r, saved[EG_SAVES];
+  memset(saved, 0, sizeof saved);
   memset(&r, 0, sizeof r);
-  eg_record_seal(&r);
-  CHECK(!eg_record_sealed(&r), "zeros pass as a record");
-  eg_record_boot(&r);
+  eg_record_save(&r, saved);
+  CHECK(!eg_record_sealed(&saved[0]) && !eg_record_sealed(&saved[1]), "zeros pass as a record");
+  eg_record_boot(&r, saved);
   CHECK(eg_record_sealed(&r) && r.reason == EG_RESET_POWER && r.resets == 0, "not a new one");
   for (uint32_t i = 0; i < sizeof r; i++) {
     ((uint8_t *)&r)[i] ^= 0x10u;
@@ -61,10 +62,85 @@ static void ram_as_it_is_when_power_comes_is_no_record(void) {
   }
 }
 
+/* A reset while one is written: the other is as it was. And the counter may wrap. */
+static void the_newest_whole_one_counts(void) {
+  eg_record_t r, saved[EG_SAVES];
+  memset(saved, 0, sizeof saved);
+  eg_record_boot(&r, saved);
+  for (uint32_t i = 0; i < 65540u; i++) {
+    r.output[1] = (int32_t)i;
+    eg_record_save(&r, saved);
+    if (i > 3 && i < 65530u) continue;
+    eg_record_t found, two[EG_SAVES];
+    memcpy(two, saved, sizeof two);
+    eg_record_boot(&found, two);
+    CHECK(found.output[1] == (int32_t)i, "save %u: %d", i, found.output[1]);
+    if (i == 0) continue;
+    memcpy(two, saved, sizeof two);
+    two[r.version % EG_SAVES].output[0] ^= 1;
+    eg_record_boot(&found, two);
+    CHECK(found.output[1] == (int32_t)i - 1, "cut save %u: %d", i, found.output[1]);
+  }
+}
+
+static void the_lower_speed_counts(void) {
+  static const int32_t speeds[][3] = {{5, 7, 5}, {7, 5, 5}, {6, 6, 6}};
+  for (uint32_t i = 0; i < 3; i++) {
+    eg_record_t r, saved[EG_SAVES];
+    memset(saved, 0, sizeof saved);
+    eg_record_boot(&r, saved);
+    r.commanded = 1;
+    for (uint32_t j = 0; j < 2; j++) {
+      r.output[EG_SPEED] = speeds[i][j];
+      eg_record_save(&r, saved);
+    }
+    eg_record_boot(&r, saved);
+    CHECK(r.output[EG_SPEED] == speeds[i][2], "%u: %d", i, r.output[EG_SPEED]);
+  }
+  eg_record_t r, saved[EG_SAVES]; /* a save from before the first command says nothing */
+  memset(saved, 0, sizeof saved);
+  eg_record_boot(&r, saved);
+  r.commanded = 1;
+  r.output[EG_SPEED] = 9;
+  eg_record_save(&r, saved);
+  eg_record_boot(&r, saved);
+  CHECK(r.output[EG_SPEED] == 9, "%d", r.output[EG_SPEED]);
+}
+
+/* F18: at each call of the board in a turn. Two periods' steps at most from one output to the next:
+ * that of the turn which was cut, and that of the first one after. */
+static void in_the_middle_of_a_turn(void) {
+  rig_t good, r;
+  rig_steady(&good);
+  const int32_t step = 2 * (Q(4) / 100 + 1);
+  uint32_t call = 0;
+  do {
+    rig_copy(&r, &good);
+    int32_t before = rig_out(&r, EG_SPEED);
+    r.twin.reset_in = ++call;
+    rig_turns(&r, 1);
+    eg_link_close(&r.host);
+    if (r.twin.pulled == 0) break;
+    for (int i = 0; i < 3; i++) {
+      int32_t was = rig_out(&r, EG_SPEED);
+      rig_turns(&r, 1);
+      int32_t apart = rig_out(&r, EG_SPEED) - was;
+      CHECK(apart <= step && -apart <= step, "call %u: jumps by %d", call, apart);
+    }
+    CHECK(rig_out(&r, EG_SPEED) < before, "call %u: drives on", call);
+    CHECK(r.twin.record.resets == 1 && r.twin.record.reason == EG_RESET_WATCHDOG, "call %u", call);
+    CHECK(r.twin.record.arm_us[0] < EG_ARM_SPAN_US, "call %u: forgot that it was armed", call);
+  } while (call < 100);
+  CHECK(call > 6 && call < 100, "%u calls of the board in a turn", call);
+}
+
 int main(void) {
   reasons();
   resets_in_the_middle();
   the_count_of_resets_saturates();
   ram_as_it_is_when_power_comes_is_no_record();
+  the_newest_whole_one_counts();
+  the_lower_speed_counts();
+  in_the_middle_of_a_turn();
   return 0;
 }

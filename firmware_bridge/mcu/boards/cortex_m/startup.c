@@ -25,7 +25,7 @@ void eg_reset(void) {
 static void __attribute__((used)) fault(void) {
   eg_record_t *r = board_memory()->record;
   r->next = EG_RESET_FAULT;
-  eg_record_seal(r);
+  eg_record_save(r, board_memory()->saved);
   EG_AIRCR = EG_AIRCR_RESET;
   for (;;) {
   }

@@ -39,7 +39,8 @@ extern uint8_t eg_image_start[], eg_image_bytes[], eg_stack_limit[], eg_ram_word
 extern const eg_seal_t eg_seal;
 extern const eg_mcu_config_t eg_mcu_config;
 
-static eg_record_t record __attribute__((section(".noinit")));
+static eg_record_t record;
+static eg_record_t saved[EG_SAVES] __attribute__((section(".noinit")));
 static eg_ring_t rx, tx;
 static eg_plant_t plant;
 static uint32_t wake_us;         /* what timer 1 is set for */
@@ -67,7 +68,7 @@ void board_init(uint8_t entropy[EG_ENTROPY_BYTES]) {
   start_uart(UART1);
   __asm volatile("cpsid i");
   EG_REG(NVIC_ENABLE) = AWAKE;
-  uint32_t seed[4] = {record.crc, record.resets, EG_REG(TIMER0 + 0x4u), EG_REG(0x40028014u)};
+  uint32_t seed[4] = {saved[0].crc, saved[1].crc, EG_REG(TIMER0 + 0x4u), EG_REG(0x40028014u)};
   memcpy(entropy, seed, sizeof seed);
 }
 
@@ -80,7 +81,8 @@ const eg_memory_t *board_memory(void) {
                                      .ram_words = (uint32_t)eg_ram_words,
                                      .canary = (volatile uint32_t *)eg_stack_limit,
                                      .canary_words = 4u,
-                                     .record = &record};
+                                     .record = &record,
+                                     .saved = saved};
   return &memory;
 }
 

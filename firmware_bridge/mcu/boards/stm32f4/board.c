@@ -39,7 +39,8 @@ extern uint8_t eg_image_start[], eg_image_bytes[], eg_stack_limit[], eg_ram_word
 extern const eg_seal_t eg_seal;
 extern const eg_mcu_config_t eg_mcu_config;
 
-static eg_record_t record __attribute__((section(".noinit")));
+static eg_record_t record;
+static eg_record_t saved[EG_SAVES] __attribute__((section(".noinit")));
 static eg_ring_t tx;
 static volatile uint8_t rx[EG_RING] __attribute__((section(".dma")));
 static uint32_t rx_at;
@@ -142,7 +143,8 @@ const eg_memory_t *board_memory(void) {
                                      .ram_words = (uint32_t)eg_ram_words,
                                      .canary = (volatile uint32_t *)eg_stack_limit,
                                      .canary_words = 4u,
-                                     .record = &record};
+                                     .record = &record,
+                                     .saved = saved};
   return &memory;
 }
 

@@ -1,10 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "twin.h"
 
+#include <setjmp.h>
 #include <string.h>
 
 /* The board's functions know no instance; the one that runs in this thread is here. */
 static __thread eg_twin_t *current;
+static __thread jmp_buf reset_line; /* leaves a turn in its middle, as a reset does */
+static __thread bool in_turn;
+
+static void called(void) {
+  if (in_turn && current->reset_in > 0 && --current->reset_in == 0) longjmp(reset_line, 1);
+}
 
 void board_init(uint8_t entropy[EG_ENTROPY_BYTES]) {
   memcpy(entropy, current->entropy, EG_ENTROPY_BYTES);
@@ -16,6 +23,7 @@ const eg_memory_t *board_memory(void) {
 }
 
 uint32_t board_now_us(void) {
+  called();
   current->now_us += current->call_us;
   return current->now_us;
 }
@@ -26,6 +34,7 @@ void board_wait(uint32_t until_us) {
 }
 
 uint32_t board_rx(uint8_t *into, uint32_t room) {
+  called();
   uint32_t n = current->rx_used < room ? current->rx_used : room;
   memcpy(into, current->rx, n);
   current->rx_used -= n;
@@ -34,6 +43,7 @@ uint32_t board_rx(uint8_t *into, uint32_t room) {
 }
 
 bool board_tx(const uint8_t *data, uint32_t n) {
+  called();
   if (current->tx_full || n > EG_TWIN_TX - current->tx_used) return false;
   memcpy(current->tx + current->tx_used, data, n);
   current->tx_used += n;
@@ -41,15 +51,18 @@ bool board_tx(const uint8_t *data, uint32_t n) {
 }
 
 void board_sense(eg_sensed_t *sensed) {
+  called();
   *sensed = current->sensed;
 }
 
 void board_actuate(const int32_t output[EG_OUTPUTS]) {
+  called();
   memcpy(current->actuator, output, sizeof current->actuator);
   current->actuations++;
 }
 
 void board_readback(int32_t output[EG_OUTPUTS]) {
+  called();
   for (uint32_t i = 0; i < EG_OUTPUTS; i++) output[i] = current->actuator[i] ^ current->stuck[i];
 }
 
@@ -66,7 +79,7 @@ void eg_twin_init(eg_twin_t *t, const eg_mcu_config_t *config) {
                         sizeof t->flash,  &t->seal,
                         t->ram,           EG_TWIN_RAM,
                         t->canary,        EG_TWIN_CANARY,
-                        &t->record};
+                        &t->record,       t->saved};
   t->memory = memory;
   eg_twin_seal(t);
 }
@@ -79,7 +92,8 @@ void eg_twin_seal(eg_twin_t *t) {
 
 void eg_twin_boot(eg_twin_t *t) {
   current = t;
-  t->rx_used = 0; /* a UART that resets holds nothing */
+  t->rx_used = 0;                          /* a UART that resets holds nothing */
+  memset(&t->record, 0, sizeof t->record); /* in .bss */
   t->turn_us = t->now_us;
   eg_mcu_boot(&t->mcu);
 }
@@ -94,7 +108,16 @@ void eg_twin_step(eg_twin_t *t) {
     return;
   }
   t->turns++;
-  eg_mcu_step(&t->mcu);
+  bool pulled = setjmp(reset_line) != 0;
+  if (!pulled) {
+    in_turn = true;
+    eg_mcu_step(&t->mcu);
+  }
+  in_turn = false;
+  t->reset_in = 0;
+  if (!pulled) return;
+  t->pulled++;
+  eg_twin_boot(t);
 }
 
 void eg_twin_listen(eg_twin_t *t) {

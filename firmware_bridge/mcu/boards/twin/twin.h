@@ -30,10 +30,12 @@ typedef struct {
   eg_sensed_t sensed;
   int32_t stuck[EG_OUTPUTS]; /* XORed into what the actuators read back */
   uint8_t entropy[EG_ENTROPY_BYTES];
+  uint32_t reset_in; /* at that call of the board the next turn ends in a reset; 0: none */
 
   /* what it did */
   int32_t actuator[EG_OUTPUTS];
   uint32_t actuations, strokes, resets, turns;
+  uint32_t pulled;       /* resets in the middle of a turn */
   uint32_t unstroked_us; /* since the last stroke */
   uint32_t turn_us;      /* now_us at the last turn */
 
@@ -43,7 +45,8 @@ typedef struct {
   eg_seal_t seal;
   uint32_t ram[EG_TWIN_RAM];
   uint32_t canary[EG_TWIN_CANARY];
-  eg_record_t record; /* survives a reset; zeros: power just came */
+  eg_record_t record;
+  eg_record_t saved[EG_SAVES]; /* survive a reset; zeros: power just came */
   eg_mcu_t mcu;
 } eg_twin_t;
 
@@ -52,7 +55,7 @@ typedef struct {
 void eg_twin_init(eg_twin_t *t, const eg_mcu_config_t *config);
 /* After a change to flash that is meant: new CRCs. */
 void eg_twin_seal(eg_twin_t *t);
-/* Reset, by whatever cause; the record survives. */
+/* Reset, by whatever cause; what was saved survives. */
 void eg_twin_boot(eg_twin_t *t);
 /* One turn at t->now_us; or, if it was not stroked, the hardware watchdog's reset. */
 void eg_twin_step(eg_twin_t *t);
