@@ -12,7 +12,7 @@ HEAVY := lab,dev
 NATIVE := $(shell find native firmware_bridge -name '*.c' -o -name '*.h' -o -name '*.cpp' -o -name '*.hpp' -o -name CMakeLists.txt)
 SOURCES := $(filter %.c %.h %.cpp %.hpp,$(NATIVE))
 
-.PHONY: demo test test-legacy bench ctest mcdc mutants fuzz traces firmware lint wheel clean
+.PHONY: demo test test-legacy bench ctest prove mcdc mutants fuzz traces firmware lint wheel clean
 
 demo: $(VENV)/run
 	$(BIN)/edgeguard demo
@@ -45,6 +45,10 @@ mcdc: $(VENV)/test
 mutants: $(VENV)/test
 	$(BIN)/python native/core/quality/mutants.py $(if $(SAMPLE),--sample $(SAMPLE)) --json build/mutants.json
 
+# The proofs of the core and the link, each with seeded bugs that it must reject (SHORT=1: the fast ones).
+prove: $(VENV)/test
+	$(BIN)/python native/core/proofs/prove.py $(if $(SHORT),--short) --json build/prove.json
+
 # MIN=60: that long, a core for each target.
 fuzz: $(VENV)/test
 	$(BIN)/python native/core/fuzz/fuzz.py $(if $(MIN),--minutes $(MIN)) --json build/fuzz.json
@@ -74,8 +78,9 @@ wheel: $(VENV)/test
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist .
 
 # What `make demo` needs: the runtime and its two engines.
+# setuptools: what has no wheel (cobs) is built without isolation, and older ones want wheel for that.
 $(VENV)/run: pyproject.toml CMakeLists.txt $(NATIVE) | $(VENV)/made
-	$(BIN)/pip install -q --disable-pip-version-check "scikit-build-core>=0.11" "pybind11>=3.0" "cffi>=1.16" cmake ninja
+	$(BIN)/pip install -q --disable-pip-version-check "scikit-build-core>=0.11" "pybind11>=3.0" "cffi>=1.16" cmake ninja "setuptools>=70.1"
 	$(BIN)/pip install -q --disable-pip-version-check --no-build-isolation -e ".[onnx,litert,images,mcu]"
 	touch $@
 

@@ -60,12 +60,12 @@ def _cause(row: Mapping[str, int]) -> bytes:
 
 
 _MEMBER = (
-    "kind", "may", "deadline_us", "max_age_us", "max_rail", "min_distinct", "sum_min", "sum_max",
+    "kind", "modes", "may", "deadline_us", "max_age_us", "max_rail", "min_distinct", "sum_min", "sum_max",
 )  # fmt: skip
 
 
 def _member(row: Mapping[str, int]) -> bytes:
-    return struct.pack("<BHIIiiii", *(row[name] for name in _MEMBER))
+    return struct.pack("<BBHIIiiii", *(row[name] for name in _MEMBER))
 
 
 def _channel(row: Mapping[str, Any]) -> bytes:

@@ -15,7 +15,7 @@ from edgeguard.card import Card
 from edgeguard.config import GuardConfig, schema
 from edgeguard.config.mcu import roles
 from edgeguard.config.policy import max_gap_ms
-from edgeguard.config.vocabulary import CAUSES, OPERATIONS
+from edgeguard.config.vocabulary import CAUSES, OPERATIONS, SEVERITIES
 
 Cards = Mapping[str, Card]
 
@@ -46,6 +46,7 @@ def facts(cfg: GuardConfig, cards: Cards) -> dict[str, Any]:
                 "file": cards[name].file,
                 "sha256": cards[name].sha256,
                 "grants": {c: list(o) for c, o in member.may_suggest.operations.items()},
+                "in_modes": list(member.in_modes),
                 "deadline_ms": member.deadline_ms,
                 "max_age_ms": member.max_age_ms,
             }
@@ -200,6 +201,8 @@ def _members(cfg: GuardConfig, cards: Cards) -> Table:
             channel if set(operations) == set(OPERATIONS) else f"{channel}: {', '.join(operations)}"
             for channel, operations in member.may_suggest.operations.items()
         ]
+        if set(member.in_modes) != set(SEVERITIES):
+            grants.append(f"only in {', '.join(member.in_modes)}")
         where = member.runtime if member.isolation == "none" else f"{member.runtime}, own process"
         table.add_row(
             name,

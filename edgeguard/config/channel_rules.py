@@ -171,12 +171,13 @@ def _quorum(made: Draft, name: str, channel: schema.Channel, operation: str) -> 
         return  # a member is not well formed yet: nobody knows what it is granted
     granted = [
         m for m, member in made.members.items()
-        if operation in member.may_suggest.operations.get(name, ())
+        if operation in member.may_suggest.operations.get(name, ()) and "FALLBACK" in member.in_modes
     ]  # fmt: skip
     demand = channel.raise_ if operation == "raise" else channel.lower
     if demand.quorum > len(granted):
         made.report.add(
             ("channel", name, operation, "quorum"),
             f"is {demand.quorum}, but {len(granted)} members may {operation} this channel"
-            f"{' (' + ', '.join(granted) + ')' if granted else ''}; it could never be reached",
+            f"{' (' + ', '.join(granted) + ')' if granted else ''}; it could never be"
+            " reached, or FALLBACK never be left",
         )

@@ -251,6 +251,7 @@ def _member(channel: int, max_age_us: int) -> dict[str, int]:
     """What the host says on one channel; it may move that one alone."""
     return {
         "kind": words.CHANNEL_KINDS.index("value"),
+        "modes": (1 << len(words.SEVERITIES)) - 1,
         "may": 3 << 2 * channel,
         "deadline_us": max_age_us,
         "max_age_us": fixed.us_floor(LINK_TIMEOUT_MS),

@@ -82,6 +82,7 @@ def _member(cfg: GuardConfig, name: str, card: Card) -> dict[str, Any]:
         "kind": int(card.task == "regressor"),
         "deadline_us": fixed.us_floor(member.deadline_ms),
         "max_age_us": fixed.us_floor(member.max_age_ms),
+        "modes": sum(1 << words.SEVERITIES.index(mode) for mode in set(member.in_modes)),
         "may": may,
         "max_rail": card.rail_allowance if rail is None else rail,
         "min_distinct": card.distinct_needed if distinct is None else distinct,

@@ -132,6 +132,7 @@ class Member:
     deadline_ms: TimeMs = field(metadata={"why": "without it a late result is used as fresh"})
     max_age_ms: TimeMs = field(metadata={"why": "without it an old suggestion keeps its vote"})
     may_suggest: Grant = field(metadata={"why": "a member may do nothing that is not granted"})
+    in_modes: tuple[Annotated[str, OneOf(words.SEVERITIES)], ...] = words.SEVERITIES
     camera: str | None = None  # external members may come without one
     model: str | None = None
     card: str | None = None

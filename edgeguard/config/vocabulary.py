@@ -29,6 +29,12 @@ CAUSES: Final = (
     "ANSWER_WRONG",
     "PEER_STOPPED",
     "SELF_TEST",
+    "ASSOCIATION_BROKEN",
+    "BUS_INTRUSION",
+    "RISK_RAISED",
+    "RISK_HIGH",
+    "RECORDER_LOST",
+    "UNSIGNED_BUNDLE",
 )
 SEVERITIES: Final = ("NOMINAL", "DEGRADED", "FALLBACK", "SAFE_STOP")
 CLEARS: Final = ("itself", "rearm", "never")

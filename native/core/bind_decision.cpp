@@ -33,7 +33,13 @@ constexpr const char *kCauses[EG_CAUSES] = {"NOT_ARMED",
                                             "LINK_FAULTY",
                                             "ANSWER_WRONG",
                                             "PEER_STOPPED",
-                                            "SELF_TEST"};
+                                            "SELF_TEST",
+                                            "ASSOCIATION_BROKEN",
+                                            "BUS_INTRUSION",
+                                            "RISK_RAISED",
+                                            "RISK_HIGH",
+                                            "RECORDER_LOST",
+                                            "UNSIGNED_BUNDLE"};
 
 // A copy of the core's output with the policy that names it. A type of its own and not one of
 // pybind11's: one is made on every step, and pybind11 would enter each into its tables.

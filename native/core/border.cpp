@@ -47,7 +47,8 @@ void Border::arrived(int member, const eg_evidence_t &evidence, int64_t capture_
   Stamps &s = member_[i];
   eg_suggestion_t &suggestion = input_.member[i];
   if (s.fresh)
-    input_.missed |= eg_inference_faults(&policy_.table, static_cast<uint8_t>(member), &suggestion);
+    input_.missed |= eg_inference_faults(&policy_.table, static_cast<uint8_t>(member),
+                                         eg_mode(&policy_.table, &state_), &suggestion);
   s.capture_ns = capture_ns;
   s.ready_ns = ready_ns;
   s.pending = false;

@@ -110,6 +110,7 @@ eg_channel_t channel(const Table &t) {
 eg_member_t member(const Table &t) {
   eg_member_t m{};
   m.kind = t.integer<uint8_t>("kind");
+  m.modes = t.integer<uint8_t>("modes");
   m.may = t.integer<uint16_t>("may");
   m.deadline_us = t.integer<uint32_t>("deadline_us");
   m.max_age_us = t.integer<uint32_t>("max_age_us");

@@ -54,6 +54,10 @@ eg_mode_t eg_worst(const eg_policy_t *p, uint32_t causes) {
   return (eg_mode_t)worst;
 }
 
+eg_mode_t eg_mode(const eg_policy_t *p, const eg_state_t *s) {
+  return s->armed ? eg_worst(p, s->active) : EG_SAFE_STOP;
+}
+
 eg_rearm_t eg_rearm(const eg_policy_t *p, eg_state_t *s) {
   if (!s->armed) return EG_REARM_UNARMED;
   if (!s->standstill) return EG_REARM_MOVING;

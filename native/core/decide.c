@@ -51,7 +51,7 @@ static void report(const eg_policy_t *p, eg_state_t *s, const eg_input_t *in, eg
   out->sequence = s->sequence;
   out->causes = s->active;
   out->present = s->present;
-  out->mode = (uint8_t)(s->armed ? eg_worst(p, s->active) : EG_SAFE_STOP);
+  out->mode = (uint8_t)eg_mode(p, s);
   out->active = (in->engaged || in->engaged_unknown) && !s->taken_over;
   out->operator_request = eg_asks_operator(p, s->active);
   for (uint8_t i = 0; i < p->members; i++) out->member_age_us[i] = s->member[i].age_us;

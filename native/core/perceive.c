@@ -56,27 +56,35 @@ static bool sane(const eg_policy_t *p, const eg_member_t *m, const eg_suggestion
          (m->kind != EG_BY_LABEL || e->label < (int32_t)p->labels);
 }
 
+static bool may_suggest_in(const eg_member_t *m, eg_mode_t mode) {
+  return ((uint32_t)m->modes >> (uint32_t)mode) & 1u;
+}
+
 static bool may_suggest_for(const eg_policy_t *p, const eg_member_t *m, int32_t label) {
-  if (m->kind != EG_BY_LABEL || label < 0) return true;
+  if (m->kind != EG_BY_LABEL) return true;
   int8_t channel = p->label[label].channel;
   if (channel < 0) return true; /* EG_HOLD */
   return ((uint32_t)m->may >> (EG_OPERATIONS * (uint32_t)channel)) & 3u;
 }
 
-uint32_t eg_inference_faults(const eg_policy_t *p, uint8_t member, const eg_suggestion_t *in) {
+uint32_t eg_inference_faults(const eg_policy_t *p, uint8_t member, eg_mode_t mode,
+                             const eg_suggestion_t *in) {
   const eg_member_t *m = &p->member[member];
+  int32_t label = in->evidence.label;
   uint32_t late = if_set(in->latency_us > m->deadline_us, EG_LATE);
   if (!sane(p, m, in)) return late | EG_BIT(EG_SCORE_INSANE);
-  return late | if_set(!may_suggest_for(p, m, in->evidence.label), EG_UNAUTHORIZED_SUGGESTION);
+  if (label < 0) return late; /* says nothing */
+  bool may = may_suggest_in(m, mode) && may_suggest_for(p, m, label);
+  return late | if_set(!may, EG_UNAUTHORIZED_SUGGESTION);
 }
 
 /* A new inference. Late, insane and unauthorized ones are refused, each under its own name; an
  * insane or unauthorized one also takes back what the member said before, as does an empty one:
  * empty is not clear. What is older than anything seen before is not looked at. */
-static void take(const eg_policy_t *p, uint8_t member, eg_member_state_t *s,
+static void take(const eg_policy_t *p, uint8_t member, eg_mode_t mode, eg_member_state_t *s,
                  const eg_suggestion_t *in) {
   s->serial = in->serial;
-  s->faults = eg_inference_faults(p, member, in);
+  s->faults = eg_inference_faults(p, member, mode, in);
   bool nothing = in->evidence.label<0, older = in->age_us> s->newest_us;
   if (nothing || (s->faults & ~EG_BIT(EG_LATE))) s->held = 0;
   if (!older) s->newest_us = in->age_us;
@@ -86,20 +94,21 @@ static void take(const eg_policy_t *p, uint8_t member, eg_member_state_t *s,
   s->evidence = in->evidence;
 }
 
-static uint32_t member_update(const eg_policy_t *p, uint8_t member, eg_member_state_t *s,
-                              const eg_suggestion_t *in) {
+static uint32_t member_update(const eg_policy_t *p, uint8_t member, eg_mode_t mode,
+                              eg_member_state_t *s, const eg_suggestion_t *in) {
   const eg_member_t *m = &p->member[member];
-  if (in->serial != s->serial) take(p, member, s, in);
+  if (in->serial != s->serial) take(p, member, mode, s, in);
   bool silent = s->age_us > m->max_age_us;
-  if (!in->present || silent) s->held = 0;
+  if (!in->present || silent || !may_suggest_in(m, mode)) s->held = 0;
   return s->faults | if_set(!in->present || silent, EG_MEMBER_LOST) |
          if_set(in->pending_us > m->deadline_us, EG_LATE);
 }
 
 uint32_t eg_members_update(const eg_policy_t *p, eg_state_t *s, const eg_input_t *in) {
   uint32_t present = 0, crc = EG_CRC_START;
+  eg_mode_t mode = eg_mode(p, s); /* of the last decision */
   for (uint8_t i = 0; i < p->members; i++) {
-    present |= member_update(p, i, &s->member[i], &in->member[i]);
+    present |= member_update(p, i, mode, &s->member[i], &in->member[i]);
     crc = eg_crc_u32(crc, s->member[i].age_us);
   }
   return signed_off(s, EG_CHECK_MEMBERS, crc, present);

@@ -57,10 +57,11 @@ static uint32_t may_of(const eg_policy_t *p, uint8_t member, uint8_t channel) {
   return (uint32_t)p->member[member].may >> (EG_OPERATIONS * (uint32_t)channel) & 3u;
 }
 
+/* Who may not suggest in FALLBACK cannot help to leave it, and arming begins there. */
 static uint8_t granted(const eg_policy_t *p, uint8_t channel, uint32_t operation) {
   uint8_t n = 0;
   for (uint8_t i = 0; i < p->members; i++)
-    if (may_of(p, i, channel) >> operation & 1u) n++;
+    if ((p->member[i].modes >> EG_FALLBACK & 1) && (may_of(p, i, channel) >> operation & 1u)) n++;
   return n;
 }
 
@@ -107,6 +108,8 @@ static const char *check_parts(const eg_policy_t *p) {
   for (uint8_t i = 0; i < p->members; i++)
     if (p->member[i].max_age_us == EG_AGE_MAX || p->member[i].deadline_us == EG_AGE_MAX)
       return "members: no age limit, or no deadline";
+  for (uint8_t i = 0; i < p->members; i++)
+    if (p->member[i].modes >> (EG_SAFE_STOP + 1)) return "members: granted an unknown mode";
   for (uint8_t i = 0; i < p->members; i++)
     if ((uint32_t)p->member[i].may >> (EG_OPERATIONS * (uint32_t)p->channels))
       return "members: granted a channel that does not exist";

@@ -20,6 +20,7 @@ static void arms_and_obeys(void) {
   rig_t r;
   rig_drive(&r, Q(5), 100);
   CHECK(r.challenge.policy_agrees && r.challenge.authenticated, "challenge");
+  CHECK(memcmp(r.challenge.host_nonce, r.nonce, EG_NONCE_BYTES) == 0, "answers another HELLO");
   CHECK(r.armed.round_trip_us == r.arm_delay_us, "round trip %u", r.armed.round_trip_us);
   CHECK(r.state.mode == EG_NOMINAL && r.state.causes == 0, "causes %x", r.state.causes);
   CHECK(rig_out(&r, EG_SPEED) > Q(1.3) && rig_out(&r, EG_SPEED) <= Q(1.5), "rise is the table's");
@@ -57,6 +58,24 @@ static void refuses_what_is_not_right(void) {
   CHECK(r.armed.causes & EG_BIT(EG_INPUT_INVALID), "causes %x", r.armed.causes);
 }
 
+/* Any byte of the hash, in either direction. */
+static void tables_must_agree_in_every_byte(void) {
+  rig_t r;
+  rig_start(&r);
+  for (uint32_t i = 0; i < EG_HASH_BYTES; i++) {
+    for (uint8_t bit = 1; bit <= 4; bit = (uint8_t)(bit * 4u)) {
+      r.hash[i] ^= bit;
+      rig_hello(&r);
+      rig_step(&r);
+      CHECK(!r.challenge.policy_agrees, "byte %u", i);
+      r.hash[i] ^= bit;
+    }
+  }
+  rig_hello(&r);
+  rig_step(&r);
+  CHECK(r.challenge.policy_agrees, "they do");
+}
+
 /* An ARM as it comes, with the nonce of the last CHALLENGE. */
 static uint32_t arm_alone(rig_t *r) {
   r->armed.result = EG_ARM_TOO_OFTEN + 1;
@@ -69,6 +88,7 @@ static void a_nonce_is_good_once(void) {
   rig_t r;
   rig_start(&r);
   CHECK(arm_alone(&r) == EG_ARM_NONCE, "nothing was asked");
+  CHECK(r.armed.round_trip_us == 0, "%u us since no challenge", r.armed.round_trip_us);
   r.operator_key[0] ^= 1u;
   CHECK(rig_arm(&r) == EG_ARM_TOKEN, "token");
   r.operator_key[0] ^= 1u;
@@ -99,6 +119,37 @@ static void nonces_differ(void) {
   CHECK(memcmp(first, r.challenge.nonce, sizeof first) != 0, "the same nonce after a reset");
 }
 
+static void put32(uint8_t *at, uint32_t x) {
+  for (uint32_t i = 0; i < 4; i++) at[i] = (uint8_t)(x >> 8 * i);
+}
+
+/* All of the seed, all of the count and all of the time are in it, under the link's key. */
+static void a_nonce_is_of_seed_count_and_time(void) {
+  rig_t r;
+  uint8_t seed[EG_ENTROPY_BYTES], count[8], nonce[EG_TAG_BYTES];
+  rig_start(&r);
+  for (uint32_t i = 0; i < sizeof seed; i++) r.twin.entropy[i] = seed[i] = (uint8_t)(0xA0u + i);
+  r.twin.now_us = r.twin.turn_us = 0xB1C2D3E4u - TURN_US;
+  eg_twin_boot(&r.twin);
+  r.twin.mcu.heard.arming.nonces = 0x05060708u;
+  eg_heard_seal(&r.twin.mcu);
+  rig_hello(&r);
+  rig_step(&r);
+  put32(count, 0x05060709u);
+  put32(count + 4, 0xB1C2D3E4u);
+  eg_cmac(r.link_key, seed, sizeof seed, count, sizeof count, nonce);
+  CHECK(memcmp(r.challenge.nonce, nonce, EG_NONCE_BYTES) == 0, "another nonce");
+}
+
+static void questions_begin_with_the_nonce(void) {
+  rig_t r;
+  eg_watchdog_t w;
+  rig_start(&r);
+  CHECK(rig_arm(&r) == EG_ARM_OK, "result %u", r.armed.result);
+  eg_watchdog_init(&w, eg_crc_of(r.challenge.nonce, EG_NONCE_BYTES));
+  CHECK(r.question == eg_watchdog_ask(&w), "question %x", r.question);
+}
+
 static void a_challenge_that_cannot_be_sent_is_none(void) {
   rig_t r;
   rig_start(&r);
@@ -121,6 +172,19 @@ static void three_a_minute(void) { /* F18 */
   CHECK(rig_arm(&r) == EG_ARM_OK, "a minute later: %u", r.armed.result);
 }
 
+/* To the microsecond; the turn of the ARM is the second after this. */
+static void a_minute_is_a_minute(void) {
+  for (uint32_t early_us = 0; early_us < 2; early_us++) {
+    rig_t r;
+    rig_start(&r);
+    r.twin.record.arm_us[EG_ARMS_PER_MINUTE - 1u] = EG_ARM_SPAN_US - 2 * TURN_US - early_us;
+    eg_record_save(&r.twin.record, r.twin.saved);
+    uint32_t expected = early_us ? EG_ARM_TOO_OFTEN : EG_ARM_OK;
+    CHECK(rig_arm(&r) == expected, "%u us early: %u", early_us, r.armed.result);
+    CHECK(early_us || r.twin.record.arm_us[0] == 0, "armed %u us ago", r.twin.record.arm_us[0]);
+  }
+}
+
 static void stop_by_link(rig_t *r) {
   r->mute = 1;
   rig_turns(r, 1000);
@@ -140,6 +204,19 @@ static void rearms_after_a_stop(void) {
   CHECK(rig_arm(&r) == EG_ARM_OK, "result %u", r.armed.result);
   rig_turns(&r, 100);
   CHECK(r.state.mode == EG_NOMINAL && rig_out(&r, EG_SPEED) > Q(1), "causes %x", r.state.causes);
+}
+
+/* The session is new: what the host said in the old one counts no more. */
+static void an_old_stop_of_the_host_is_over(void) {
+  rig_t r;
+  rig_drive(&r, 0, 10);
+  r.mode = EG_SAFE_STOP;
+  rig_turns(&r, 5);
+  stop_by_link(&r);
+  r.mode = EG_NOMINAL;
+  CHECK(rig_arm(&r) == EG_ARM_OK, "result %u", r.armed.result);
+  rig_step(&r);
+  CHECK((r.state.causes & EG_BIT(EG_PEER_STOPPED)) == 0, "causes %x", r.state.causes);
 }
 
 static void rearming_needs_the_causes_gone(void) {
@@ -175,6 +252,19 @@ static void what_never_clears_keeps_it_stopped(void) {
   CHECK(rig_arm(&r) == EG_ARM_CAUSE, "result %u", r.armed.result);
 }
 
+static void whichever_never_clears(void) {
+  for (uint32_t c = 1; c < EG_CAUSES; c++) {
+    rig_t r;
+    eg_mcu_config_t config = rig_config();
+    config.policy.cause[c].severity = EG_SAFE_STOP;
+    config.policy.cause[c].clears = EG_CLEARS_NEVER;
+    rig_start_with(&r, &config);
+    r.twin.mcu.kept.state.active |= EG_BIT(c);
+    r.twin.mcu.kept_crc = eg_crc_of(&r.twin.mcu.kept, sizeof r.twin.mcu.kept);
+    CHECK(rig_arm(&r) == EG_ARM_CAUSE, "cause %u: result %u", c, r.armed.result);
+  }
+}
+
 static void a_failed_self_test_does_not_arm(void) {
   rig_t r;
   rig_start(&r);
@@ -188,13 +278,19 @@ int main(void) {
   boots_safe_and_says_so();
   arms_and_obeys();
   refuses_what_is_not_right();
+  tables_must_agree_in_every_byte();
   a_nonce_is_good_once();
   nonces_differ();
+  a_nonce_is_of_seed_count_and_time();
+  questions_begin_with_the_nonce();
   a_challenge_that_cannot_be_sent_is_none();
   three_a_minute();
+  a_minute_is_a_minute();
+  an_old_stop_of_the_host_is_over();
   rearms_after_a_stop();
   rearming_needs_the_causes_gone();
   what_never_clears_keeps_it_stopped();
+  whichever_never_clears();
   a_failed_self_test_does_not_arm();
   return 0;
 }

@@ -7,8 +7,7 @@
     fuzz.py --traces            the same random steps on x86-64, aarch64 (qemu-user) and Cortex-M4
 
 fuzz_link: any bytes into the frame decoder and both receivers. fuzz_step: any table into its
-check, and what passes into whole steps. AddressSanitizer and UBSan watch, and what the core
-promises
+check, and what passes into whole steps. AddressSanitizer and UBSan watch; what the core promises
 is asserted. Findings are kept in `corpus/*/` under the name crash-*, so that they run in every CI.
 """
 
@@ -64,8 +63,9 @@ def build(target: str) -> Path:
 
 def start(target: str, seconds: int, fresh: Path) -> subprocess.Popen[str]:
     """Fuzz for that long; new inputs go to `fresh`, the committed corpus is read only."""
-    fresh.mkdir(parents=True, exist_ok=True)
     known = HERE / "corpus" / target
+    for folder in (fresh, known):
+        folder.mkdir(parents=True, exist_ok=True)
     command = [
         str(build(target)), f"-max_len={TARGETS[target]}", f"-max_total_time={seconds}",
         "-print_final_stats=1", "-rss_limit_mb=2048", f"-artifact_prefix={known}/", "-verbosity=0",

@@ -42,7 +42,7 @@ eg_policy_t fixture_policy(void) {
   p.labels = 6;
   p.label = labels;
   causes(&p);
-  eg_member_t m = {EG_BY_LABEL, 0xF, 25000, 100000, 1, 3, 0, 2 * EG_ONE};
+  eg_member_t m = {EG_BY_LABEL, 0xF, 0xF, 25000, 100000, 1, 3, 0, 2 * EG_ONE};
   for (int i = 0; i < 3; i++) p.member[i] = m;
   p.camera[0].max_age_us = 100000;
   p.signal[0].max = Q(70);

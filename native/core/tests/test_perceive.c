@@ -235,7 +235,7 @@ static void each_limit_of_sanity(void) {
         m->kind = (uint8_t)kind;
         bool sane = row[i].sane || (kind == EG_BY_VALUE && i > 10);
         uint32_t want = (sane ? 0 : EG_BIT(EG_SCORE_INSANE)) | (late ? EG_BIT(EG_LATE) : 0);
-        uint32_t got = eg_inference_faults(&g.policy, 0, &in);
+        uint32_t got = eg_inference_faults(&g.policy, 0, EG_NOMINAL, &in);
         CHECK(got == want, "row %d kind %d late %d: %x, not %x", i, kind, late, got, want);
       }
 }
@@ -244,7 +244,7 @@ static uint32_t suggests(guard_t *g, uint16_t may, int32_t label) {
   eg_suggestion_t in = {.age_us = 1000};
   in.evidence = (eg_evidence_t){.label = label, .distinct = 3, .sum = EG_ONE};
   g->policy.member[0].may = may;
-  return eg_inference_faults(&g->policy, 0, &in);
+  return eg_inference_faults(&g->policy, 0, EG_NOMINAL, &in);
 }
 
 /* A label is of a channel; one operation on it is enough to be heard. */
@@ -265,6 +265,40 @@ static void each_grant(void) {
   CHECK(suggests(&g, 0, -1) == 0, "nothing said, nothing forbidden");
   g.policy.member[0].kind = EG_BY_VALUE;
   CHECK(suggests(&g, 0, 0) == 0, "a value is no label");
+}
+
+/* Every set of modes in every mode: what is not granted is refused under its name, and what was
+ * said before, in a mode that was granted, is taken back. */
+static void each_mode(void) {
+  for (uint32_t modes = 0; modes < 16; modes++)
+    for (uint32_t mode = EG_NOMINAL; mode <= EG_SAFE_STOP; mode++)
+      for (int fresh = 0; fresh < 2; fresh++) {
+        guard_t g;
+        guard_start(&g);
+        guard_say(&g, 0, 2, Q(1));
+        eg_members_update(&g.policy, &g.state, &g.input);
+        CHECK(g.state.member[0].held, "said in a mode that was granted");
+        g.state.active = mode == EG_NOMINAL ? 0 : EG_BIT(EG_LATE);
+        g.policy.cause[EG_LATE].severity = (uint8_t)mode;
+        g.policy.member[0].modes = (uint8_t)modes;
+        if (fresh) guard_say(&g, 0, 2, Q(1));
+        uint32_t present = eg_members_update(&g.policy, &g.state, &g.input);
+        bool may = modes & (1u << mode);
+        uint32_t want = may || !fresh ? 0 : EG_BIT(EG_UNAUTHORIZED_SUGGESTION);
+        CHECK(g.state.member[0].held == may, "modes %x in %u: held", modes, mode);
+        CHECK((present & EG_BIT(EG_UNAUTHORIZED_SUGGESTION)) == want, "modes %x in %u", modes,
+              mode);
+      }
+}
+
+static void the_mode_before_arming_is_safe_stop(void) {
+  guard_t g;
+  guard_start(&g);
+  g.state.active = 0;
+  g.state.armed = 0;
+  CHECK(eg_mode(&g.policy, &g.state) == EG_SAFE_STOP, "unarmed");
+  g.state.armed = 1;
+  CHECK(eg_mode(&g.policy, &g.state) == EG_NOMINAL, "armed, no cause");
 }
 
 static void each_part_of_a_picture(void) {
@@ -492,6 +526,8 @@ static void none_is_no_index(void) {
 int main(void) {
   each_limit_of_sanity();
   each_grant();
+  each_mode();
+  the_mode_before_arming_is_safe_stop();
   each_part_of_a_picture();
   each_limit_of_a_number();
   a_black_first_picture_is_no_repeat();

@@ -121,6 +121,11 @@ EDGE(ageless_member, "members: no age", p->member[0].max_age_us = EG_AGE_MAX)
 EDGE(third_member, "members: no age", p->member[2].max_age_us = EG_AGE_MAX)
 EDGE(no_deadline, "members: no age", p->member[2].deadline_us = EG_AGE_MAX)
 EDGE(member_behind, NULL, p->member[3].max_age_us = EG_AGE_MAX)
+EDGE(mode, "members: granted an unknown mode", p->member[0].modes = 0x1F)
+EDGE(third_mode, "members: granted an unknown mode", p->member[2].modes = 0x80)
+EDGE(mode_behind, NULL, p->member[3].modes = 0xFF)
+EDGE(not_in_fallback, QUORUM, p->member[0].modes = 0xF & ~(1 << EG_FALLBACK))
+EDGE(in_fallback_alone, NULL, p->member[0].modes = 1 << EG_FALLBACK)
 EDGE(grant, "members: granted", p->member[0].may = 0x1F)
 EDGE(third_grant, "members: granted", p->member[2].may = 0x2F)
 EDGE(grant_behind, NULL, p->member[3].may = 0xFF)
@@ -302,6 +307,11 @@ static const edge_t *const edges[] = {&no_members_edge,
                                       &third_member_edge,
                                       &no_deadline_edge,
                                       &member_behind_edge,
+                                      &mode_edge,
+                                      &third_mode_edge,
+                                      &mode_behind_edge,
+                                      &not_in_fallback_edge,
+                                      &in_fallback_alone_edge,
                                       &grant_edge,
                                       &third_grant_edge,
                                       &grant_behind_edge,

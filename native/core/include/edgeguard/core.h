@@ -45,8 +45,9 @@ uint32_t eg_cameras_update(const eg_policy_t *p, eg_state_t *s, const eg_input_t
 uint32_t eg_members_update(const eg_policy_t *p, eg_state_t *s, const eg_input_t *in);
 uint32_t eg_numbers_check(const eg_policy_t *p, eg_state_t *s, const eg_input_t *in);
 
-/* What one inference stands for, on its own: the causes that it makes present. */
-uint32_t eg_inference_faults(const eg_policy_t *p, uint8_t member, const eg_suggestion_t *in);
+/* What one inference stands for, on its own, in this mode: the causes that it makes present. */
+uint32_t eg_inference_faults(const eg_policy_t *p, uint8_t member, eg_mode_t mode,
+                             const eg_suggestion_t *in);
 /* Whether b shows what a did: the same scene, and the same content or another part of it. */
 bool eg_same_picture(const eg_frame_t *a, const eg_frame_t *b);
 bool eg_number_ok(const eg_number_t *n, int32_t min, int32_t max);
@@ -67,6 +68,8 @@ void eg_causes_update(const eg_policy_t *p, eg_state_t *s, uint32_t present, uin
 /* Whether any of these causes asks for a person. */
 bool eg_asks_operator(const eg_policy_t *p, uint32_t causes);
 eg_mode_t eg_worst(const eg_policy_t *p, uint32_t causes);
+/* The worst of the active causes; before arming SAFE_STOP. */
+eg_mode_t eg_mode(const eg_policy_t *p, const eg_state_t *s);
 
 /* Where every channel starts from, before the first vote. */
 void eg_channels_start(const eg_policy_t *p, eg_state_t *s, const eg_input_t *in);

@@ -55,11 +55,17 @@ typedef enum {
   EG_INPUT_INVALID,
   EG_ENVELOPE_CONFLICT,
   EG_OVERRUN,
-  EG_LINK_LOST,    /* nothing good from the other end for the link's time limit */
-  EG_LINK_FAULTY,  /* too many bad frames, or too many frames */
-  EG_ANSWER_WRONG, /* the watchdog's question was answered wrongly, too early or too late */
-  EG_PEER_STOPPED, /* the other end is in SAFE_STOP */
-  EG_SELF_TEST,    /* stack, memory, image, table or actuator are not what they should be */
+  EG_LINK_LOST,          /* nothing good from the other end for the link's time limit */
+  EG_LINK_FAULTY,        /* too many bad frames, or too many frames */
+  EG_ANSWER_WRONG,       /* the watchdog's question was answered wrongly, too early or too late */
+  EG_PEER_STOPPED,       /* the other end is in SAFE_STOP */
+  EG_SELF_TEST,          /* stack, memory, image, table or actuator are not what they should be */
+  EG_ASSOCIATION_BROKEN, /* two things that belong together do not: signals, decisions, members */
+  EG_BUS_INTRUSION,      /* frames on the vehicle's bus that its own units do not send */
+  EG_RISK_RAISED,        /* several detectors and events together are unlikely to be chance */
+  EG_RISK_HIGH,          /* so unlikely that a person is asked, too */
+  EG_RECORDER_LOST,      /* decisions are no longer remembered */
+  EG_UNSIGNED_BUNDLE,    /* models, thresholds or policy that nobody trusted vouches for */
   EG_CAUSES
 } eg_cause_t;
 
@@ -128,6 +134,7 @@ typedef struct {
 
 typedef struct {
   uint8_t kind;             /* eg_channel_kind_t: what it says, labels or values */
+  uint8_t modes;            /* bit eg_mode_t: the modes in which it may suggest anything */
   uint16_t may;             /* bit (EG_OPERATIONS * channel + operation): granted */
   uint32_t deadline_us;     /* capture to result */
   uint32_t max_age_us;      /* a held suggestion older than this abstains */
