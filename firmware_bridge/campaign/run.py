@@ -16,6 +16,7 @@ from firmware_bridge.campaign.store import Row, Store
 CHUNK = 25
 BY_ID = {fault.id: fault for fault in FAULTS}
 Progress = Callable[[str, int], None]
+Chunk = Callable[[str, Sequence[int]], list[Row]]
 
 
 def inject(
@@ -28,46 +29,47 @@ def inject(
     return case.result().row()
 
 
-def _chunk(
+def chunk(
     fault: str, indices: Sequence[int], seed: int, table: Mapping[str, Any],
-    firmware: Mapping[str, Any] | None,
+    firmware: Mapping[str, Any] | None = None,
 ) -> list[Row]:  # fmt: skip
+    """Some injections into the twin.
+
+    firmware: another table that host and microcontroller run; it is judged by `table` all the same.
+    """
     return [inject(BY_ID[fault], i, seed, table, firmware) for i in indices]
 
 
 def campaign(
-    faults: Sequence[Fault],
-    n: int,
-    seed: int,
-    table: Mapping[str, Any],
+    counts: Mapping[str, int],
     store: Store,
+    make: Chunk,
     *,
-    firmware: Mapping[str, Any] | None = None,
     jobs: int = 1,
     progress: Progress = lambda fault, done: None,
 ) -> None:
-    """Make the injections that the store lacks, n of each fault.
+    """Make the injections that the store lacks: so many of each fault.
 
-    firmware: another table that host and microcontroller run; it is judged by `table` all the same.
+    make: called with a fault's id and indices, in other processes where there are several jobs.
     """
     work = [
-        (fault.id, missing[at : at + CHUNK], seed, table, firmware)
-        for fault in faults
-        for missing in [store.missing(fault.id, n)]
+        (fault, missing[at : at + CHUNK])
+        for fault, n in counts.items()
+        for missing in [store.missing(fault, n)]
         for at in range(0, len(missing), CHUNK)
     ]
     work.sort(key=lambda one: one[1][0])  # all faults side by side, so that each is seen early
-    for rows in _done(work, jobs):
+    for rows in _done(make, work, jobs):
         store.add(rows)
         progress(rows[0]["f"], len(rows))
 
 
-def _done(work: list[tuple[Any, ...]], jobs: int) -> Iterator[list[Row]]:
+def _done(make: Chunk, work: list[tuple[str, list[int]]], jobs: int) -> Iterator[list[Row]]:
     if jobs <= 1:
-        yield from (_chunk(*one) for one in work)
+        yield from (make(*one) for one in work)
         return
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-        waiting: list[Future[list[Row]]] = [pool.submit(_chunk, *one) for one in work]
+        waiting: list[Future[list[Row]]] = [pool.submit(make, *one) for one in work]
         try:
             for done in as_completed(waiting):
                 yield done.result()

@@ -94,6 +94,10 @@ class Summary:
     named: int
     unnamed: int
     false_trips: int
+    bound_ms: float
+    """The longest bound that one of them had of its own; 0: none had."""
+    outside_ms: Sequence[int]
+    """Until the members commanded again after the fault, sorted; where a target measures it."""
 
     def quantile_ms(self, q: float) -> float | None:
         """Of the times to the ramp; None: nothing had to stop."""
@@ -122,6 +126,8 @@ def summary(fault: str, rows: Iterable[Row]) -> Summary:
         named=sum(row["c"] is True for row in found),
         unnamed=sum(row["c"] is False for row in found),
         false_trips=sum(row["x"] for row in found),
+        bound_ms=max((row.get("b") or 0 for row in found), default=0) / 1000,
+        outside_ms=sorted(row["r"] for row in found if row.get("r") is not None),
     )
 
 

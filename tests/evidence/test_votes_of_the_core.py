@@ -21,7 +21,8 @@ def policy(granted, certainty, quorum):
         "temperature": 1.0, "value_min": 0.0, "value_max": 0.0,
     }  # fmt: skip
     member = {
-        "kind": 0, "deadline_us": 10**6, "max_age_us": 10**6, "max_rail": 9, "min_distinct": 1,
+        "kind": 0, "modes": 15, "deadline_us": 10**6, "max_age_us": 10**6, "max_rail": 9,
+        "min_distinct": 1,
         "sum_min": 0, "sum_max": WIDE, "scores": scores,
     }  # fmt: skip
     causes = [dict(CAUSE) for _ in _core.CAUSES]

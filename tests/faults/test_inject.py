@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from copy import deepcopy
+from functools import partial
 from math import comb
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edgeguard import config
+from edgeguard.cli import campaigns
 from edgeguard.cli.inject import command, figures
 from edgeguard.errors import EdgeguardError
 from edgeguard.zoo import models_dir
 from firmware_bridge.campaign.registry import FAULTS
-from firmware_bridge.campaign.run import BY_ID, campaign, inject
+from firmware_bridge.campaign.run import BY_ID, campaign, chunk, inject
 from firmware_bridge.campaign.store import Store, summary, upper_bound
 from firmware_bridge.campaign.table import with_steering
 from firmware_bridge.native import CAUSES
@@ -104,8 +106,10 @@ def test_firmware_that_jumps_is_found(table: dict[str, Any]) -> None:
 
 def test_what_is_found_fails_its_bars(table: dict[str, Any], tmp_path: Path) -> None:
     store = Store(tmp_path / "results.jsonl")
-    campaign([BY_ID["F16"]], 2, 0, table, store, firmware=steep(table))
-    found = {f.id: f for f in figures("twin", [summary("F16", store.rows["F16"].values())])}
+    make = partial(chunk, seed=0, table=table, firmware=steep(table))
+    campaign({"F16": 2}, store, make)
+    rows = [summary("F16", store.rows["F16"].values())]
+    found = {f.id: f for f in figures(campaigns.twin(None), rows)}
     store.close()
     assert found["mcu.F16.wrong_commands"].value > 0
     assert found["mcu.F16.wrong_commands"].holds is False
@@ -122,7 +126,7 @@ def test_it_goes_on_where_it_was(table: dict[str, Any], tmp_path: Path) -> None:
     def go(n: int) -> Store:
         done.clear()
         store = Store(path)
-        campaign([BY_ID["F16"], BY_ID["F18"]], n, 0, table, store,
+        campaign({"F16": n, "F18": n}, store, partial(chunk, seed=0, table=table),
                  progress=lambda fault, k: done.append((fault, k)))  # fmt: skip
         store.close()
         return store
@@ -149,7 +153,7 @@ def test_a_file_that_is_no_result_is_named(tmp_path: Path) -> None:
 def test_two_processes_find_what_one_does(table: dict[str, Any], tmp_path: Path) -> None:
     stores = [Store(tmp_path / name) for name in ("one", "two")]
     for jobs, store in enumerate(stores, 1):
-        campaign([BY_ID["F18"]], 3, 0, table, store, jobs=jobs)
+        campaign({"F18": 3}, store, partial(chunk, seed=0, table=table), jobs=jobs)
         store.close()
     assert stores[0].rows == stores[1].rows
 
@@ -170,7 +174,7 @@ def test_the_bound_of_none_is_three_over_n() -> None:
 
 
 def run(folder: Path, *arguments: str) -> Result:
-    line = ["--results", str(folder), "--jobs", "1", *arguments]
+    line = ["--target", "twin", "--results", str(folder), "--jobs", "1", *arguments]
     return CliRunner().invoke(command, line, standalone_mode=False)
 
 
@@ -200,7 +204,7 @@ def test_a_wrong_command_is_exit_code_1(tmp_path: Path) -> None:
 
 
 def test_a_curve_needs_steering(tmp_path: Path) -> None:
-    done = run(tmp_path, str(models_dir() / "guard.toml"), "--faults", "F16,F24", "--n", "1")
+    done = run(tmp_path, str(models_dir() / "guard.toml"), "--faults", "F16", "--n", "1")
     assert done.return_value == 0
     assert "F24 left out: this vehicle has no steering channel" in done.output
     assert "mcu.F24" not in done.output

@@ -58,7 +58,7 @@ def test_the_hash_of_the_demo_is_fixed() -> None:
     assert table.table_hash(mcu).hex() == DEMO
 
 
-DEMO = "82d2519cb8850298a18d9a4093690ca584535855adf18c2e0f935cf8adae15e5"
+DEMO = "848e672a4dc70f7cc0203be9379a07e533f44f2ced006d6f08dc9f16caf63376"
 
 
 def test_the_core_takes_the_table(mcu: dict[str, Any]) -> None:

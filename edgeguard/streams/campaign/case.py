@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One injection into a guard: a road with signs, a fault at a random moment, what came of it."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from random import Random
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from attrs import define, field, frozen
+
+from edgeguard._core import Decision, Mode
+from edgeguard.config import GuardConfig, bounds
+from edgeguard.guard import Guard
+from edgeguard.streams.campaign.judge import Judge
+from edgeguard.streams.campaign.puppets import Scores, meaning, puppet_guard, say
+from edgeguard.streams.vehicle import Car
+
+MS = 1_000_000
+TOKEN = "campaign"
+WARM_MS = 30_000.0  # until a guard without a fault has to be NOMINAL
+REARMED = 0.1  # of the stops, for they take long
+FRAME = (12, 16, 3)  # what a camera sees: small, for nobody looks at it
+
+
+@frozen
+class Fault:
+    """A row of the catalogue, and how it is made to happen."""
+
+    id: str
+    title: str
+    mechanism: str
+    """What really happens, in words."""
+    causes: frozenset[str]
+    """What the guard may call it first."""
+    inject: Callable[[Case], None]
+    real: bool = False
+    """Uses processes or files: slower, so fewer of them are made."""
+
+
+class Answer(NamedTuple):
+    """What a member delivers, ordered by when."""
+
+    ready_ns: int
+    order: int
+    member: str
+    scores: Any
+    capture_ns: int
+
+
+@define(slots=False)
+class Case:
+    """What a fault works with. It says `kind`, and what must follow: `must` or nothing."""
+
+    fault: Fault
+    index: int
+    config: GuardConfig
+    rng: Random
+    runs: GuardConfig
+    """What the guard has in truth; `config` is what was promised."""
+    kind: str = ""
+    now_ns: int = 10_000 * MS
+    period_ms: float = field(init=False)
+    why: list[str] = field(factory=list)
+    false_trips: int = 0
+    engaged: bool = True
+    signals: dict[str, Any] = field(factory=dict)
+    """Beside the true ones, or instead of them."""
+    frames: bool = True
+    """Cameras deliver."""
+    picture: npt.NDArray[np.uint8] | None = None
+    """What they see; None: something new each time."""
+    speak: Callable[[str, Scores], tuple[Any, float] | None] | None = None
+    """What a member really delivers, and ms after capture; None: nothing at all."""
+    stamp: Callable[[int], int] = lambda t_ns: t_ns
+    """The clock that is passed to the guard."""
+    decision: Decision = field(init=False)
+    safe_us: int | None = None
+    named: bool | None = None
+    recovered_ms: float | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self.period_ms = self.config.guard.period_ms
+        self.means = meaning(self.config)
+        self.guard: Guard = puppet_guard(self.runs, TOKEN)
+        self.cards = self.guard._parts.cards
+        self.members = tuple(self.config.members)
+        self.bounds = bounds(self.config)
+        rates = [camera.rate_hz for camera in self.config.cameras.values()]
+        self.frame_ms = 1000 / min(rates) if rates else 100.0
+        member = next(iter(self.config.members.values()))
+        self.latest_ms = 0.5 * min(member.deadline_ms, self.frame_ms)
+        # A sign is seen in the next frame, answered, and acted on two ticks later; what the policy
+        # gives a fault before it acts comes on top, since until then the last command holds. Only
+        # raising can be denied while lowering is not.
+        slow = max(
+            b.evidence_ms + b.constant_ms
+            for name, b in self.bounds.items()
+            if self._acts(name) and name != "OPERATION_DENIED"
+        )
+        self.judge = Judge(self.config, self.means.channel, self.frame_ms + slow + self.latest_ms)
+        self.car = Car(speed=0.0)
+        self._answers: list[Answer] = []
+        self._order = 0
+        self._next_frame_ms = self._next_sign_ms = 0.0
+        self._sign = self.means.labels[0][0]
+        self._fault_ms: float | None = None
+        self._must: tuple[float, float, Mode] | None = None
+
+    def _acts(self, cause: str) -> bool:
+        return self.config.causes[cause].severity in ("FALLBACK", "SAFE_STOP")
+
+    # ----------------------------------------------------------------- time
+
+    @property
+    def now_ms(self) -> float:
+        return self.now_ns / MS
+
+    @property
+    def mode(self) -> Mode:
+        return self.decision.mode
+
+    @property
+    def command(self) -> float:
+        return float(self.decision.command[self.means.channel])
+
+    def start(self) -> None:
+        """Arm, and drive until the members command; then on for a random while."""
+        self.guard.arm()
+        top = self.config.channels[self.means.channel].range.high
+        self.car.speed = self.rng.uniform(0.2, 0.9) * top
+        self._show(self.means.labels[-1])
+        self.judge.start(top)
+        end_ms = self.now_ms + WARM_MS
+        self._next_sign_ms = end_ms
+        while self.now_ms < end_ms:
+            self.turn()
+            if self.mode <= Mode.DEGRADED and not self.decision.present:
+                break
+        else:
+            self.wrong(f"is not in NOMINAL after {WARM_MS / 1000:g} s: {self.decision.causes}")
+        self._next_sign_ms = self.now_ms
+        self.go(self.rng.uniform(100, 1500))
+        if self.mode >= Mode.FALLBACK:
+            self.false_trips += 1
+            self.why.append(f"trips before the fault: {self.decision.causes}")
+
+    def go(self, ms: float) -> None:
+        """Let time pass."""
+        for _ in range(max(1, round(ms / self.period_ms))):
+            self.turn()
+
+    def turn(self) -> Decision:
+        """One control step of guard, car and judge."""
+        self.now_ns += int(self.period_ms * MS)
+        if self.now_ms >= self._next_sign_ms:
+            self._next_sign_ms = self.now_ms + self.rng.uniform(800, 3000)
+            self._show(self.rng.choice(self.means.labels))
+        if self.now_ms >= self._next_frame_ms:
+            self._next_frame_ms = self.now_ms + self.frame_ms
+            self._look()
+        while self._answers and self._answers[0].ready_ns <= self.now_ns:
+            a = heapq.heappop(self._answers)
+            self.guard.suggest(a.member, a.scores, self.stamp(a.capture_ns), self.stamp(a.ready_ns))
+        given = self._signals()
+        self.decision = self.guard.decide(given, self.stamp(self.now_ns))
+        self.judge.tick(self.now_ms, self.command, self.period_ms)
+        self.car.step(self.command, self.period_ms / 1000)
+        self._watch()
+        return self.decision
+
+    def _signals(self) -> dict[str, Any]:
+        """The middle of each range, and how fast the car is; then what the fault says."""
+        given: dict[str, Any] = {
+            name: (signal.range.low + signal.range.high) / 2
+            for name, signal in self.config.signals.items()
+        }
+        measured = self.config.channels[self.means.channel].measured
+        if measured is not None:
+            given[measured] = self.car.speed
+        given["engaged"] = self.engaged
+        return {**given, **self.signals}
+
+    def _show(self, sign: tuple[int, float]) -> None:
+        self._sign = sign[0]
+        self.judge.limit(self.now_ms, sign[1])
+
+    def _look(self) -> None:
+        """A frame: the cameras see it, and the members answer some time later."""
+        for camera in self.config.cameras if self.frames else ():
+            picture = self.picture
+            if picture is None:
+                picture = np.frombuffer(self.rng.randbytes(576), np.uint8).reshape(FRAME)
+            self.guard.observe(camera, picture, self.stamp(self.now_ns))
+        if not self.frames:
+            return
+        for member in self.members:
+            true = say(self.cards[member], self._sign, self.rng)
+            late_ms = self.rng.uniform(0.05, 1.0) * self.latest_ms
+            said = (true, late_ms) if self.speak is None else self.speak(member, true)
+            if said is not None:
+                self._deliver(member, *said)
+
+    def _deliver(self, member: str, scores: Any, late_ms: float) -> None:
+        self._order += 1
+        ready_ns = self.now_ns + int(late_ms * MS)
+        heapq.heappush(self._answers, Answer(ready_ns, self._order, member, scores, self.now_ns))
+
+    # ---------------------------------------------------------------- fault
+
+    def begin(self, kind: str) -> None:
+        """The fault is there from now on."""
+        self.kind, self._fault_ms, self._seen = kind, self.now_ms, None
+        self._before = set(self.decision.present)
+
+    def must(self, bound_ms: float, at_least: Mode = Mode.FALLBACK) -> None:
+        """That mode must follow within the bound, counted from now."""
+        self._must = (self.now_ms, bound_ms, at_least)
+
+    def bound_ms(self, *causes: str, silence: bool = False) -> float:
+        """The printed bound: of several causes the first one counts that acts."""
+        found = [self.bounds[c] for c in causes if self._acts(c)]
+        return min(b.constant_ms + (b.evidence_ms if silence else 0.0) for b in found)
+
+    def _watch(self) -> None:
+        """Which cause came first, and when the mode was reached."""
+        if self._fault_ms is None:
+            return
+        new = set(self.decision.present) - self._before
+        if new and self.named is None and self.fault.causes:
+            self.named = bool(new & self.fault.causes)
+        if self._must is None or self.safe_us is not None:
+            return
+        since_ms, bound_ms, at_least = self._must
+        if self.mode >= at_least:
+            self.safe_us = max(0, round((self.now_ms - since_ms) * 1000))
+            if self.safe_us > bound_ms * 1000 + 1:
+                self.wrong(f"acts {self.safe_us / 1000:.0f} ms after, bound {bound_ms:.0f} ms")
+
+    def end(self) -> None:
+        """The fault is gone: everything is as it was before."""
+        if self._must is not None and self.safe_us is None:
+            self.wrong("does not act")
+        self._fault_ms = None
+        self.speak, self.picture, self.frames, self.engaged = None, None, True, True
+        self.signals.clear()
+        self.judge.measured = None
+
+    def recover(self, ms: float = 15_000.0) -> None:
+        """Back to the members' commands, without a person where nothing latched."""
+        start_ms = self.now_ms
+        while self.now_ms < start_ms + ms and self.mode is not Mode.SAFE_STOP:
+            self.turn()
+            if self.mode <= Mode.DEGRADED:
+                self.recovered_ms = self.now_ms - start_ms
+                return
+        if self.mode is not Mode.SAFE_STOP:
+            self.wrong(f"does not recover: {self.decision.causes}")
+        elif self.rng.random() < REARMED:
+            self._rearm()
+
+    def _rearm(self) -> None:
+        """Nobody gets it going again while it moves; at standstill a person does."""
+        if self.car.speed > 1.0 and self.guard.rearm(TOKEN) is None:
+            self.wrong("re-arms while it moves")
+        end_ms = self.now_ms + WARM_MS
+        while self.now_ms < end_ms and self.guard.rearm(TOKEN) is not None:
+            self.go(100)
+            if self.command > self.judge.top:
+                return
+        self.go(2 * self.period_ms)
+        if self.mode is Mode.SAFE_STOP:
+            self.wrong(f"cannot be re-armed: {self.decision.causes}")
+
+    def wrong(self, text: str) -> None:
+        """Something that must not be, beside what the judge finds."""
+        self.why.append(text)
+
+    def close(self) -> None:
+        """End the guard."""
+        self.guard.close()
+
+    def row(self) -> dict[str, Any]:
+        """As it is stored; see `firmware_bridge.campaign.case.Result`."""
+        bad = {t for t, _ in self.judge.wrong}
+        others = [w for w in self.why if not w.startswith("trips")]
+        texts = [f"{t / 1000:.2f} s: {text}" for t, text in self.judge.wrong[:3]]
+        short = {
+            "f": self.fault.id, "i": self.index, "k": self.kind, "w": len(bad) + len(others),
+            "t": self.safe_us, "c": self.named, "x": self.false_trips,
+            "b": None if self._must is None else round(self._must[1] * 1000),
+            "r": None if self.recovered_ms is None else round(self.recovered_ms),
+        }  # fmt: skip
+        why = (self.why + texts)[:4]
+        return {**short, "why": why} if why else short
+
+    # ---------------------------------------------------------------- chance
+
+    def some_members(self) -> tuple[set[str], bool]:
+        """A random set of members, and whether without it no operation has its quorum."""
+        n = self.rng.randint(1, len(self.members))
+        hit = set(self.rng.sample(self.members, n))
+        channel = self.config.channels[self.means.channel]
+        least = min(channel.raise_.quorum, channel.lower.quorum)
+        granted = [
+            m for m, member in self.config.members.items()
+            if self.means.channel in member.may_suggest.operations
+        ]  # fmt: skip
+        return hit, len([m for m in granted if m not in hit]) < least

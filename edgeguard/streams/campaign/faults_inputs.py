@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What comes in: frames, signals, requests, stamps: F04, F06, F15, F16, F20."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from edgeguard._core import Mode
+from edgeguard.config.policy import max_gap_ms
+from edgeguard.streams.campaign.case import FRAME, MS, Case, Fault
+from edgeguard.streams.campaign.faults_scores import not_numbers
+
+ODD: tuple[Any, ...] = (
+    float("nan"), float("inf"), float("-inf"), 1e308, -1e308, 32768.0, -40000.0, None, "fast",
+    2**70, [1.0], object(),
+)  # fmt: skip
+WRAPS_NS = (2**31 * 1000, 2**32 * 1000, 2**31 * MS, 2**32 * MS, 2**53, 2**61)
+"""Where a counter of microseconds or milliseconds, a double or a careless sum runs over."""
+
+
+def frozen_camera(c: Case) -> None:
+    """The same picture again, with stamps that go on; members go on answering."""
+    c.start()
+    c.begin("frozen")
+    shown = c.rng.randint(0, 255)
+    c.picture = np.full(FRAME, shown, np.uint8) + np.arange(FRAME[1], dtype=np.uint8)[None, :, None]
+    if c.rng.random() < 0.3:  # a driver that hands out a ring of two buffers
+        c.picture = c.picture.copy()
+        c.picture[0, 0, 0] ^= 1
+    # The first frozen frame is new; the second, one frame later, is the evidence.
+    c.must(c.bound_ms("FROZEN_INPUT") + 2 * c.frame_ms)
+    c.go(c.rng.uniform(1000, 2500))
+    c.end()
+    c.recover()
+
+
+def no_frames(c: Case) -> None:
+    """The camera delivers nothing any more."""
+    c.start()
+    c.begin("no frames")
+    c.frames = False
+    c.must(c.bound_ms("FRAME_LOST", "STALE_MODEL", silence=True) + c.frame_ms)
+    c.go(c.rng.uniform(1000, 2500))
+    c.end()
+    c.recover()
+
+
+def camera(c: Case) -> None:
+    """F04: frozen, and now and then gone."""
+    (frozen_camera if c.rng.random() < 0.8 else no_frames)(c)
+
+
+def odd_signals(c: Case) -> None:
+    """A declared signal, or `engaged`, is no number, or far outside of its range, or missing."""
+    c.start()
+    name = c.rng.choice((*c.config.signals, "engaged"))
+    value = c.rng.choice(ODD)
+    if name == "engaged" and isinstance(value, int | float) and not math.isnan(value):
+        value = "maybe"  # any finite number says yes or no
+    c.begin(f"{name} = {value!r:.12}")
+    c.signals[name] = value
+    c.must(c.bound_ms("INPUT_INVALID") + c.period_ms, Mode.SAFE_STOP)
+    c.go(c.rng.uniform(300, 1500))
+    c.end()
+    c.recover()
+
+
+def odd_numbers(c: Case) -> None:
+    """F06: in one of the places where numbers come in."""
+    c.rng.choice((odd_signals, not_numbers))(c)
+
+
+def wind_up(c: Case) -> None:
+    """Nobody asks for commands while the members ask for more; then somebody does again."""
+    c.start()
+    c.begin("released")
+    measured = c.config.channels[c.means.channel].measured
+    if measured is None:
+        c.kind = "no measured value"
+        return
+    c.engaged = False
+    limits = c.config.channels[c.means.channel].range
+    for _ in range(c.rng.randint(1, 4)):
+        value = c.rng.uniform(limits.low, limits.high)
+        c.signals[measured] = value
+        c.judge.measured = int(value * 65536) / 65536
+        c.go(c.rng.uniform(30, 600))
+    c.signals.clear()
+    c.car.speed = value
+    c.engaged, c.judge.measured = True, None
+    c.judge.start(max(value, c.judge.top))
+    c.judge.limit(c.now_ms, c.means.labels[-1][1])
+    c.go(c.rng.uniform(300, 1500))
+    c.end()
+
+
+def full_to_zero(c: Case) -> None:
+    """The members ask for the most and for the least in turn, as fast as frames come."""
+    c.start()
+    c.begin("to and fro")
+    ends = (c.means.labels[0], c.means.labels[-1])
+    for n in range(c.rng.randint(2, 12)):
+        c._show(ends[n % 2])
+        c._next_sign_ms = c.now_ms + 10_000
+        c.go(c.rng.uniform(1, 4) * c.frame_ms)
+    c._next_sign_ms = c.now_ms
+    c.end()
+
+
+def clocks(c: Case) -> None:
+    """A clock that passes where counters wrap is no fault; one that jumps is."""
+    near = c.rng.choice(WRAPS_NS) - int(c.rng.uniform(500, 3000) * MS)
+    first = c.now_ns
+    c.stamp = lambda t_ns: t_ns - first + near
+    c.start()
+    if c.rng.random() < 0.4:
+        c.begin("wraps")
+        c.named = True
+        c.go(4000)
+        if c.mode >= Mode.FALLBACK:
+            c.wrong(f"trips when a counter wraps: {c.decision.causes}")
+        c.end()
+        return
+    gap_ms = max_gap_ms(c.config)  # below it a step ahead is a pause that may be
+    jump_ms = c.rng.choice((-c.period_ms, gap_ms)) * 10 ** c.rng.uniform(0.01, 6)
+    c.begin("steps back" if jump_ms < 0 else "steps ahead")
+    step_ns = int(jump_ms * MS)
+    c.stamp = lambda t_ns: t_ns - first + near + step_ns
+    c.must(c.bound_ms("TIME_FAULT") + c.period_ms)
+    c.go(c.rng.uniform(300, 1500))
+    c.end()
+    c.recover()
+
+
+FAULTS = (
+    Fault("F04", "camera frozen", "the same picture with new stamps; or no picture",
+          frozenset({"FROZEN_INPUT", "FRAME_LOST", "STALE_MODEL", "MEMBER_LOST"}), camera),
+    Fault("F06", "numbers that are none", "NaN, Inf, huge, odd objects: as scores, as signals",
+          frozenset({"SCORE_INSANE", "STALE_MODEL", "INPUT_INVALID"}), odd_numbers),
+    Fault("F15", "winds up while released", "engaged = 0 while the members ask for more, then 1",
+          frozenset(), wind_up),
+    Fault("F16", "full command to zero", "the highest and the lowest label in turn",
+          frozenset(), full_to_zero),
+    Fault("F20", "clocks wrap and step", "stamps that pass 2^31 and 2^32 us and ms; jumps",
+          frozenset({"TIME_FAULT", "OVERRUN", "LATE", "SCORE_INSANE", "FRAME_LOST", "STALE_MODEL",
+                     "MEMBER_LOST"}), clocks),
+)  # fmt: skip

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The host's campaign: every fault a few times; and that a guard which is broken is found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from random import Random
+
+import pytest
+from attrs import evolve
+from click.testing import CliRunner, Result
+
+from edgeguard import config
+from edgeguard.cli.inject import command
+from edgeguard.config import GuardConfig
+from edgeguard.errors import EdgeguardError
+from edgeguard.streams.campaign.case import Case, Fault
+from edgeguard.streams.campaign.registry import FAULTS
+from edgeguard.streams.campaign.run import BY_ID, inject
+from edgeguard.zoo import models_dir
+
+NOTHING = Fault("none", "no fault", "nothing happens", frozenset(), lambda c: None)
+
+
+@pytest.fixture(scope="module")
+def demo() -> GuardConfig:
+    return config.load(models_dir() / "guard.toml")
+
+
+def test_the_catalogues_host_faults_are_there() -> None:
+    ticks = {"F03", "F04", "F05", "F06", "F07", "F15", "F16", "F20", "F21", "F22", "F23", "F27"}
+    assert {fault.id for fault in FAULTS} == ticks | {"F08", "F26"}
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.id)
+def test_no_wrong_command_whatever_happens(fault: Fault, demo: GuardConfig) -> None:
+    for index in range(6):
+        row = inject(fault, index, 7, demo)
+        assert row["w"] == 0, row
+        assert row["x"] == 0, row
+        if row["b"] is not None:
+            assert row["t"] <= row["b"]
+
+
+def test_without_a_fault_nothing_is_found(demo: GuardConfig) -> None:
+    """The judge agrees with a guard that is left alone, also when limits fall one after another."""
+    for index in range(10):
+        case = Case(NOTHING, index, demo, Random(index), demo)
+        case.start()
+        case.go(8000)
+        assert case.judge.wrong == []
+        assert case.false_trips == 0
+        case.close()
+
+
+def test_an_injection_is_its_seeds_alone(demo: GuardConfig) -> None:
+    for fault in ("F05", "F20", "F22"):
+        assert inject(BY_ID[fault], 3, 1, demo) == inject(BY_ID[fault], 3, 1, demo)
+    assert inject(BY_ID["F05"], 3, 1, demo) != inject(BY_ID["F05"], 3, 2, demo)
+
+
+# ------------------------------------------------- guards that are not what they promise
+
+
+def patient(demo: GuardConfig) -> GuardConfig:
+    """Hears what members said five seconds ago."""
+    members = {n: evolve(m, max_age_ms=5000.0) for n, m in demo.members.items()}
+    return evolve(demo, members=members)
+
+
+def relaxed(demo: GuardConfig, cause: str, **row: object) -> GuardConfig:
+    """A cause that does less than it should."""
+    causes = {**demo.causes, cause: evolve(demo.causes[cause], **row)}
+    return evolve(demo, causes=causes)
+
+
+def trusting(demo: GuardConfig) -> GuardConfig:
+    """One member is enough, whatever it says."""
+    channel = demo.channels["target_speed"]
+    demand = evolve(channel.raise_, certainty=0.05, quorum=1)
+    channels = {"target_speed": evolve(channel, raise_=demand, lower=demand)}
+    members = {n: evolve(m, deadline_ms=5000.0, max_age_ms=5000.0) for n, m in demo.members.items()}
+    return evolve(demo, channels=channels, members=members)
+
+
+def steep(demo: GuardConfig) -> GuardConfig:
+    """Thrice the rates that were promised."""
+    channel = demo.channels["target_speed"]
+    return evolve(demo, channels={"target_speed": evolve(channel, rise=4.5, fall=12.0)})
+
+
+BROKEN = {
+    "old suggestions": ("F05", patient, "does not act"),
+    "old suggestions at the actuator": ("F23", patient, "the fallback command never came"),
+    "late ones with daring labels": ("F03", trusting, "is allowed"),
+    "frozen pictures": (
+        "F04", lambda c: relaxed(c, "FROZEN_INPUT", severity="NOMINAL"), "does not act"
+    ),
+    "a lost signal": ("F06", lambda c: relaxed(c, "INPUT_INVALID", on_ms=900.0), "bound"),
+    "rates": ("F16", steep, "jumps"),
+    "flapping": ("F22", lambda c: relaxed(c, "INPUT_INVALID", severity="FALLBACK"), "not act"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_guard_is_found(name: str, demo: GuardConfig) -> None:
+    fault, breaks, words = BROKEN[name]
+    rows = [inject(BY_ID[fault], i, 0, demo, breaks(demo)) for i in range(12)]
+    found = [row for row in rows if row["w"]]
+    assert found, rows
+    assert any(words in text for row in found for text in row["why"]), found
+
+
+# ------------------------------------------------------------------- command line
+
+
+def run(folder: Path, *arguments: str) -> Result:
+    line = ["--results", str(folder), "--jobs", "1", *arguments]
+    return CliRunner().invoke(command, line, standalone_mode=False)
+
+
+def test_the_table_the_figures_and_going_on(tmp_path: Path) -> None:
+    to = tmp_path / "figures.json"
+    done = run(tmp_path, "--faults", "F05,F26", "--n", "2", "--json", str(to))
+    assert done.return_value == 0, done.output
+    found = {f["id"]: f for f in json.loads(to.read_text())["figures"]}
+    assert found["inject.F05.injections"]["value"] == 2
+    assert found["inject.total.wrong_commands"] | {"n": 4} == found["inject.total.wrong_commands"]
+    (stored,) = tmp_path.glob("host-seed0-*.jsonl")
+    stored.write_text(stored.read_text().replace('"w":0', '"w":1', 1))
+    again = run(tmp_path, "--faults", "F05,F26", "--n", "2")
+    assert again.return_value == 1
+    assert "FAILED inject.total.wrong_commands" in again.output
+
+
+def test_a_guard_without_labels_is_told_why(tmp_path: Path) -> None:
+    text = (models_dir() / "guard.toml").read_text()
+    start, end = text.index("[channel.target_speed.means]"), text.index("# Pictures that nobody")
+    policy = tmp_path / "guard.toml"
+    text = text[:start] + '[channel.target_speed.means]\n"Stop" = 0.0\n\n' + text[end:]
+    for name in ("plain.onnx", "compact.tflite", "robust.onnx"):
+        text = text.replace(f'"{name}"', f'"package:gtsrb/{name.partition(".")[0]}"')
+    policy.write_text(text)
+    done = run(tmp_path, str(policy), "--n", "1")
+    assert isinstance(done.exception, EdgeguardError)
+    assert "at least two classes" in str(done.exception)
