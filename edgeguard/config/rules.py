@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-from edgeguard.config import channel_rules, mcu, schema
+from edgeguard.config import channel_rules, detector_rules, mcu, schema
 from edgeguard.config import vocabulary as words
 from edgeguard.config.draft import Draft
-from edgeguard.config.fixed import q16_ceil, q16_floor
 from edgeguard.config.lines import KeyPath
-from edgeguard.config.structure import one_of
 
 
 def check(made: Draft) -> None:
@@ -24,7 +22,7 @@ def check(made: Draft) -> None:
     for name, channel in made.channels.items():
         channel_rules.check(made, name, channel)
     for name, detector in made.detectors.items():
-        _detector(made, name, detector)
+        detector_rules.check(made, name, detector)
     for name, row in made.causes.items():
         _cause(made, name, row)
     _rearm(made)
@@ -96,7 +94,24 @@ def _member(made: Draft, name: str, member: schema.Member) -> None:
         )
     for channel in member.may_suggest.operations:
         made.known("channel", channel, (*at, "may_suggest"))
+    severity = made.causes["UNAUTHORIZED_SUGGESTION"].severity
+    if severity not in member.in_modes:
+        made.report.add(
+            (*at, "in_modes"),
+            f"leaves out {severity}, the severity of [cause.UNAUTHORIZED_SUGGESTION]: what it says"
+            " there would keep the guard there; add that mode, or lower the severity",
+        )
     _model(made, at, member)
+    _process(made, at, member)
+
+
+def _process(made: Draft, at: KeyPath, member: schema.Member) -> None:
+    if member.process is None:
+        return
+    if member.runtime == "external":
+        made.report.add((*at, "process"), "an external member has no process here; leave it out")
+    elif member.isolation == "none":
+        made.report.add((*at, "process"), 'has isolation = "none"; leave one of the two out')
 
 
 def _model(made: Draft, at: KeyPath, member: schema.Member) -> None:
@@ -119,54 +134,6 @@ def _model(made: Draft, at: KeyPath, member: schema.Member) -> None:
             made.report.add(
                 (*at, key), f'only for runtime = "{runtime}"; this one is "{member.runtime}"'
             )
-
-
-def _detector(made: Draft, name: str, detector: schema.Detector) -> None:
-    at: KeyPath = ("detector", name)
-    needs, other = ("camera", "member") if detector.kind == "image" else ("member", "camera")
-    features = words.IMAGE_FEATURES if detector.kind == "image" else words.SCORE_FEATURES
-    if detector.feature not in features:
-        made.report.add(
-            (*at, "feature"),
-            f'is "{detector.feature}", which a detector of kind "{detector.kind}" has not;'
-            f" {one_of(features)}",
-        )
-    if getattr(detector, needs) is None:
-        made.report.add((*at, needs), f"missing; name the {needs} that it watches")
-    if getattr(detector, other) is not None:
-        made.report.add((*at, other), f'not for kind "{detector.kind}"; it watches a {needs}')
-    made.known(needs, getattr(detector, needs), (*at, needs))
-    _thresholds(made, at, detector)
-
-
-def _thresholds(made: Draft, at: KeyPath, detector: schema.Detector) -> None:
-    low, high = detector.below, detector.above
-    if low is None and high is None:
-        made.report.add(at, "has no limit; give above, below or both")
-    order(made, at, detector)
-    share = detector.feature.endswith("_share") or detector.feature in ("certainty", "margin")
-    most = 1.0 if share else 255.0 if detector.feature == "mean" else None
-    for key, limit in (("below", low), ("above", high)):
-        if isinstance(limit, float) and most and not 0.0 <= limit <= most:
-            made.report.add(
-                (*at, key), f"is {limit:g}; {detector.feature} lies between 0 and {most:g}"
-            )
-        if limit == "calibrated" and detector.max_false_trips_per_hour is None:
-            made.report.add(
-                (*at, "max_false_trips_per_hour"),
-                f'missing; {key} = "calibrated" needs to know what you can bear',
-            )
-
-
-def order(made: Draft, at: KeyPath, detector: schema.Detector) -> None:
-    """Some values must lie between the two limits; also asked when they were calibrated."""
-    low, high = detector.below, detector.above
-    if isinstance(low, str) or isinstance(high, str) or low is None or high is None:
-        return
-    if q16_ceil(low) > q16_floor(high):
-        made.report.add(
-            (*at, "below"), f"is {low:g}, above `above` ({high:g}); it would trip on everything"
-        )
 
 
 _AT_LEAST = {

@@ -88,9 +88,10 @@ static void take(const eg_policy_t *p, uint8_t member, eg_mode_t mode, eg_member
   bool nothing = in->evidence.label<0, older = in->age_us> s->newest_us;
   if (nothing || (s->faults & ~EG_BIT(EG_LATE))) s->held = 0;
   if (!older) s->newest_us = in->age_us;
-  if (nothing || older || s->faults) return;
+  if (nothing || older || (s->faults & ~EG_BIT(EG_UNAUTHORIZED_SUGGESTION))) return;
+  s->age_us = in->age_us; /* sane and in time: it lives, whether or not it may say so */
+  if (s->faults) return;
   s->held = 1;
-  s->age_us = in->age_us;
   s->evidence = in->evidence;
 }
 

@@ -291,6 +291,24 @@ static void each_mode(void) {
       }
 }
 
+/* Whoever may not say it lives all the same; whoever says it too late does not live for that. */
+static void forbidden_is_not_lost(void) {
+  for (uint32_t late = 0; late < 2; late++) {
+    guard_t g;
+    guard_start(&g);
+    g.policy.member[0].modes = 0;
+    g.state.member[0].age_us = g.state.member[0].newest_us = 100001;
+    guard_say(&g, 0, 2, Q(1));
+    g.input.member[0].latency_us = 25000 + late;
+    uint32_t present = eg_members_update(&g.policy, &g.state, &g.input);
+    CHECK(!g.state.member[0].held, "not heard");
+    CHECK(g.state.member[0].age_us == (late ? 100001 : 5000), "late %u", late);
+    g.state.member[1].age_us = g.state.member[2].age_us = 0;
+    present = eg_members_update(&g.policy, &g.state, &g.input);
+    CHECK((present & EG_BIT(EG_MEMBER_LOST)) == (late ? EG_BIT(EG_MEMBER_LOST) : 0), "%x", present);
+  }
+}
+
 static void the_mode_before_arming_is_safe_stop(void) {
   guard_t g;
   guard_start(&g);
@@ -527,6 +545,7 @@ int main(void) {
   each_limit_of_sanity();
   each_grant();
   each_mode();
+  forbidden_is_not_lost();
   the_mode_before_arming_is_safe_stop();
   each_part_of_a_picture();
   each_limit_of_a_number();
