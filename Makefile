@@ -4,7 +4,7 @@
 PYTHON ?= $(shell sh tests/system_tools.sh --python)
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := onnx,litert,images,plots,mcu,can
+EXTRAS := onnx,litert,images,plots,mcu,can,telemetry
 # Apart, for they bring torch. On x86_64 the one from PyPI comes with CUDA (GBs); where there is no
 # GPU, PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu brings a small one. `make demo` needs
 # neither.
@@ -12,10 +12,14 @@ HEAVY := lab,dev
 NATIVE := $(shell find native firmware_bridge -name '*.c' -o -name '*.h' -o -name '*.cpp' -o -name '*.hpp' -o -name CMakeLists.txt)
 SOURCES := $(filter %.c %.h %.cpp %.hpp,$(NATIVE))
 
-.PHONY: demo test test-legacy bench ctest prove mcdc mutants fuzz traces firmware lint wheel clean
+.PHONY: demo demo-mcu test test-legacy bench ctest prove mcdc mutants fuzz traces firmware rules requirements lint wheel clean
 
 demo: $(VENV)/run
 	$(BIN)/edgeguard demo
+
+# The guard drives through a microcontroller in QEMU and is killed halfway.
+demo-mcu: $(VENV)/run
+	$(BIN)/edgeguard mcu demo
 
 test: $(VENV)/test ctest
 	$(BIN)/python -m pytest $(PYTEST)
@@ -48,6 +52,14 @@ mutants: $(VENV)/test
 # The proofs of the core and the link, each with seeded bugs that it must reject (SHORT=1: the fast ones).
 prove: $(VENV)/test
 	$(BIN)/python native/core/proofs/prove.py $(if $(SHORT),--short) --json build/prove.json
+
+# cppcheck with its MISRA addon, clang-tidy, complexity and length: what they find is argued in docs/misra.md.
+rules: $(VENV)/test
+	$(BIN)/python native/core/quality/rules.py --json build/rules.json
+
+# Every requirement has evidence, and the matrix in docs/ is the one that it gives.
+requirements: $(VENV)/test
+	$(BIN)/python native/core/quality/requirements.py --check
 
 # MIN=60: that long, a core for each target.
 fuzz: $(VENV)/test

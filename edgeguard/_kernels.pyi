@@ -102,6 +102,9 @@ def squeeze_median3(image: Bytes, out: Bytes) -> None: ...
 MIN_TEMPERATURE: float
 MAX_TEMPERATURE: float
 
+def embedding_batch(
+    embeddings: npt.NDArray[Any], fit: dict[str, Any], energy: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]: ...
 def evidence_batch(
     scores: npt.NDArray[Any],
     *,

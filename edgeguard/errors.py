@@ -16,5 +16,9 @@ class ModelRefused(EdgeguardError):
     """A model may not be used: ``FILE: reason; what to do``; its guard does not arm."""
 
 
+class BundleRefused(ConfigError):
+    """A bundle may not be used: ``FILE: part: reason``; its guard does not arm."""
+
+
 class InferenceError(EdgeguardError):
     """The runtime failed on a model that had passed its self-test; the member abstains."""

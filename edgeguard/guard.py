@@ -12,10 +12,10 @@ from __future__ import annotations
 import hmac
 import logging
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from time import monotonic, monotonic_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,11 @@ import numpy.typing as npt
 from edgeguard import wiring
 from edgeguard.config import GuardConfig, load
 from edgeguard.decision import Decision
-from edgeguard.errors import ConfigError
+from edgeguard.errors import ConfigError, EdgeguardError
 from edgeguard.intake.camera import Box
+
+if TYPE_CHECKING:
+    from edgeguard.output.recorder import Recorder
 
 MAX_NS = 2**62  # 146 years; leaves room for a latency on top
 
@@ -46,6 +49,8 @@ class Guard:
         self._token = operator_token
         self._parts = wiring.connect(config)
         self._core = self._parts.core
+        self._recorder: Recorder | None = None
+        self._risk = self._parts.risk
         # Looked up once: each of these is used on every tick, with cold caches.
         self._eyes, self._remote = self._parts.eyes, self._parts.remote_seats
         self._shadow, self._last, self._decide = (
@@ -53,12 +58,16 @@ class Guard:
         )  # fmt: skip
 
     @classmethod
-    def load(cls, path: str | Path, operator_token: str | None = None) -> Guard:
-        """Read ``guard.toml``. Raises ConfigError, which names file, line and key.
+    def load(
+        cls, path: str | Path, operator_token: str | None = None, *,
+        trust: Iterable[Path] = (), unsigned: bool = False,
+    ) -> Guard:  # fmt: skip
+        """Read ``guard.toml`` or a signed bundle. Raises ConfigError: file, line or part, and key.
 
         operator_token: what a person must show to ``rearm``; without one there is no re-arming.
+        trust, unsigned: see `edgeguard.config.load`.
         """
-        return cls(load(path), operator_token)
+        return cls(load(path, trust=trust, unsigned=unsigned), operator_token)
 
     @property
     def members(self) -> Mapping[str, Any]:
@@ -73,6 +82,8 @@ class Guard:
         """
         self._parts.prove_rules()
         self._parts.open_members()
+        if self.config.bundle is not None:
+            self._parts.take_bundle(self.config.bundle)
         self._core.arm()
 
     def observe(
@@ -111,7 +122,12 @@ class Guard:
         given = signals if type(signals) is dict else _as_dict(signals)
         last = self._last or self._parts.first_commands(given)
         rule, spent_ns = self._shadow.run(given.copy(), last, t_ns)
-        return self._decide(given, rule, spent_ns, t_ns)
+        if self._risk is None:
+            return self._decide(given, rule, spent_ns, t_ns)
+        self._risk.tick(t_ns)
+        made = self._decide(given, rule, spent_ns, t_ns)
+        self._risk.noticed(made.present_mask)
+        return made
 
     def step(
         self,
@@ -135,15 +151,24 @@ class Guard:
         for seat in self._remote:
             seat.wait(self._core, end - monotonic())
 
-    def rearm(self, token: str) -> str | None:
-        """Clear the causes that wait for a person. Returns why not, or None when it was done."""
+    def evidence(self, member: str) -> dict[str, Any]:
+        """What this member said last: label, value, certainty, margin, entropy, energy; however
+        old that is. Raises KeyError for an unknown member."""
+        return self._core.evidence(self._parts.member_index(member))
+
+    def doubts(self, token: str) -> str | None:
+        """Why this is not the operator's token, or None when it is."""
         if self._token is None:
             return "no operator token was given to Guard.load"
-        if not isinstance(token, str) or not hmac.compare_digest(
-            token.encode(), self._token.encode()
-        ):
-            return "wrong operator token"
-        return self._core.rearm()
+        given = token.encode(errors="replace") if isinstance(token, str) else b""
+        if hmac.compare_digest(given, self._token.encode()):
+            return None
+        self.event("failed_authentication")
+        return "wrong operator token"
+
+    def rearm(self, token: str) -> str | None:
+        """Clear the causes that wait for a person. Returns why not, or None when it was done."""
+        return self.doubts(token) or self._core.rearm()
 
     def ask(self, question: int) -> None:
         """Let the next decision's checks answer this question of a watchdog (32 bits, not 0)."""
@@ -154,13 +179,64 @@ class Guard:
         decision: what the link to a microcontroller says of itself, for instance."""
         self._core.note(causes)
 
+    def event(self, name: str) -> None:
+        """A security event that somebody else found, for the risk level: "sandbox_violation",
+        "refused_file", "failed_authentication", "link_error" or "bus_intrusion". Any thread.
+
+        Raises ValueError for another name. Without a detector of kind "risk" it is only logged.
+        """
+        from edgeguard.evidence.risk import points
+
+        _log.warning("security event: %s (%d points)", name, points(name))
+        if self._risk is not None:
+            self._risk.events.happened(name)
+
+    @property
+    def risk(self) -> int | None:
+        """The risk level of the last decision, 0 to 3; None without a detector of kind "risk"."""
+        return None if self._risk is None else self._risk.level
+
+    def bus(self, numbers: Mapping[str, float], t_ns: int) -> None:
+        """Give the detectors of kind "bus" their numbers, by feature: see evidence.bus.Monitor.
+
+        They stand for the detector's max_age_ms; without newer ones it trips. A feature that is
+        missing is no number, which trips as well.
+        """
+        for row, feature in self._parts.bus_rows:
+            self._core.measure(row, float(numbers.get(feature, "nan")), t_ns)
+
     def takeover(self) -> None:
         """A person drives: commands follow the measured values until ``rearm``."""
         self._core.takeover()
 
+    def record(
+        self, path: str | Path, *, key: Path | None = None, keep_mb: float | None = None,
+        keep_hours: float | None = None,
+    ) -> Recorder:  # fmt: skip
+        """Record every decision with its whole input from now on, until ``close``.
+
+        path: a new MCAP file, or the pattern of a row of files when a limit is given; key: the file
+        of the key that signs it. Call it before ``arm``. Raises EdgeguardError when the log cannot
+        be begun. Needs the extra ``record``.
+        """
+        from edgeguard.output.recorder import Recorder, about
+
+        if self._recorder is not None:
+            raise EdgeguardError(f"already recording to {self._recorder.path}")
+        said = about(self.config, self._parts.cards)
+        self._recorder = Recorder(
+            path, self._core, said, key=key, keep_mb=keep_mb, keep_hours=keep_hours
+        )
+        return self._recorder
+
     def close(self) -> None:
-        """End the members. Without them the guard still decides: it falls back."""
+        """End the members and the recording. Without them the guard still decides: it falls
+        back."""
         self._parts.close()
+        if self._recorder is not None:
+            self._recorder.close()
+        if self.config.bundle is not None:
+            self.config.bundle.close()
 
     def __enter__(self) -> Guard:
         return self

@@ -12,13 +12,17 @@ from attrs import define
 
 from edgeguard.card import Card
 from edgeguard.config import GuardConfig, load_cards, model_path, policy_dict
-from edgeguard.decision import Core, Policy, Shadow, make_controller
+from edgeguard.config.detector_rows import detector_rows, row_index
+from edgeguard.decision import CAUSES, Core, Policy, Shadow, make_controller
 from edgeguard.errors import ConfigError, ModelRefused
 from edgeguard.intake.camera import Box, Camera
 from edgeguard.intake.preprocess import InputSpec
 
 if TYPE_CHECKING:
+    from edgeguard.bundle import Opened
+    from edgeguard.evidence.risk import Watch
     from edgeguard.inference.members import Member, MemberSpec, Result
+    from edgeguard.inference.memory import Frames
 
 
 Q16_LIMIT = 32767.0
@@ -76,9 +80,12 @@ class Eye:
     """
 
     def __init__(
-        self, index: int, camera: Camera, local: list[Seat], remote: list[Seat], core: Core
-    ) -> None:
+        self, index: int, camera: Camera, local: list[Seat], remote: list[Seat], core: Core,
+        rings: Mapping[InputSpec, Frames],
+    ) -> None:  # fmt: skip
+        """rings: what only workers read is written straight to their memory, in turn."""
         self.index, self.camera, self.local, self.remote = index, camera, local, remote
+        self._rings = dict(rings)
         self._core, self._serial, self._some_lost = core, 0, False
         self._look, self._frame, self._evaluate = camera.look, core.frame, core.evaluate
         members: list[Any] = [seat.member for seat in local]
@@ -92,9 +99,13 @@ class Eye:
         Their evidence is one native call. The times are those that really passed, on the caller's
         clock, which may be simulated.
         """
+        for spec, ring in self._rings.items():
+            self.camera.aim(spec, ring.input)
         health, scene, view = self._look(frame, box)
         self._frame(self.index, health, scene, view, t_ns)
         if self.remote:
+            for ring in self._rings.values():
+                ring.publish(scene if health is None else health.content_hash)
             self._ask(t_ns, entered_ns)
         ready_ns, origin_ns = self._ready_ns, entered_ns - t_ns
         for i, run in self._runs:
@@ -142,10 +153,17 @@ class Parts:
                 for name, channel in config.channels.items()
             }
         )
+        self.risk = _risk(config, self.core)
+        self.bus_rows = [
+            (row_index(config, name), detector.feature or "")
+            for name, detector in config.detectors.items()
+            if detector.kind == "bus"
+        ]
         self.members: dict[str, Member] = {}
         self.remote_seats: list[Seat] = []
         self._index = {name: i for i, name in enumerate(config.members)}
         self.eyes: dict[str, Eye] = {}
+        self._rings: dict[tuple[str | None, InputSpec], Frames] = {}
 
     def member_index(self, name: str) -> int:
         """Raises KeyError with the names that exist."""
@@ -192,7 +210,12 @@ class Parts:
         if inside:
             from edgeguard.inference.members import open_members
 
-            opened = open_members([self._spec(name) for name in inside])
+            try:
+                self._open_rings(inside)
+                opened = open_members([self._spec(name) for name in inside])
+            except BaseException:
+                self.close()
+                raise
             self.members = dict(zip(inside, opened, strict=True))
         try:
             for index, camera in enumerate(self.config.cameras):
@@ -200,6 +223,30 @@ class Parts:
         except (TypeError, ValueError) as error:
             self.close()
             raise ModelRefused(f"{self.config.source}: {error}") from error
+
+    def _open_rings(self, names: Iterable[str]) -> None:
+        """A ring for each input that only workers read: written once, however many these are."""
+        from edgeguard.inference.memory import Frames
+
+        readers: dict[tuple[str | None, InputSpec], list[bool]] = {}
+        for name in names:
+            if self.cards[name].input.layout != "VECTOR":
+                apart = self.config.members[name].apart
+                readers.setdefault(self._view(name), []).append(apart)
+        for (camera, spec), all_apart in readers.items():
+            if all(all_apart):
+                self._rings[camera, spec] = Frames.create(spec.shape, spec.dtype, len(all_apart))
+
+    def take_bundle(self, bundle: Opened) -> None:
+        """Its models passed their self-test: it is the newest now. One that nobody vouches for is
+        named in every decision. Raises BundleRefused."""
+        bundle.armed()
+        if not bundle.signed:
+            self.core.note(1 << CAUSES.index("UNSIGNED_BUNDLE"))
+
+    def _view(self, name: str) -> tuple[str | None, InputSpec]:
+        """What a member looks at: those with the same view get the same tensor."""
+        return self.config.members[name].camera, InputSpec.of(self.cards[name].input)
 
     def _spec(self, name: str) -> MemberSpec:
         from edgeguard.inference.members import MemberSpec
@@ -211,7 +258,9 @@ class Parts:
             model_path=model_path(self.config, name, card),
             runtime=member.runtime,
             providers=member.providers or member.delegates,
-            isolation=member.isolation,
+            isolation="process" if member.apart else "none",
+            process=member.process,
+            frames=None if card.input.layout == "VECTOR" else self._rings.get(self._view(name)),
         )
 
     def _open_eye(self, index: int, camera: str) -> None:
@@ -223,16 +272,33 @@ class Parts:
         for name in self._looking(camera):
             member = self.members[name]
             spec = InputSpec.of(self.cards[name].input)
-            tensors.setdefault(spec, aligned(spec.shape, spec.dtype))
-            member.bind_input(tensors[spec])
+            if (camera, spec) in self._rings:
+                tensors[spec] = self._rings[camera, spec].input
+            else:
+                tensors.setdefault(spec, aligned(spec.shape, spec.dtype))
+                member.bind_input(tensors[spec])
             member.bind_scores(self.core.scores(self._index[name]))
-            apart = self.config.members[name].isolation == "process"
+            apart = self.config.members[name].apart
             (remote if apart else local).append(Seat(self._index[name], member))
             self.core.lost(self._index[name], False)
+            self._watch_embedding(name, member)
         frame = self.config.cameras[camera].frame
         looks = Camera(tensors, frame.format if frame else "BGR")
-        self.eyes[camera] = Eye(index, looks, local, remote, self.core)
+        rings = {spec: ring for (name, spec), ring in self._rings.items() if name == camera}
+        self.eyes[camera] = Eye(index, looks, local, remote, self.core, rings)
         self.remote_seats += remote
+
+    def _watch_embedding(self, name: str, member: Member) -> None:
+        """Show the detectors of its embedding where the member leaves it."""
+        output = self.cards[name].embedding
+        for detector, row in self.config.detectors.items():
+            if row.kind != "embedding" or row.member != name or output is None:
+                continue
+            from edgeguard.evidence.embedding import kernel_fit
+
+            fit = kernel_fit(row.feature or "", output, self.config.fits[name, row.feature or ""])
+            assert member.embedding is not None  # the card says that the model gives one
+            self.core.embedding(row_index(self.config, detector), member.embedding, fit)
 
     def _looking(self, camera: str) -> Iterable[str]:
         return (name for name in self.members if self.config.members[name].camera == camera)
@@ -242,8 +308,30 @@ class Parts:
         for name, member in self.members.items():
             self.core.lost(self._index[name], True)
             member.close()
-        for kept in (self.members, self.eyes, self.remote_seats):
+        for ring in self._rings.values():
+            ring.close()
+        for kept in (self.members, self.eyes, self.remote_seats, self._rings):
             kept.clear()
+
+
+def _risk(config: GuardConfig, core: Core) -> Watch | None:
+    """The watch over all calibrated detectors, where guard.toml asks for one."""
+    asked = next(((n, d) for n, d in config.detectors.items() if d.kind == "risk"), None)
+    if asked is None:
+        return None
+    from edgeguard.evidence.risk import Evidence, Limits, Watch
+
+    name, detector = asked
+    rows = detector_rows(config)
+    calibration, watched = {}, {}
+    for index, row in enumerate(rows):
+        arrays = config.fits.get((row["name"], "risk"))
+        if arrays is not None:
+            calibration[row["name"]] = arrays["blocks"]
+            watched[row["name"]] = index, Limits.of(row["min"], row["max"])
+    rate = detector.max_false_trips_per_hour or 1.0  # never missing: see config.detector_rules
+    first = row_index(config, name)
+    return Watch(core, Evidence(calibration, rate), watched, (first, first + 1))
 
 
 def finite(value: object) -> bool:

@@ -4,11 +4,11 @@
 #   system_tools.sh [PYTHON]          fails if something is missing
 #   system_tools.sh --list [PYTHON]   prints only the names of the missing packages
 #   system_tools.sh --python          prints the Python that is used when none is given
-#   system_tools.sh --proving         prints the missing packages of the microcontroller and the proofs
+#   system_tools.sh --proving         prints the missing packages of the microcontroller, the proofs and the page
 mode=check
 case ${1:-} in --list | --python | --proving) mode=${1#--} && shift ;; esac
 
-# What boots the firmware, proves the core and measures its tests: not needed to build or to run.
+# What boots the firmware, proves the core, measures its tests and looks at the page: not needed to build or to run.
 proving() {
   while read -r tool package; do
     command -v "$tool" >/dev/null || echo "$package"
@@ -27,6 +27,7 @@ clang-tidy-19 clang-tidy-19
 cppcheck cppcheck
 tcc tcc
 cadical cadical
+chromium chromium
 TOOLS
 }
 if [ $mode = proving ]; then

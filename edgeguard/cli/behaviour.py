@@ -13,9 +13,11 @@ from rich.text import Text
 from edgeguard import config
 from edgeguard.card import Card
 from edgeguard.config import GuardConfig, schema
+from edgeguard.config.detector_rows import RISK_CAUSES
 from edgeguard.config.mcu import roles
 from edgeguard.config.policy import max_gap_ms
 from edgeguard.config.vocabulary import CAUSES, OPERATIONS, SEVERITIES
+from edgeguard.inference.sandbox import lacking
 
 Cards = Mapping[str, Card]
 
@@ -49,9 +51,11 @@ def facts(cfg: GuardConfig, cards: Cards) -> dict[str, Any]:
                 "in_modes": list(member.in_modes),
                 "deadline_ms": member.deadline_ms,
                 "max_age_ms": member.max_age_ms,
+                "process": _process(member),
             }
             for name, member in cfg.members.items()
         },
+        "isolation_lacks": list(lacking()),
         "channels": {name: _channel_facts(channel) for name, channel in cfg.channels.items()},
         "causes": {
             name: {
@@ -81,11 +85,15 @@ def notes(cfg: GuardConfig, cards: Cards) -> list[str]:
         if channel.degraded is None:
             said.append(f"channel.{name}: no degraded envelope, DEGRADED moves as NOMINAL does")
     said += _blind(cfg) + _twins(cards)
+    if cfg.telemetry.disclosure != "label":
+        said.append(f"telemetry: disclosure {cfg.telemetry.disclosure} lets out what models say")
     if cfg.rearm is None:
         said.append("no [rearm]: a latched SAFE_STOP ends only with a restart")
     for name, card in cards.items():
         if card.golden is None and cfg.members[name].runtime != "external":
             said.append(f"member.{name}: the card has no golden vectors, so it cannot arm")
+    if any(_process(member) for member in cfg.members.values()):
+        said += [f"workers: this kernel does not give {what}" for what in lacking()]
     return said
 
 
@@ -203,7 +211,7 @@ def _members(cfg: GuardConfig, cards: Cards) -> Table:
         ]
         if set(member.in_modes) != set(SEVERITIES):
             grants.append(f"only in {', '.join(member.in_modes)}")
-        where = member.runtime if member.isolation == "none" else f"{member.runtime}, own process"
+        where = ", ".join(filter(None, (member.runtime, _process(member))))
         table.add_row(
             name,
             f"{cards[name].file} ({where})",
@@ -212,6 +220,14 @@ def _members(cfg: GuardConfig, cards: Cards) -> Table:
             f"{member.max_age_ms:g}",
         )
     return table
+
+
+def _process(member: schema.Member) -> str:
+    """In what process of its own a member runs."""
+    if member.isolation == "none" or member.runtime == "external":
+        return ""
+    where = f"process {member.process}" if member.process else "own process"
+    return where if member.apart else f"{where} in edgeguard run"
 
 
 def _channels(cfg: GuardConfig) -> Table:
@@ -279,9 +295,24 @@ def _detectors(cfg: GuardConfig) -> Table:
             for word, limit in (("below", detector.below), ("above", detector.above))
             if limit is not None
         ]
-        source = f"{detector.camera or detector.member}: {detector.feature}"
-        table.add_row(name, source, ", ".join(trips), detector.cause)
+        table.add_row(name, _watches(detector), ", ".join(trips), _raises(detector))
     return table
+
+
+def _watches(detector: schema.Detector) -> str:
+    if detector.kind == "association":
+        delay = f", {detector.delay_ms:g} ms" if detector.delay_ms else ""
+        return f"{detector.relation} of {', '.join(detector.between)}{delay}"
+    if detector.kind == "risk":
+        return "all detectors and security events over time"
+    where = detector.camera or detector.member or detector.kind
+    return f"{where}: {detector.feature}"
+
+
+def _raises(detector: schema.Detector) -> str:
+    if detector.kind != "risk":
+        return detector.raises
+    return ", ".join(f"{cause} from level {n}" for n, cause in RISK_CAUSES.items())
 
 
 def _causes(cfg: GuardConfig) -> Table:

@@ -18,15 +18,15 @@ PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "pillow", "torchvi
 @click.command()
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures.")
 @click.option("--rounds", type=click.IntRange(min=20), default=400, show_default=True)
-@click.option("--only", type=click.Choice(["kernels", "guard", "mcu"]), help="One part of it.")
+@click.option("--only", type=click.Choice(["kernels", "guard", "isolation", "mcu"]), help="One part of it.")
 def command(json_file: Path | None, rounds: int, only: str | None) -> None:
-    """Print the cost of preprocessing and of the guard, interleaved with the alternatives, and the
-    round trip to a microcontroller in QEMU.
+    """Print the cost of preprocessing, of the guard and of isolation, interleaved with the
+    alternatives, and the round trip to a microcontroller in QEMU.
 
     Needs the extras images and lab (it builds int8 members of the sizes that it measures). Exits 1
     and names the bar when one does not hold.
     """
-    from edgeguard.cli import bench_guard, bench_kernels
+    from edgeguard.cli import bench_guard, bench_isolation, bench_kernels
 
     if json_file is not None:
         results.check_writable(json_file)
@@ -36,6 +36,10 @@ def command(json_file: Path | None, rounds: int, only: str | None) -> None:
     if only in (None, "guard"):
         found += bench_guard.figures(5 * rounds)
         click.echo(bench_guard.table(found))
+    if only in (None, "isolation"):
+        isolation = bench_isolation.figures(rounds)
+        found += isolation
+        click.echo(f"Isolation, 640x480, three members\n{bench_isolation.lines(isolation)}")
     if only in (None, "mcu"):
         found += _mcu(rounds, required=only is not None)
     if json_file is not None:

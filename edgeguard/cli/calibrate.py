@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -27,9 +28,12 @@ SHARE = click.FloatRange(0.5, 1.0, max_open=True)
 
 @click.command()
 @click.argument("file", metavar="GUARD.TOML", type=FILE)
-@click.option("--data", "data_path", type=FOUND, required=True, metavar="FILE.npz|DIR",
+@click.option("--data", "data_path", type=FOUND, metavar="FILE.npz|DIR",
               help="Calibration tracks: npz with x [N,H,W,3] uint8 RGB, y, track (and frame) in "
                    "driving order, or a folder that holds gtsrb/.")  # fmt: skip
+@click.option("--signals", "signals", type=FOUND, multiple=True, metavar="LOG",
+              help="A clean log of signals for the associations, CSV or JSONL with a column t in "
+                   "seconds; may be given more than once.")  # fmt: skip
 @click.option("--split", type=FILE, help="split.json that names the calibration tracks of a folder "
               "[default: the one beside the first member's model].")  # fmt: skip
 @click.option("--target-accuracy", type=SHARE, metavar="A",
@@ -60,7 +64,8 @@ class Options:
     """The command line."""
 
     file: Path
-    data_path: Path
+    data_path: Path | None
+    signals: tuple[Path, ...]
     split: Path | None
     target_accuracy: float | None
     rate: float | None
@@ -72,69 +77,142 @@ class Options:
 
 @dataclass(frozen=True)
 class Job:
-    """What is calibrated on what; ``stated`` goes into the file's [data]."""
+    """Calibration tracks with what is wished of them; ``fits`` are arrays by member and feature."""
 
     frames: Frames
     members: Sequence[Member]
     wishes: Wishes
-    stated: dict[str, Any]
+    fits: dict[tuple[str, str], dict[str, Any]]
+    sha256: str
 
 
 def _run(options: Options) -> None:
     from edgeguard import config
-    from edgeguard.evidence.calibration import calibrate
-    from edgeguard.evidence.calibration_file import to_toml
+    from edgeguard.cli import calibration_arrays as arrays
+    from edgeguard.cli import calibration_run as run
+    from edgeguard.evidence.calibration import Calibration, calibrate
     from edgeguard.evidence.conformal import UnsupportedWishError
 
     cfg = config.load(options.file, calibrated=False)
+    cards = config.load_cards(cfg)
+    policy = run.provisional_policy(cfg, cards)
+    related = arrays.wished_associations(cfg, policy, options.rate)
+    _check_given(cfg, options, bool(related))
+    job = _gather(cfg, cards, policy, options) if options.data_path else None
     try:
-        job = _gather(cfg, options)
-        found = calibrate(job.frames, job.members, job.wishes)
+        found = calibrate(job.frames, job.members, job.wishes) if job else Calibration()
+        arrays.fit_associations(found, related, options.signals, policy["period_us"])
     except UnsupportedWishError as error:
         lines = [f"{options.file}: {line}" for line in str(error).split("\n")]
         raise EdgeguardError("\n".join(lines)) from None
     except ValueError as error:
         raise ConfigError(f"{options.data_path}: {error}") from None
-    target = options.out or _target(cfg)
-    _write(target, to_toml(found, job.frames, job.members, job.wishes, job.stated))
-    _print(found, job, target)
-    if options.plots:
+    rate_hz = job.frames.stream.rate_hz if job else 0.0
+    fits = {**(job.fits if job else {}), **arrays.risk_blocks(cfg, found, policy, rate_hz)}
+    rates = _rates(cfg, found, options)
+    target = _write_all(cfg, cards, found, job, fits, rates, options)
+    _print(found, job, rates, target)
+    if options.plots and job:
         _draw(found, target)
     if options.json_to is not None:
         _figures(found, options.json_to)
 
 
-def _gather(cfg: GuardConfig, options: Options) -> Job:
+def _check_given(cfg: GuardConfig, options: Options, related: bool) -> None:
+    """Refuse a command line that leaves out what GUARD.TOML needs."""
     from edgeguard.cli import calibration_run as run
-    from edgeguard.config import load_cards
+    from edgeguard.cli.calibration_arrays import CALIBRATED
+    from edgeguard.config.calibration import OF_DETECTOR
+
+    frames = bool(run.operations(cfg)) or any(
+        d.kind == "embedding" or any(getattr(d, k) == CALIBRATED for k in OF_DETECTOR)
+        for d in cfg.detectors.values()
+        if d.kind in run.FROM_FRAMES
+    )
+    if options.data_path is None and frames:
+        raise click.UsageError(f"{options.file} asks for numbers from frames: give --data")
+    if not options.signals and related:
+        raise click.UsageError(f"{options.file} asks for associations: give --signals")
+    if options.data_path is None and not options.signals:
+        raise click.UsageError("give --data, --signals or both")
+    if run.operations(cfg) and options.target_accuracy is None:
+        raise click.UsageError(
+            f"{options.file} leaves certainties to be calibrated: give --target-accuracy"
+        )
+
+
+def _rates(cfg: GuardConfig, found: Calibration, options: Options) -> dict[str, float]:
+    """False trips per hour that were asked for, of every detector with a number to write."""
+    written = {name for name, _ in found.limit} | {n for n, line in found.line.items() if line}
+    return {
+        name: options.rate or detector.max_false_trips_per_hour or 0.0
+        for name, detector in cfg.detectors.items()
+        if name in written
+    }
+
+
+def _gather(cfg: GuardConfig, cards: Any, policy: Any, options: Options) -> Job:
+    """Run the members on the calibration tracks, and on what their embeddings are fitted to."""
+    from edgeguard.cli import calibration_arrays as arrays
+    from edgeguard.cli import calibration_run as run
     from edgeguard.evidence.calibration import Frames, Wishes
     from edgeguard.evidence.calibration_file import digest
     from edgeguard.evidence.tracks import Stream, Tracks
 
-    cards = load_cards(cfg)
-    policy = run.provisional_policy(cfg, cards)
-    operations = run.operations(cfg)
-    if operations and options.target_accuracy is None:
-        raise click.UsageError(
-            f"{options.file} leaves certainties to be calibrated: give --target-accuracy"
-        )
+    path = options.data_path
+    assert path is not None
     rate_hz = cfg.cameras[run.only_camera(cfg)].rate_hz
-    data = run.read_data(options.data_path, options.split or run.split_file(cfg, cards))
-    frames = Frames(data.y, Tracks.of(data.track), Stream(rate_hz, policy["period_us"]))
-    _check_labels(options.data_path, data.y, cards)
-    with _Bar(len(data.x)) as tick:
-        members, features = run.run_members(cfg, cards, data, tick)
+    split = options.split or run.split_file(cfg, cards)
+    data = run.read_data(path, split)
+    try:
+        tracks = Tracks.of(data.track)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    _check_labels(path, data.y, cards)
+    fits: dict[tuple[str, str], dict[str, Any]] = {}
+    if any(d.kind == "embedding" for d in cfg.detectors.values()):
+        known = run.read_fit_data(path, split, data)
+        with _Bar(len(known.x), "embeddings to fit") as tick:
+            seen = run.run_members(cfg, cards, known, tick)
+        fits = arrays.fit_embeddings(cfg, cards, seen.embeddings, seen.scores, known.y)
+    with _Bar(len(data.x), "running the members") as tick:
+        said = run.run_members(cfg, cards, data, tick)
     wishes = Wishes(
-        operations,
-        run.detectors(cfg, policy, features, options.rate),
+        run.operations(cfg),
+        run.detectors(cfg, policy, said, options.rate, cards, fits),
         options.target_accuracy or 0.0,
         1.0 - options.confidence,
     )
-    stated = {
-        "sha256": digest(data.x, data.y, data.track),
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
-    return Job(frames, members, wishes, stated)
+    frames = Frames(data.y, tracks, Stream(rate_hz, policy["period_us"]))
+    members = run.members_of(cfg, cards, said.scores)
+    return Job(frames, members, wishes, fits, digest(data.x, data.y, data.track))
+
+
+def _write_all(
+    cfg: GuardConfig, cards: Any, found: Calibration, job: Job | None, fits: Any,
+    rates: dict[str, float], options: Options,
+) -> Path:  # fmt: skip
+    """calibration.toml, and the arrays beside it where there are any."""
+    from edgeguard.evidence.calibration_file import to_toml
+    from edgeguard.evidence.embedding import to_bytes
+
+    target = options.out or _target(cfg)
+    named: dict[str, str] = {}
+    if fits:
+        data, file = to_bytes(fits), target.with_suffix(".npz")
+        _write(file, data)
+        named = {"file": file.name, "sha256": hashlib.sha256(data).hexdigest()}
+    stated: dict[str, Any] = {"date": datetime.now(timezone.utc).isoformat(timespec="seconds")}
+    if job:
+        frames = job.frames
+        stated |= {"sha256": job.sha256, "tracks": len(frames.tracks), "frames": len(frames.y)}
+        stated["rate_hz"] = float(frames.stream.rate_hz)
+    if options.signals:
+        logs = [hashlib.sha256(log.read_bytes()).hexdigest() for log in options.signals]
+        stated["signals_sha256"] = " ".join(logs)
+    models = {name: card.sha256 for name, card in cards.items()}
+    _write(target, to_toml(found, models, rates, stated, named).encode())
+    return target
 
 
 def _target(cfg: GuardConfig) -> Path:
@@ -152,9 +230,9 @@ def _check_labels(path: Path, y: Any, cards: Any) -> None:
             )
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, data: bytes) -> None:
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(data)
     except OSError as error:
         raise EdgeguardError(f"{path}: cannot be written: {error.strerror}") from None
 
@@ -162,12 +240,12 @@ def _write(path: Path, text: str) -> None:
 class _Bar:
     """A bar on the terminal's error stream; called once for each frame."""
 
-    def __init__(self, frames: int) -> None:
+    def __init__(self, frames: int, what: str) -> None:
         from rich.console import Console
         from rich.progress import Progress
 
         self._bar = Progress(console=Console(stderr=True), transient=True)
-        self._task = self._bar.add_task("running the members", total=frames)
+        self._task = self._bar.add_task(what, total=frames)
 
     def __enter__(self) -> _Bar:
         self._bar.start()
@@ -180,17 +258,18 @@ class _Bar:
         self._bar.advance(self._task)
 
 
-def _print(found: Calibration, job: Job, target: Path) -> None:
+def _print(found: Calibration, job: Job | None, rates: dict[str, float], target: Path) -> None:
     from rich.console import Console
 
     console = Console(highlight=False)
-    for table in (_temperatures(found), _operations(found), _detectors(found, job)):
+    for table in (_temperatures(found), _operations(found), _detectors(found, rates)):
         if table.row_count:
             console.print(table)
-    click.echo(
-        f"{target}: written from {len(job.frames.tracks)} tracks, {len(job.frames.y)} frames; "
-        "it holds for later tracks that are drawn alike"
-    )
+    for name, line in found.line.items():
+        if line:
+            console.print(f"{name}: " + ", ".join(f"{k} {v:g}" for k, v in line.items()))
+    of = f" from {len(job.frames.tracks)} tracks, {len(job.frames.y)} frames" if job else ""
+    click.echo(f"{target}: written{of}; it holds for later tracks that are drawn alike")
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -226,10 +305,9 @@ def _operations(found: Calibration) -> Table:
     return table
 
 
-def _detectors(found: Calibration, job: Job) -> Table:
+def _detectors(found: Calibration, rates: dict[str, float]) -> Table:
     columns = ("detector", "limit", "promised per hour", "tracks", "tripped", "minutes")
     table = _table("Detectors: false trips promised, and on these tracks", *columns)
-    rates = {d.name: d.max_false_trips_per_hour for d in job.wishes.detectors}
     for (name, side), limit in found.limit.items():
         table.add_row(
             name,

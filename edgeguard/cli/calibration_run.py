@@ -14,18 +14,21 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeguard.card import Card
+from edgeguard.cli.calibration_arrays import CALIBRATED, distances, has_risk
 from edgeguard.config import GuardConfig, model_path, policy_dict
 from edgeguard.config import vocabulary as words
+from edgeguard.config.calibration import OF_DETECTOR
 from edgeguard.config.fixed import ONE
 from edgeguard.errors import ConfigError, ModelRefused
 from edgeguard.evidence.calibration import Detector, Member, Operation
 from edgeguard.evidence.conformal import Debounce
+from edgeguard.evidence.tracks import Tracks
 from edgeguard.npz import read_npz
 
 Array = npt.NDArray[Any]
 Ints = npt.NDArray[np.int64]
 
-CALIBRATED = "calibrated"
+FROM_FRAMES = ("image", "score", "embedding")  # kinds of detectors that calibration tracks show
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,18 @@ class Data:
     x: npt.NDArray[np.uint8]
     y: Ints
     track: Ints
+
+
+def read_fit_data(path: Path, split: Path, data: Data) -> Data:
+    """What embeddings are fitted to: every third training frame of a folder, since neighbours are
+    alike, or the fitting half of the tracks of a file."""
+    if not path.is_dir():
+        fit, _ = Tracks.of(data.track).halves()
+        return Data(data.x[fit], data.y[fit], data.track[fit])
+    from edgeguard.lab.zoo import data as gtsrb
+
+    images, _ = gtsrb.split(gtsrb.load_train(gtsrb.data_root(path)), gtsrb.read_split(split))
+    return Data(images.x[::3], images.y[::3], images.track[::3])
 
 
 def read_data(path: Path, split: Path) -> Data:
@@ -97,7 +112,7 @@ def provisional_policy(cfg: GuardConfig, cards: Mapping[str, Card]) -> dict[str,
         for name, c in cfg.channels.items()
     }
     detectors = {
-        name: attrs.evolve(d, above=_number(d.above), below=_number(d.below))
+        name: attrs.evolve(d, **{key: _number(getattr(d, key)) for key in OF_DETECTOR})
         for name, d in cfg.detectors.items()
     }
     return policy_dict(attrs.evolve(cfg, channels=channels, detectors=detectors), cards)
@@ -123,13 +138,22 @@ def only_camera(cfg: GuardConfig) -> str:
     return used.pop()
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What members said, frame by frame: raw scores [N, n] and embeddings [N, d] by member, image
+    features [N, 5] in Q16.16."""
+
+    scores: dict[str, Array]
+    embeddings: dict[str, Array]
+    features: Ints
+
+
 def run_members(
     cfg: GuardConfig, cards: Mapping[str, Card], data: Data, tick: Callable[[], None]
-) -> tuple[list[Member], Ints]:
+) -> Answers:
     """Run all members on all frames, preprocessed as the guard does it.
 
-    Returns the members with raw scores [N, n], and the image features [N, 5] in Q16.16; ``tick`` is
-    called for each frame. Raises ConfigError or ModelRefused.
+    ``tick`` is called for each frame. Raises ConfigError or ModelRefused.
     """
     from edgeguard.inference.model import load_model
     from edgeguard.intake.camera import Camera
@@ -151,25 +175,32 @@ def run_members(
             shared = tensors.setdefault(InputSpec.of(cards[name].input), model.input)
             if shared is not model.input:
                 model.bind_input(shared)
-        camera = Camera(tensors, "RGB")
-        scores, features = _run(opened, camera, data, tick)
+        return _run(opened, Camera(tensors, "RGB"), data, tick)
     except ValueError as error:
         raise ModelRefused(f"{cfg.source}: {error}") from error
     finally:
         for model in opened.values():
             model.close()
-    policy = provisional_policy(cfg, cards)
-    made = [_member(row, cards[row["name"]], scores[row["name"]]) for row in policy["members"]]
-    return made, features
 
 
-def _run(
-    opened: Mapping[str, Any], camera: Any, data: Data, tick: Callable[[], None]
-) -> tuple[dict[str, Array], Ints]:
+def members_of(
+    cfg: GuardConfig, cards: Mapping[str, Card], scores: Mapping[str, Array]
+) -> list[Member]:
+    """The members with their raw scores, as calibration takes them."""
+    rows = provisional_policy(cfg, cards)["members"]
+    return [_member(row, cards[row["name"]], scores[row["name"]]) for row in rows]
+
+
+def _run(opened: Mapping[str, Any], camera: Any, data: Data, tick: Callable[[], None]) -> Answers:
     frames = len(data.x)
     scores = {
         name: np.empty((frames, model.scores.size), model.scores.dtype)
         for name, model in opened.items()
+    }
+    embeddings = {
+        name: np.empty((frames, model.embedding.size), model.embedding.dtype)
+        for name, model in opened.items()
+        if model.embedding is not None
     }
     features = np.empty((frames, len(words.IMAGE_FEATURES)), np.int64)
     for i, picture in enumerate(data.x):
@@ -178,8 +209,10 @@ def _run(
         for name, model in opened.items():
             model.run()
             scores[name][i] = model.scores
+            if name in embeddings:
+                embeddings[name][i] = model.embedding
         tick()
-    return scores, features
+    return Answers(scores, embeddings, features)
 
 
 def _member(row: Mapping[str, Any], card: Card, scores: Array) -> Member:
@@ -216,17 +249,19 @@ def operations(cfg: GuardConfig) -> list[Operation]:
 
 
 def detectors(
-    cfg: GuardConfig, policy: Mapping[str, Any], features: Ints, rate: float | None
-) -> list[Detector]:
-    """The detectors with a "calibrated" limit; ``rate`` replaces their own false trips per hour."""
+    cfg: GuardConfig, policy: Mapping[str, Any], said: Answers, rate: float | None,
+    cards: Mapping[str, Card], fits: Mapping[tuple[str, str], Mapping[str, Array]],
+) -> list[Detector]:  # fmt: skip
+    """The detectors with a "calibrated" limit; ``rate`` replaces their own false trips per hour.
+
+    Where the guard watches its detectors over time, those with a limit of their own as well.
+    """
     found = []
     for name, detector in cfg.detectors.items():
         sides = tuple(s for s in ("above", "below") if getattr(detector, s) == CALIBRATED)
-        if not sides:
+        if detector.kind not in FROM_FRAMES or not (sides or has_risk(cfg)):
             continue
-        cause = policy["causes"][words.CAUSES.index(detector.cause)]
-        image = detector.kind == "image"
-        column = words.IMAGE_FEATURES.index(detector.feature) if image else 0
+        cause = policy["causes"][words.CAUSES.index(detector.raises)]
         found.append(
             Detector(
                 name=name,
@@ -234,8 +269,21 @@ def detectors(
                 debounce=Debounce(cause["on_us"], cause["off_us"]),
                 max_false_trips_per_hour=rate or detector.max_false_trips_per_hour or 0.0,
                 source=detector.member or "",
-                feature=detector.feature,
-                values=features[:, column] if image else None,
+                feature=detector.feature or "",
+                **_numbers(detector, said, cards, fits),
             )
         )
     return found
+
+
+def _numbers(
+    detector: Any, said: Answers, cards: Mapping[str, Card], fits: Mapping[tuple[str, str], Any]
+) -> dict[str, Any]:
+    if detector.kind == "image":
+        return {"values": said.features[:, words.IMAGE_FEATURES.index(detector.feature)]}
+    if detector.kind == "score":
+        return {}
+    member, feature = detector.member, detector.feature
+    embeddings = said.embeddings[member]
+    output, fit = cards[member].embedding, fits[member, feature]
+    return {"measure": distances(output, fit, feature, embeddings)}

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from edgeguard.cli.behaviour import facts, tables
+from edgeguard.cli.bundle import trusting
 from edgeguard.decision import Policy
 from edgeguard.errors import ConfigError
 
@@ -18,9 +19,12 @@ from edgeguard.errors import ConfigError
 @click.argument("file", metavar="GUARD.TOML", type=click.Path(path_type=Path), required=False)
 @click.option("--json", "json_to", is_flag=False, flag_value="-", metavar="[FILE]",
               help="Write the same as JSON, to FILE or to the terminal.")  # fmt: skip
+@trusting
 @click.option("--defaults", is_flag=True, help="Print the default rows of all causes and exit.")
-def command(file: Path | None, json_to: str | None, defaults: bool) -> None:
-    """Check GUARD.TOML without running anything, and print what the guard will do.
+def command(
+    file: Path | None, json_to: str | None, trust: tuple[Path, ...], unsigned: bool, defaults: bool
+) -> None:
+    """Check GUARD.TOML, or a bundle (.egb), without running it, and print what the guard will do.
 
     Exit code 0, or 2 and one line per problem: FILE:LINE: key: what is wrong; what to do.
     """
@@ -33,7 +37,7 @@ def command(file: Path | None, json_to: str | None, defaults: bool) -> None:
         raise click.UsageError(
             "name the guard.toml to check, for example: edgeguard check guard.toml"
         )
-    cfg = config.load(file, files=True)
+    cfg = config.load(file, files=True, trust=trust, unsigned=unsigned)
     cards = config.load_cards(cfg)
     policy = config.policy_dict(cfg, cards)
     try:

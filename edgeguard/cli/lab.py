@@ -86,3 +86,30 @@ def stream(name: str, data_dir: str | None, models: Path, out: Path | None) -> N
         build(data_dir, models, out or models / "stream.npz")
     except FileNotFoundError as error:
         raise EdgeguardError(str(error)) from None
+
+
+@command.command()
+@click.argument("policy", type=click.Path(path_type=Path, dir_okay=False), metavar="GUARD.TOML")
+@click.option("--key", required=True, type=click.Path(path_type=Path, dir_okay=False),
+              metavar="FILE.pem", help="Signs it; see `edgeguard bundle key`.")  # fmt: skip
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--name", help="What it is called on the machines.  [default: the guard's name]")
+@click.option("--version", required=True, type=click.IntRange(min=1),
+              help="Must rise: a machine that ran a newer one refuses this.")  # fmt: skip
+@click.option("--results", multiple=True, type=click.Path(path_type=Path, exists=True),
+              metavar="FILE.json", help="Figures that belong to it.")  # fmt: skip
+@click.option("--seed", type=int, help="Of the training, for the record.")
+def export(
+    policy: Path, key: Path, out: Path, name: str | None, version: int, results: tuple[Path, ...],
+    seed: int | None,
+) -> None:  # fmt: skip
+    """Put GUARD.TOML and everything that it names into one signed bundle."""
+    from edgeguard.config import load
+    from edgeguard.lab.export import export as run
+    from edgeguard.lab.export import read_private
+
+    called = name or load(policy).guard.name
+    manifest = run(policy, out, read_private(key), name=called, version=version,
+                   results=results, seed=seed)  # fmt: skip
+    size = out.stat().st_size
+    click.echo(f"{out}: {called} version {version}, {len(manifest.parts)} parts, {size:,} bytes")

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Thresholds and temperatures from the file that `edgeguard calibrate` writes."""
+"""Thresholds, temperatures and fitted arrays from the files that `edgeguard calibrate` writes."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 
 from edgeguard.card import Card
-from edgeguard.config import rules, schema
+from edgeguard.config import detector_rules, schema
 from edgeguard.config.draft import Draft
 from edgeguard.config.files import resolve
 from edgeguard.config.lines import KeyPath, show
@@ -21,19 +21,40 @@ from edgeguard.errors import ConfigError
 _TEMPERATURE = schema.Bounds(low=0.01, high=100.0)
 _SHARE = schema.Bounds(above=0.0, high=1.0)
 _ANY = schema.Bounds()
+OF_DETECTOR = ("scale", "offset", "above", "below")
 
 
-def apply(made: Draft, cards: dict[str, Card]) -> dict[str, float]:
-    """Put the calibrated numbers in place of "calibrated"; returns temperatures by member."""
+class Calibrated(NamedTuple):
+    """Temperatures by member, and arrays by (member, feature) or (detector, "risk")."""
+
+    temperatures: dict[str, float]
+    fits: dict[tuple[str, str], dict[str, Any]]
+
+
+def apply(made: Draft, cards: dict[str, Card]) -> Calibrated:
+    """Put the calibrated numbers in place of "calibrated"; returns what has no place there."""
     if made.guard is None:
-        return {}
+        return Calibrated({}, {})
     if made.guard.calibration is None:
+        missing = 'is "calibrated", but [guard] names no calibration; run `edgeguard calibrate`'
         for path in wishes(made):
+            made.report.add(path, missing)
+        for name, _ in _embedded(made):
             made.report.add(
-                path, 'is "calibrated", but [guard] names no calibration; run `edgeguard calibrate`'
+                ("detector", name, "feature"),
+                "has to be fitted, but [guard] names no calibration; run `edgeguard calibrate`",
             )
-        return {}
+        return Calibrated({}, {})
     return _File(made, made.guard.calibration).apply(made, cards)
+
+
+def _embedded(made: Draft) -> list[tuple[str, tuple[str, str]]]:
+    """Detectors of embeddings, each with the arrays that it needs."""
+    return [
+        (name, (d.member or "", d.feature or ""))
+        for name, d in made.detectors.items()
+        if d.kind == "embedding"
+    ]
 
 
 def wishes(made: Draft) -> list[KeyPath]:
@@ -45,9 +66,7 @@ def wishes(made: Draft) -> list[KeyPath]:
                 found.append(("channel", name, operation, "certainty"))
     for name, detector in made.detectors.items():
         found += [
-            ("detector", name, key)
-            for key in ("above", "below")
-            if getattr(detector, key) == "calibrated"
+            ("detector", name, key) for key in OF_DETECTOR if getattr(detector, key) == "calibrated"
         ]
     return found
 
@@ -67,19 +86,45 @@ class _File:
         self.readable = True
         self.report = Report(str(self.path), lines)
 
-    def apply(self, made: Draft, cards: dict[str, Card]) -> dict[str, float]:
+    def apply(self, made: Draft, cards: dict[str, Card]) -> Calibrated:
         if not self.readable:
-            return {}
+            return Calibrated({}, {})
         self._models(made, cards)
         for path in wishes(made):
             value = self._wish(made, path)
             if value is not None:
                 _put(made, path, value)
         for name, detector in made.detectors.items():
-            rules.order(made, ("detector", name), detector)
+            detector_rules.order(made, ("detector", name), detector)
         temperatures = self._temperatures(made)
+        fits = self._fits(made, cards)
         made.report.merge(self.report)
-        return temperatures
+        return Calibrated(temperatures, fits)
+
+    def _fits(self, made: Draft, cards: dict[str, Card]) -> dict[tuple[str, str], dict[str, Any]]:
+        """The arrays of [arrays], which must be those that were written with this file."""
+        from edgeguard.evidence.embedding import read as read_fits
+        from edgeguard.evidence.embedding import wrong_fit
+
+        table = self.raw.get("arrays", {})
+        file, stated = (table.get(key) for key in ("file", "sha256")) if table else (None, None)
+        fits: dict[tuple[str, str], dict[str, Any]] = {}
+        if isinstance(file, str) and isinstance(stated, str):
+            try:
+                fits = read_fits(self.path.parent / file, stated)
+            except ConfigError as error:
+                self.report.add(("arrays", "file"), str(error))
+                return {}
+        for name, key in _embedded(made):
+            card = cards.get(key[0])
+            output = card.embedding if card is not None else None
+            wrong = wrong_fit(fits.get(key), output) if output is not None else None
+            if wrong:
+                made.report.add(
+                    ("detector", name, "feature"),
+                    f"{wrong} in {self.path}; run `edgeguard calibrate` again",
+                )
+        return fits
 
     def _has(self, path: KeyPath) -> bool:
         value: Any = self.raw
@@ -142,11 +187,8 @@ class _File:
 def _put(made: Draft, path: KeyPath, value: float) -> None:
     name = str(path[1])
     if path[0] == "detector":
-        made.detectors[name] = (
-            attrs.evolve(made.detectors[name], above=value)
-            if path[2] == "above"
-            else attrs.evolve(made.detectors[name], below=value)
-        )
+        found: dict[str, Any] = {str(path[2]): value}
+        made.detectors[name] = attrs.evolve(made.detectors[name], **found)
         return
     channel = made.channels[name]
     key = "raise_" if path[2] == "raise" else "lower"

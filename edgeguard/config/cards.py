@@ -51,6 +51,7 @@ def check(made: Draft, files: bool) -> dict[str, Card]:
         if files and member.runtime != "external":
             _file(made, at, model_path(made.source, member, cards[name]), cards[name])
     _labels(made, cards)
+    _embeddings(made, cards)
     if len(cards) == len(made.names["member"]):
         _means(made, cards)
     return cards
@@ -95,6 +96,16 @@ def _member(made: Draft, name: str, member: schema.Member, card: Card) -> None:
             made.report.add(
                 ("member", name, "may_suggest"),
                 f"{card.file} answers in {card.unit}, [channel.{channel}] is in {found.unit}",
+            )
+
+
+def _embeddings(made: Draft, cards: dict[str, Card]) -> None:
+    for name, detector in made.detectors.items():
+        card = cards.get(detector.member or "") if detector.kind == "embedding" else None
+        if card is not None and card.embedding is None:
+            made.report.add(
+                ("detector", name, "member"),
+                f"{card.file} gives no embedding; export its last hidden layer as a second output",
             )
 
 

@@ -22,7 +22,7 @@ from edgeguard.config.vocabulary import CAUSES, MOST
 
 T = TypeVar("T")
 
-_ONE = ("guard", "rearm", "controller", "mcu")
+_ONE = ("guard", "rearm", "controller", "mcu", "telemetry")
 _MANY = (*MOST, "cause")
 
 
@@ -37,6 +37,7 @@ class Draft:
     rearm: schema.Rearm | None = None
     controller: schema.Controller | None = None
     mcu: schema.Mcu | None = None
+    telemetry: schema.Telemetry | None = None
     cameras: dict[str, schema.Camera] = Factory(dict)
     signals: dict[str, schema.Signal] = Factory(dict)
     members: dict[str, schema.Member] = Factory(dict)
@@ -67,6 +68,7 @@ def draft(path: Path) -> Draft:
     made.rearm = _one(made, "rearm", schema.Rearm)
     made.controller = _one(made, "controller", schema.Controller)
     made.mcu = _one(made, "mcu", schema.Mcu)
+    made.telemetry = _one(made, "telemetry", schema.Telemetry)
     made.cameras = _many(made, "camera", schema.Camera)
     made.signals = _many(made, "signal", schema.Signal)
     made.members = _many(made, "member", schema.Member)
@@ -81,7 +83,7 @@ def _one(made: Draft, section: str, cls: type[T]) -> T | None:
     if section not in made.raw:
         if section == "guard":
             made.report.add((section,), "missing; the table holds name and period_ms")
-        return structure({}, cls) if cls is schema.Controller else None
+        return structure({}, cls) if cls in (schema.Controller, schema.Telemetry) else None
     try:
         return structure(made.raw[section], cls)
     except ShapeError as wrong:

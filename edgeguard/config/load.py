@@ -3,27 +3,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
+from attrs import evolve
+
+from edgeguard.bundle import SUFFIX, open_bundle
 from edgeguard.card import Card
 from edgeguard.config import calibration, cards, rules
+from edgeguard.config.defaults import default_causes
 from edgeguard.config.draft import Draft, draft
-from edgeguard.config.schema import GuardConfig
+from edgeguard.config.schema import CauseRow, GuardConfig
 
 
-def load(path: str | Path, *, calibrated: bool = True, files: bool = False) -> GuardConfig:
-    """Read and check a guard.toml; opens no ML runtime.
+def load(
+    path: str | Path, *, calibrated: bool = True, files: bool = False,
+    trust: Iterable[Path] = (), unsigned: bool = False,
+) -> GuardConfig:  # fmt: skip
+    """Read and check a guard.toml, or that of a bundle (.egb); opens no ML runtime.
 
+    trust: public keys, or folders of them, that count for a bundle instead of the machine's;
+    unsigned=True takes one without a signature that counts, which stays visible in the decisions.
     The members' cards are read and must fit. `calibrated=False` leaves the word "calibrated"
     where it stands (for `edgeguard calibrate`); `files=True` also compares every model file with
     the hash in its card. Raises ConfigError, one line per problem: `FILE:LINE: key: what; advice`.
     """
-    made = draft(Path(path))
-    rules.check(made)
-    found = cards.check(made, files)
-    temperatures = calibration.apply(made, found) if calibrated else {}
-    made.report.done()
-    return _finished(made, temperatures)
+    if Path(path).suffix == SUFFIX:
+        opened = open_bundle(Path(path), trust, unsigned=unsigned)
+        made = load(opened.policy, calibrated=calibrated, files=True)
+        return evolve(made, bundle=opened, causes=_visible(made, opened.signed))
+    written = draft(Path(path))
+    rules.check(written)
+    found = cards.check(written, files)
+    known = calibration.apply(written, found) if calibrated else calibration.Calibrated({}, {})
+    written.report.done()
+    return _finished(written, known)
+
+
+def _visible(made: GuardConfig, signed: bool) -> dict[str, CauseRow]:
+    """The causes; what a bundle that nobody vouches for says about this one does not count."""
+    row = default_causes()["UNSIGNED_BUNDLE"]
+    return made.causes if signed else {**made.causes, "UNSIGNED_BUNDLE": row}
 
 
 def load_cards(cfg: GuardConfig) -> dict[str, Card]:
@@ -36,8 +56,9 @@ def model_path(cfg: GuardConfig, member: str, card: Card) -> Path:
     return cards.model_path(cfg.source, cfg.members[member], card)
 
 
-def _finished(made: Draft, temperatures: dict[str, float]) -> GuardConfig:
-    assert made.guard is not None and made.controller is not None  # or it would have been reported
+def _finished(made: Draft, known: calibration.Calibrated) -> GuardConfig:
+    # or it would have been reported
+    assert made.guard is not None and made.controller is not None and made.telemetry is not None
     return GuardConfig(
         source=made.source,
         guard=made.guard,
@@ -50,5 +71,7 @@ def _finished(made: Draft, temperatures: dict[str, float]) -> GuardConfig:
         detectors=made.detectors,
         causes=made.causes,
         mcu=made.mcu,
-        temperatures=temperatures,
+        telemetry=made.telemetry,
+        temperatures=known.temperatures,
+        fits=known.fits,
     )

@@ -14,8 +14,8 @@ from edgeguard.card import Card
 from edgeguard.config import fixed, schema
 from edgeguard.config import vocabulary as words
 from edgeguard.config.cards import label_list
+from edgeguard.config.detector_rows import detector_rows, uncalibrated
 from edgeguard.config.schema import GuardConfig
-from edgeguard.errors import ConfigError
 
 _DTYPES = {"float32": "f32", "int8": "i8", "uint8": "u8"}
 _SUM_SLACK = 0.02  # what a softmax in 16-bit floats may be off by
@@ -41,7 +41,7 @@ def policy_dict(cfg: GuardConfig, cards: Mapping[str, Card]) -> dict[str, Any]:
         "members": [_member(cfg, name, cards[name]) for name in cfg.members],
         "channels": [_channel(cfg, name) for name in cfg.channels],
         "labels": _labels(cfg, cards),
-        "detectors": [_detector(cfg, name) for name in cfg.detectors],
+        "detectors": detector_rows(cfg),
     }
 
 
@@ -148,14 +148,8 @@ def inside_q16(value: float, limits: schema.Range) -> int:
 def _demand(cfg: GuardConfig, path: tuple[str, ...], demand: schema.Demand) -> dict[str, int]:
     certainty = demand.certainty
     if isinstance(certainty, str):
-        raise _uncalibrated(cfg, (*path, "certainty"))
+        raise uncalibrated(cfg, (*path, "certainty"))
     return {"certainty": fixed.q16_ceil(certainty), "quorum": demand.quorum}
-
-
-def _uncalibrated(cfg: GuardConfig, path: tuple[str, ...]) -> ConfigError:
-    return ConfigError(
-        f'{cfg.source}: {".".join(path)}: still says "calibrated"; run `edgeguard calibrate`'
-    )
 
 
 def rows(channel: schema.Channel, *, degraded: bool) -> list[dict[str, int]]:
@@ -186,25 +180,3 @@ def _labels(cfg: GuardConfig, cards: Mapping[str, Card]) -> list[dict[str, int]]
             if not isinstance(value, str):
                 meaning[label] = {"channel": i, "value": inside_q16(value, channel.range)}
     return [meaning.get(label, hold) for label in label_list(dict(cards))]
-
-
-def _detector(cfg: GuardConfig, name: str) -> dict[str, int]:
-    detector = cfg.detectors[name]
-    of_camera = detector.kind == "image"
-    source = detector.camera if of_camera else detector.member
-    features = words.IMAGE_FEATURES if of_camera else words.SCORE_FEATURES
-    ends = {"min": fixed.LEAST, "max": fixed.MOST}
-    for key, limit in (("below", detector.below), ("above", detector.above)):
-        if isinstance(limit, str):
-            raise _uncalibrated(cfg, ("detector", name, key))
-        if limit is not None and key == "below":
-            ends["min"] = fixed.q16_ceil(limit)
-        elif limit is not None:
-            ends["max"] = fixed.q16_floor(limit)
-    return {
-        "source": 0 if of_camera else 1,
-        "index": list(cfg.cameras if of_camera else cfg.members).index(source or ""),
-        "feature": features.index(detector.feature),
-        "cause": words.CAUSES.index(detector.cause),
-        **ends,
-    }

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from attrs import Factory, field, frozen
+from attrs import Factory, evolve, field, frozen
 
 from edgeguard.config import vocabulary as words
 
@@ -57,6 +57,10 @@ Quorum = Annotated[int, Bounds(low=1, high=words.MOST["member"])]
 Unit = Annotated[str, OneOf(words.UNITS)]
 Calibrated = Literal["calibrated"]
 Hold = Literal["hold"]
+FEATURES = tuple(dict.fromkeys(f for fs in words.DETECTOR_FEATURES.values() for f in fs))
+CAUSES_OF_DETECTORS = tuple(
+    dict.fromkeys(c for causes in words.DETECTOR_CAUSES.values() for c in causes)
+)
 
 
 @frozen
@@ -139,9 +143,15 @@ class Member:
     runtime: Annotated[str, OneOf(("onnx", "litert", "tflite", "external"))] = "onnx"
     providers: tuple[str, ...] = ()
     delegates: tuple[str, ...] = ()
-    isolation: Annotated[str, OneOf(("none", "process"))] = "none"
+    isolation: Annotated[str, OneOf(("none", "process"))] | None = None
+    process: str | None = None  # members that name the same one share it
     max_rail: Count | None = None
     min_distinct: Annotated[int, Bounds(low=1, high=3)] | None = None
+
+    @property
+    def apart(self) -> bool:
+        """Whether it runs in a worker process; who does not say so gets one in `edgeguard run`."""
+        return self.isolation == "process" or (self.isolation is None and self.process is not None)
 
 
 @frozen
@@ -204,16 +214,28 @@ class Channel:
 
 @frozen
 class Detector:
-    """`[detector.NAME]`"""
+    """`[detector.NAME]`; which keys it takes depends on its kind, see docs/detectors.md."""
 
-    kind: Annotated[str, OneOf(("image", "score"))]
-    feature: Annotated[str, OneOf(words.IMAGE_FEATURES + words.SCORE_FEATURES)]
-    cause: Annotated[str, OneOf(words.DETECTOR_CAUSES)]
+    kind: Annotated[str, OneOf(tuple(words.DETECTOR_FEATURES))]
+    feature: Annotated[str, OneOf(FEATURES)] | None = None
+    cause: Annotated[str, OneOf(CAUSES_OF_DETECTORS)] | None = None
     camera: str | None = None
     member: str | None = None
+    between: tuple[str, ...] = ()
+    relation: Annotated[str, OneOf(words.RELATIONS)] | None = None
+    scale: Number | Calibrated | None = None
+    offset: Number | Calibrated | None = None
+    delay_ms: DelayMs | None = None
+    least: Positive | None = None
     above: Number | Calibrated | None = None
     below: Number | Calibrated | None = None
+    max_age_ms: TimeMs | None = None
     max_false_trips_per_hour: Annotated[float, Bounds(above=0.0)] | None = None
+
+    @property
+    def raises(self) -> str:
+        """The cause that it raises."""
+        return self.cause or words.DETECTOR_CAUSES[self.kind][0]
 
 
 @frozen
@@ -241,6 +263,16 @@ class Mcu:
 
 
 @frozen
+class Telemetry:
+    """`[telemetry]`: the page and the metrics of `edgeguard run --page`."""
+
+    disclosure: Annotated[str, OneOf(words.DISCLOSURES)] = "label"
+    host: str = "127.0.0.1"
+    port: Annotated[int, Bounds(low=1, high=65_535)] = 9464
+    token_file: str | None = None  # of the operator who may re-arm
+
+
+@frozen
 class GuardConfig:
     """A whole guard.toml: valid, with every cause filled in; `source` is the file as named."""
 
@@ -255,4 +287,15 @@ class GuardConfig:
     detectors: dict[str, Detector]
     causes: dict[str, CauseRow]
     mcu: Mcu | None = None
+    bundle: Any = None  # the opened bundle that it came from; see edgeguard.bundle
+    telemetry: Telemetry = Factory(Telemetry)
     temperatures: dict[str, float] = Factory(dict)  # by member, from the calibration file
+    fits: dict[tuple[str, str], dict[str, Any]] = Factory(dict)  # arrays: see config.calibration
+
+    def isolated(self) -> GuardConfig:
+        """The same with a worker process for every member that does not say otherwise."""
+        members = {
+            name: evolve(m, isolation=m.isolation or "process") if m.runtime != "external" else m
+            for name, m in self.members.items()
+        }
+        return evolve(self, members=members)

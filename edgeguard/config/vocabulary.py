@@ -44,7 +44,28 @@ FORMATS: Final = ("BGR", "RGB", "BGRA", "GRAY", "YUYV", "NV12")
 
 IMAGE_FEATURES: Final = ("mean", "contrast", "black_share", "saturated_share", "sharpness")
 SCORE_FEATURES: Final = ("margin", "entropy", "energy", "certainty")
-DETECTOR_CAUSES: Final = ("IMAGE_UNHEALTHY", "OUT_OF_DISTRIBUTION")
+EMBEDDING_FEATURES: Final = ("mahalanobis", "relative_mahalanobis", "nearest", "vim")
+BUS_FEATURES: Final = ("rate", "unknown", "payload", "replay")
+RELATIONS: Final = ("difference", "sum", "product", "ratio", "rate")
+OPERANDS: Final = ("signal", "channel", "member")  # of a relation; a channel's is its last command
+
+# By kind of detector: what it measures, and the causes it may raise, the first unless it says so.
+DETECTOR_FEATURES: Final = {
+    "image": IMAGE_FEATURES,
+    "score": SCORE_FEATURES,
+    "embedding": EMBEDDING_FEATURES,
+    "association": (),
+    "bus": BUS_FEATURES,
+    "risk": (),
+}
+DETECTOR_CAUSES: Final = {
+    "image": ("IMAGE_UNHEALTHY", "OUT_OF_DISTRIBUTION"),
+    "score": ("OUT_OF_DISTRIBUTION", "IMAGE_UNHEALTHY"),
+    "embedding": ("OUT_OF_DISTRIBUTION",),
+    "association": ("ASSOCIATION_BROKEN",),
+    "bus": ("BUS_INTRUSION",),
+    "risk": ("RISK_RAISED",),
+}
 
 SPEED_UNITS: Final = ("m/s", "km/h", "mph", "rad/s", "deg/s", "1/s", "rpm")
 UNITS: Final = (
@@ -52,6 +73,7 @@ UNITS: Final = (
     "1", "%", "m", "mm", "rad", "deg", "m/s2", "rad/s2", "s", "Hz", "N", "Nm", "kg", "Pa", "bar",
     "V", "A", "W", "K", "degC",
 )  # fmt: skip
+DISCLOSURES: Final = ("label", "rounded", "full")
 LINKS: Final = ("serial", "can-fd", "can")
 
 # What the core's tables hold (native/core/include/edgeguard/types.h).
@@ -63,6 +85,8 @@ MOST: Final = {
     "detector": 16,
 }
 MOST_ROWS: Final = 8
+MOST_DELAY_PERIODS: Final = 255  # what an association remembers (native/core/association.hpp)
 MOST_LABELS: Final = 65535
 NO_SIGNAL: Final = 255
+MOST_NUMBER: Final = 32767.0  # what the border takes for a number, either way
 HOLD: Final = -1

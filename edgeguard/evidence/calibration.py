@@ -8,7 +8,7 @@ depend on no fit and use all tracks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -95,8 +95,11 @@ class Operation:
 
 @dataclass(frozen=True)
 class Detector:
-    """A limit to find: ``sides`` of SIDES. ``source`` is a member and ``feature`` a field of its
-    evidence, or ``values`` [N] in Q16.16 are given (image features)."""
+    """A limit to find: ``sides`` of SIDES; none where its numbers alone are wanted.
+
+    ``source`` is a member and ``feature`` a field of its evidence, or ``measure`` makes numbers of
+    that evidence (embeddings), or ``values`` are given (image features); all [N] in Q16.16.
+    """
 
     name: str
     sides: tuple[str, ...]
@@ -105,6 +108,7 @@ class Detector:
     source: str = ""
     feature: str = ""
     values: Ints | None = None
+    measure: Callable[[Array], Ints] | None = None
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,8 @@ class Calibration:
     """What was found. Keys: member; (channel, operation); (detector, side).
 
     ``reliability`` holds that of temperature 1 and that of the fitted one, on the tracks that were
-    not fitted on; ``votes`` and true labels are of the same tracks.
+    not fitted on; ``votes`` and true labels are of the same tracks. ``line`` is what was fitted of
+    an association, ``tracks`` the numbers of each detector on the tracks that its limits stand on.
     """
 
     temperature: dict[str, float] = field(default_factory=dict)
@@ -142,6 +147,8 @@ class Calibration:
     threshold: dict[tuple[str, str], Threshold] = field(default_factory=dict)
     votes: dict[tuple[str, str], tuple[Votes, Ints]] = field(default_factory=dict)
     limit: dict[tuple[str, str], Limit] = field(default_factory=dict)
+    line: dict[str, dict[str, float]] = field(default_factory=dict)
+    tracks: dict[str, list[Ints]] = field(default_factory=dict)
 
 
 def calibrate(frames: Frames, members: Sequence[Member], wishes: Wishes) -> Calibration:
@@ -165,7 +172,7 @@ def calibrate(frames: Frames, members: Sequence[Member], wishes: Wishes) -> Cali
         with _collected(refused, f"channel.{wish.channel}.{wish.operation}.certainty"):
             found.threshold[key] = certainty_threshold(*sides, wishes.target_accuracy, wishes.delta)
     for detector in wishes.detectors:
-        tracks = _detector_tracks(frames, detector, evidence, held)
+        tracks = found.tracks[detector.name] = _detector_tracks(frames, detector, evidence, held)
         for side in detector.sides:
             with _collected(refused, f"detector.{detector.name}.{side}"):
                 found.limit[detector.name, side] = _limit(tracks, detector, side, frames.stream)
@@ -229,7 +236,8 @@ def _detector_tracks(
     if detector.values is not None:
         return [detector.values[s] for s in slices]
     scored = evidence[detector.source]
-    values = np.where(scored["bad"] == 0, scored[detector.feature].astype(np.int64), UNREADABLE)
+    measured = detector.measure(scored) if detector.measure else scored[detector.feature]
+    values = np.where(scored["bad"] == 0, measured.astype(np.int64), UNREADABLE)
     return [values[s] for s in slices if held[s.start]]
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """calibration.toml: what was fitted, on how many tracks, at which alpha.
 
-[data], [model.MEMBER], [temperature], [thresholds.CHANNEL.OPERATION], [detector.NAME].
-Read by `edgeguard.config`.
+[data], [model.MEMBER], [temperature], [thresholds.CHANNEL.OPERATION], [detector.NAME], [arrays].
+Read by `edgeguard.config`. Arrays lie beside it in an .npz, which [arrays] names with its hash.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgeguard.config.fixed import ONE
-from edgeguard.evidence.calibration import SIDES, Calibration, Frames, Member, Wishes
+from edgeguard.evidence.calibration import SIDES, Calibration
 
 _HEAD = """\
 # Written by `edgeguard calibrate`; run it again rather than edit. Whoever changes a model, the
@@ -43,17 +43,20 @@ def digest(*arrays: npt.NDArray[Any]) -> str:
 
 def to_toml(
     found: Calibration,
-    frames: Frames,
-    members: Sequence[Member],
-    wishes: Wishes,
+    models: Mapping[str, str],
+    rates: Mapping[str, float],
     data: dict[str, Any],
+    arrays: dict[str, str],
 ) -> str:
-    """The text of calibration.toml; ``data`` are further keys of [data]: sha256, date."""
-    count = {"tracks": len(frames.tracks), "frames": len(frames.y)}
+    """The text of calibration.toml.
+
+    models: SHA-256 by member; rates: false trips per hour that were asked for, by detector; data:
+    the keys of [data]; arrays: file and sha256, or empty.
+    """
     parts = [
         _HEAD,
-        _table(("data",), {**data, **count, "rate_hz": float(frames.stream.rate_hz)}),
-        *(_table(("model", m.name), {"sha256": m.sha256}) for m in members),
+        _table(("data",), data),
+        *(_table(("model", name), {"sha256": sha256}) for name, sha256 in models.items()),
         _table(("temperature",), found.temperature),
     ]
     for (channel, operation), threshold in found.threshold.items():
@@ -65,13 +68,17 @@ def to_toml(
             "coverage": _round(threshold.coverage),
         }
         parts.append(_table(("thresholds", channel, operation), keys))
-    parts += [_detector(found, d.name, d.max_false_trips_per_hour) for d in wishes.detectors]
+    parts += [_detector(found, name, rate) for name, rate in rates.items()]
+    parts += [_table(("arrays",), arrays)] if arrays else []
     return "\n".join(parts)
 
 
 def _detector(found: Calibration, name: str, rate: float) -> str:
     limits = {side: found.limit[name, side] for side in SIDES if (name, side) in found.limit}
-    keys: dict[str, Any] = {side: limit.value / ONE for side, limit in limits.items()}
+    keys: dict[str, Any] = dict(found.line.get(name, {}))
+    if not limits:
+        return _table(("detector", name), keys)
+    keys |= {side: limit.value / ONE for side, limit in limits.items()}
     keys["n_tracks"] = min(limit.n_tracks for limit in limits.values())
     keys["alpha"] = _round(sum(limit.alpha for limit in limits.values()))
     keys["max_false_trips_per_hour"] = float(rate)

@@ -38,11 +38,14 @@ def embedding_for(card: Card) -> Array | None:
     return None if output is None else aligned((output.size,), output.dtype)
 
 
-def fits(array: Array, like: Array, what: str) -> Array:
-    """Return ``array`` if it can stand in for ``like``; ValueError says what was wanted."""
+def fits(array: Array, like: Array, what: str, written: bool = True) -> Array:
+    """Return ``array`` if it can stand in for ``like``; ValueError says what was wanted.
+
+    written: whether it must be writable.
+    """
     if array.shape != like.shape or array.dtype != like.dtype or not array.flags.c_contiguous:
         want, got = f"{like.dtype} {like.shape}", f"{array.dtype} {array.shape}"
         raise ValueError(f"{what}: want a C-contiguous array {want}, got {got}")
-    if not array.flags.writeable:
+    if written and not array.flags.writeable:
         raise ValueError(f"{what}: the array is read-only")
     return array

@@ -66,7 +66,7 @@ class LiteRtModel:
 
     def bind_input(self, array: Array) -> None:
         """Copy the input from ``array`` from now on; models with one input spec can share it."""
-        self.input = fits(array, self.input, "input")
+        self.input = fits(array, self.input, "input", written=False)
 
     def bind_scores(self, array: Array) -> None:
         """Copy the scores to ``array`` from now on."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import attrs
 import numpy as np
@@ -16,6 +16,9 @@ from edgeguard.errors import EdgeguardError, InferenceError, ModelRefused
 from edgeguard.inference.buffers import Array
 from edgeguard.inference.golden import self_test
 from edgeguard.inference.model import load_model
+
+if TYPE_CHECKING:
+    from edgeguard.inference.memory import Frames
 
 ISOLATIONS = ("none", "process")
 
@@ -39,8 +42,10 @@ class Member(Protocol):
 
     name: str
     card: Card
-    reason: str
-    """Why the member is not alive, in words; empty while it is."""
+
+    @property
+    def reason(self) -> str:
+        """Why the member is not alive, in words; empty while it is."""
 
     @property
     def alive(self) -> bool:
@@ -53,6 +58,10 @@ class Member(Protocol):
     @property
     def provider(self) -> str:
         """The execution provider or delegate that really runs; empty before the first self-test."""
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What the kernel could not take from its worker, in words; empty without a worker."""
 
     @property
     def input(self) -> Array:
@@ -95,9 +104,11 @@ class Member(Protocol):
 class MemberSpec:
     """What a member is made of. ``providers`` are execution providers or delegates; none: the CPU.
 
-    ``hang_s``: a worker that has not answered for so long is lost, killed and started anew.
-    ``restarts`` in ``restart_window_s`` seconds are allowed, the first after ``backoff_s``, each
-    further one after twice the time.
+    ``process``: members with the same name share one worker. ``frames``: the ring that a member
+    reads together with others; by default it has its own. ``hang_s``: a worker that has not
+    answered for so long is lost, killed and started anew. ``restarts`` in ``restart_window_s``
+    seconds are allowed, the first after ``backoff_s``, each further one after twice the time; then
+    the member is in quarantine until it is opened anew.
     """
 
     name: str
@@ -106,9 +117,11 @@ class MemberSpec:
     runtime: str | None = None
     providers: tuple[str, ...] = ()
     isolation: str = "none"
+    process: str | None = None
+    frames: Frames | None = None
     hang_s: float = 2.0
-    restarts: int = 3
-    restart_window_s: float = 60.0
+    restarts: int = 5
+    restart_window_s: float = 3600.0
     backoff_s: float = 0.1
     start_timeout_s: float = 60.0
 
@@ -123,15 +136,16 @@ class RestartBudget:
         self._used: list[float] = []
 
     def delay(self, now: float) -> float:
-        """Seconds from ``now`` to the next allowed start, which is thereby spent; inf for never."""
+        """Seconds from ``now`` to the next start, which is thereby spent; inf when none is left."""
         self._used = [t for t in self._used if t > now - self._window]
-        if self._limit == 0:
+        if len(self._used) >= self._limit:
             return float("inf")
         pause = self._backoff * float(2 ** len(self._used))
-        if len(self._used) >= self._limit:
-            pause = max(pause, self._used[-self._limit] + self._window - now)
         self._used.append(now + pause)
         return pause
+
+    def __str__(self) -> str:
+        return f"{self._limit} restarts in {self._window:g} s are used up"
 
 
 class InProcess:
@@ -142,6 +156,7 @@ class InProcess:
     """
 
     pid = None
+    missing: tuple[str, ...] = ()
 
     def __init__(self, spec: MemberSpec, clock: Callable[[], int] = time.monotonic_ns) -> None:
         """Load the model and test it. Raises ModelRefused."""
@@ -249,20 +264,33 @@ def open_members(specs: Sequence[MemberSpec]) -> list[Member]:
 
     Raises ModelRefused for the first that does not, with nothing left running.
     """
-    from edgeguard.inference.child import ChildProcess
-
-    opened: list[Member] = []
+    opened: dict[str, Member] = {}
     try:
+        for group in _groups(specs):
+            if group[0].isolation == "process":
+                from edgeguard.inference.child import open_group
+
+                members: Sequence[Member] = open_group(group)
+            else:
+                members = [InProcess(spec) for spec in group]
+            opened |= zip([spec.name for spec in group], members, strict=True)
         for spec in specs:
-            if spec.isolation not in ISOLATIONS:
-                raise ModelRefused(
-                    f"{spec.name}: isolation: {spec.isolation!r} is not one of {ISOLATIONS}"
-                )
-            opened.append(ChildProcess(spec) if spec.isolation == "process" else InProcess(spec))
-        for member, spec in zip(opened, specs, strict=True):
-            member.await_ready(spec.start_timeout_s)
+            opened[spec.name].await_ready(spec.start_timeout_s)
     except EdgeguardError:
-        for member in opened:
+        for member in opened.values():
             member.close()
         raise
-    return opened
+    return [opened[spec.name] for spec in specs]
+
+
+def _groups(specs: Sequence[MemberSpec]) -> list[list[MemberSpec]]:
+    """Members that share a process, together; all others alone. Raises ModelRefused."""
+    groups: dict[tuple[str, str], list[MemberSpec]] = {}
+    for spec in specs:
+        if spec.isolation not in ISOLATIONS:
+            raise ModelRefused(
+                f"{spec.name}: isolation: {spec.isolation!r} is not one of {ISOLATIONS}"
+            )
+        key = ("group", spec.process) if spec.process else ("alone", spec.name)
+        groups.setdefault(key, []).append(spec)
+    return list(groups.values())

@@ -1,81 +1,149 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The memory that a process member and its worker share: two slots of input, scores and embedding.
+"""The memory between the guard and its workers, as anonymous, sealed files.
 
-It is an anonymous memory file: it has no name, so none can be left behind, and it is sealed, so
-neither side can shrink it under the other.
+``Frames``: what a camera's members read. The guard writes each frame there once; a worker can map
+it only for reading. ``Answers``: what one member found. Its worker writes there, and the guard maps
+it only for reading, copies an answer once and checks the copy. Neither can shrink or grow.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import mmap
 import os
 
 import numpy as np
 
+from edgeguard import _isolation
 from edgeguard.card import Card
-from edgeguard.inference.buffers import ALIGNMENT, Array
+from edgeguard.inference.buffers import Array
 
-SLOTS = 2
+F_SEAL_FUTURE_WRITE = 0x10  # Linux 5.1; in `fcntl` from Python 3.13 on
+_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 
 
-class SlotMemory:
-    """Two slots: while the worker reads one, the next frame is written to the other.
+class Frames:
+    """A ring of inputs that members of one camera and input spec share, each on a lane of its own.
 
-    ``inputs``, ``scores`` and ``embeddings`` hold one array for each slot, shaped as those of a
-    Model. ``fd`` is what the worker inherits.
+    There is a slot more than lanes, so one is always free. ``fd`` is what a worker inherits.
     """
 
-    def __init__(self, card: Card, fd: int) -> None:
-        """Map an existing memory file whose size follows from the card."""
-        self.fd = fd
-        self._map = mmap.mmap(fd, _size(card))
-        self._at = 0
-        self.inputs = [self._take(card.input.shape, card.input.dtype) for _ in range(SLOTS)]
-        self.scores = [self._take((card.scores.size,), card.scores.dtype) for _ in range(SLOTS)]
-        output = card.embedding
-        self.embeddings: list[Array] = []
-        if output is not None:
-            self.embeddings = [self._take((output.size,), output.dtype) for _ in range(SLOTS)]
+    def __init__(self, fd: int, shape: tuple[int, ...], dtype: str, lanes: int, mine: bool) -> None:
+        """Map an existing memory file; ``mine``: to write to it."""
+        self.fd, self.shape, self.dtype, self.lanes = fd, shape, dtype, lanes
+        count = int(np.prod(shape))
+        size = count * np.dtype(dtype).itemsize
+        layout = lanes, lanes + 1, size
+        access = mmap.PROT_READ | (mmap.PROT_WRITE if mine else 0)
+        memory = mmap.mmap(fd, _isolation.Frames.size(*layout), prot=access)
+        self.native = _isolation.Frames(memory, *layout, mine)
+        self.slots = [
+            np.frombuffer(memory, dtype, count, self.native.offset(i)).reshape(shape)
+            for i in range(lanes + 1)
+        ]
+        self.reading: list[int | None] = [None] * lanes  # by lane: the slot that is in its hands
+        self.sequence = self.content = 0  # of the frame published last
+        self.slot = 0
+        self._begun = False
+        self._taken = 0
 
     @classmethod
-    def create(cls, card: Card) -> SlotMemory:
-        """Make a new, zeroed memory file for a card. Linux only."""
-        fd = os.memfd_create("edgeguard-member", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    def create(cls, shape: tuple[int, ...], dtype: str, lanes: int) -> Frames:
+        """A new ring. No other mapping of it can ever be written to."""
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        fd = _file("edgeguard-frames", _isolation.Frames.size(lanes, lanes + 1, size))
         try:
-            os.ftruncate(fd, _size(card))
-            fcntl.fcntl(
-                fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-            )
-            return cls(card, fd)
+            made = cls(fd, shape, dtype, lanes, mine=True)
+            with contextlib.suppress(OSError):  # an older kernel: `edgeguard check` says so
+                fcntl.fcntl(fd, fcntl.F_ADD_SEALS, F_SEAL_FUTURE_WRITE)
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS | fcntl.F_SEAL_SEAL)
+        except BaseException:
+            os.close(fd)
+            raise
+        return made
+
+    def take_lane(self) -> int:
+        """The number of a lane that nobody has. Raises ValueError when all are taken."""
+        if self._taken == self.lanes:
+            raise ValueError(f"all {self.lanes} lanes of this ring are taken")
+        self._taken += 1
+        return self._taken - 1
+
+    @property
+    def input(self) -> Array:
+        """Where the next frame is to be written: a slot that is in nobody's hands."""
+        if not self._begun:
+            self.slot = next(i for i in range(self.lanes + 1) if i not in self.reading)
+            self.native.begin(self.slot)
+            self._begun = True
+        return self.slots[self.slot]
+
+    def publish(self, content: int = 0) -> None:
+        """What was written to ``input`` is a frame with this content hash; its number goes up."""
+        self.sequence += 1
+        self.content = content & 0xFFFFFFFFFFFFFFFF
+        self.native.publish(self.slot, self.sequence, self.content)
+        self._begun = False
+
+    def ask(self, lane: int) -> None:
+        """Have the lane's member read the frame that was published last."""
+        self.reading[lane] = self.slot
+        self.native.ask(lane, self.slot, self.sequence)
+
+    def close(self) -> None:
+        """Give the memory back, as soon as nobody else refers to it; the slots become private."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+            self.native.release()
+            self.slots = [slot.copy() for slot in self.slots]
+
+
+class Answers:
+    """The answers of one member: scores and embedding, with what they answer to."""
+
+    def __init__(self, fd: int, card: Card, mine: bool) -> None:
+        """Map an existing memory file; ``mine``: to write to it."""
+        self.fd = fd
+        sizes = _sizes(card)
+        access = mmap.PROT_READ | (mmap.PROT_WRITE if mine else 0)
+        self.map = mmap.mmap(fd, _isolation.Answers.size(*sizes), prot=access)
+        self.native = _isolation.Answers(self.map, *sizes, mine)
+
+    @classmethod
+    def create(cls, card: Card) -> Answers:
+        """New, empty answers of a model with this card."""
+        fd = _file("edgeguard-answers", _isolation.Answers.size(*_sizes(card)))
+        try:
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS | fcntl.F_SEAL_SEAL)
+            return cls(fd, card, mine=False)
         except BaseException:
             os.close(fd)
             raise
 
-    def _take(self, shape: tuple[int, ...], dtype: str) -> Array:
-        count = int(np.prod(shape))
-        array = np.frombuffer(self._map, dtype, count, self._at).reshape(shape)
-        self._at += _padded(array.nbytes)
-        return array
-
     def close(self) -> None:
-        """Give the memory back, as soon as nobody else refers to it; the arrays become private."""
-        if self.fd < 0:
-            return
-        os.close(self.fd)
-        self.fd = -1
-        self.inputs = [array.copy() for array in self.inputs]
-        self.scores = [array.copy() for array in self.scores]
-        self.embeddings = [array.copy() for array in self.embeddings]
-        del self._map  # it holds a descriptor of its own until the last array over it goes
+        """Give the memory back."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+            self.native.release()
+            self.map.close()
 
 
-def _padded(count: int) -> int:
-    return -(-count // ALIGNMENT) * ALIGNMENT
+def _file(name: str, size: int) -> int:
+    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.ftruncate(fd, size)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
 
 
-def _size(card: Card) -> int:
-    total = _padded(int(np.prod(card.input.shape)) * np.dtype(card.input.dtype).itemsize)
-    for output in card.outputs:
-        total += _padded(output.size * np.dtype(output.dtype).itemsize)
-    return SLOTS * total
+def _sizes(card: Card) -> tuple[int, int]:
+    scores, embedding = (
+        output.size * np.dtype(output.dtype).itemsize if output is not None else 0
+        for output in (card.scores, card.embedding)
+    )
+    return scores, embedding

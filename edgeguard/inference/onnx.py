@@ -53,7 +53,7 @@ class OnnxModel:
 
     def bind_input(self, array: Array) -> None:
         """Read the input from ``array`` from now on; models with one input spec can share it."""
-        self.input = fits(array, self.input, "input")
+        self.input = fits(array, self.input, "input", written=False)
         self._binding.bind_input(
             self._input_name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data
         )

@@ -1,82 +1,131 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The program of a process member: loads one model, proves it, and answers frame by frame.
+"""The program of a worker: confines itself, loads its members' models, proves and runs them.
 
-Protocol, over a SOCK_SEQPACKET pair: first the worker sends one JSON object, ``{"provider": ...}``
-or ``{"refused": reason}``. Then the member sends REQUEST (serial, slot) and the worker answers
-REPLY (serial, slot, t_ready_ns) when scores and embedding stand in the slot, or REPLY (serial,
-FAILED, 0) and the reason as text when the runtime failed. The end of either side ends the other.
+It says one line of JSON, ``{"providers": {member: ...}, "missing": [...]}`` or ``{"refused":
+reason}``, and ``{"failed": reason}`` before it ends because a runtime failed. After that all goes
+through memory: a tick of ``wake``, then each lane of its frames tells which slot its member is to
+read; the answer is written to the member's own memory, and ``done`` ticks.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import importlib
 import json
 import os
-import resource
+import select
 import signal
-import socket
-import struct
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edgeguard.card import Card
 from edgeguard.errors import EdgeguardError, InferenceError
-from edgeguard.inference.memory import SlotMemory
+from edgeguard.inference import sandbox
+from edgeguard.inference.memory import Answers, Frames
 from edgeguard.inference.model import Model, load_model
 
-REQUEST = struct.Struct("<qq")
-REPLY = struct.Struct("<qqq")
-FAILED = -1  # in the place of a slot
-LONGEST = REPLY.size + 512  # bytes of a message, the reason's text cut
 _PR_SET_PDEATHSIG = 1
+_HOST = frozenset({"CPUExecutionProvider", "CPU", "XNNPACK"})
 
 
 def main(options: dict[str, Any]) -> int:
-    """Run a worker. ``options``: descriptors ``socket``, ``memory``, ``spec``; ``parent`` pid."""
+    """Run a worker. ``options``: descriptors ``mouth``, ``wake``, ``done``, ``spec``; ``parent``
+    pid."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us in order
     _die_with(options["parent"])
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    channel = socket.socket(fileno=options["socket"])
-    try:
-        spec = _read_spec(options["spec"])
-        card = Card.from_dict(spec["card"], Path(spec["directory"]))
-        model = load_model(card, spec["model_path"], spec["runtime"], spec["providers"])
-    except EdgeguardError as error:
-        channel.send(json.dumps({"refused": str(error)[:1000]}).encode())
-        return 1
-    memory = SlotMemory(card, options["memory"])
-    channel.send(json.dumps({"provider": model.provider}).encode())
-    return _serve(channel, model, memory)
-
-
-def _serve(channel: socket.socket, model: Model, memory: SlotMemory) -> int:
-    """Answer until the member hangs up. An InferenceError ends the worker; the next is tested."""
-    while True:
-        request = channel.recv(REQUEST.size)
-        if not request:
-            return 0
-        serial, slot = REQUEST.unpack(request)
-        model.bind_input(memory.inputs[slot])
-        model.bind_scores(memory.scores[slot])
-        try:
-            model.run()
-        except InferenceError as error:
-            channel.send((REPLY.pack(serial, FAILED, 0) + str(error).encode())[:LONGEST])
-            return 1
-        if model.embedding is not None:
-            np.copyto(memory.embeddings[slot], model.embedding)
-        channel.send(REPLY.pack(serial, slot, time.monotonic_ns()))
-
-
-def _read_spec(fd: int) -> dict[str, Any]:
-    with os.fdopen(fd, "rb") as file:
+    mouth = options["mouth"]
+    with os.fdopen(options["spec"], "rb") as file:
         file.seek(0)
-        spec: dict[str, Any] = json.load(file)
-    return spec
+        spec = json.load(file)
+    try:
+        cards = [Card.from_dict(m["card"], Path(m["directory"])) for m in spec["members"]]
+        need = _need(spec["members"], cards)
+        missing = sandbox.confine(need)
+        _import_runtimes(spec["members"], cards)
+        missing += sandbox.limit(need)
+        lanes = [_Lane(m, card) for m, card in zip(spec["members"], cards, strict=True)]
+    except EdgeguardError as error:
+        _say(mouth, refused=str(error)[:1000])
+        return 1
+    sandbox.tighten(need)
+    _say(mouth, providers={lane.name: lane.model.provider for lane in lanes}, missing=missing)
+    try:
+        _serve(lanes, spec["epoch"], options["wake"], options["done"])
+    except InferenceError as error:  # the next worker is tested anew
+        _say(mouth, failed=str(error)[:500])
+    return 1
+
+
+class _Lane:
+    """One member in the worker: its model between its frames and its answers."""
+
+    def __init__(self, spec: dict[str, Any], card: Card) -> None:
+        """Load and test the model. Raises ModelRefused."""
+        self.name = spec["name"]
+        self.model: Model = load_model(card, spec["model_path"], spec["runtime"], spec["providers"])
+        shape = card.input.shape
+        self._frames = Frames(spec["frames"], shape, card.input.dtype, spec["lanes"], mine=False)
+        self._answers = Answers(spec["answers"], card, mine=True)
+        self._lane = spec["lane"]
+        self._bound = -1
+        _, self._seen = self._frames.native.asked(self._lane, 0)  # what a former worker was asked
+
+    def serve(self, epoch: int) -> bool:
+        """Answer what the lane asks, if it is new. Raises InferenceError."""
+        slot, serial = self._frames.native.asked(self._lane, self._seen)
+        if slot < 0:
+            return False
+        self._seen = serial
+        if slot != self._bound:
+            self.model.bind_input(self._frames.slots[slot])
+            self._bound = slot
+        model = self.model
+        model.run()
+        self._answers.native.write(self._frames.native, slot, epoch, model.scores, model.embedding)
+        return True
+
+
+def _serve(lanes: list[_Lane], epoch: int, wake: int, done: int) -> None:
+    waiting, clock = select.poll(), sandbox.Clock()
+    waiting.register(wake, select.POLLIN)
+    while True:
+        answered = [lane.serve(epoch) for lane in lanes]
+        if any(answered):  # one tick for all of them: to wake a waiting driver is not cheap
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_write(done, 1)
+            continue  # more may have been asked meanwhile
+        clock.answered(time.process_time())
+        waiting.poll()
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(wake)
+
+
+def _need(members: list[dict[str, Any]], cards: list[Card]) -> sandbox.Need:
+    files = [Path(m["model_path"]) for m in members]
+    files += [c.directory / c.golden.file for c in cards if c.golden is not None]
+    named = [p for m in members for p in m["providers"] if p not in _HOST]
+    files += [Path(p).absolute() for p in named if "/" in p]
+    return sandbox.Need(tuple(files), devices=bool(named))
+
+
+def _import_runtimes(members: list[dict[str, Any]], cards: list[Card]) -> None:
+    """Whatever can be imported before is; what is missing is refused when the model is opened."""
+    for member, card in zip(members, cards, strict=True):
+        runtime = member["runtime"] or card.runtime
+        names = ["onnxruntime"] if runtime == "onnx" else ["ai_edge_litert", "tflite_runtime"]
+        adapter = "onnx" if runtime == "onnx" else "litert"
+        importlib.import_module(f"edgeguard.inference.{adapter}")
+        for name in names:
+            with contextlib.suppress(Exception):
+                importlib.import_module(name if runtime == "onnx" else f"{name}.interpreter")
+
+
+def _say(mouth: int, **what: Any) -> None:
+    with contextlib.suppress(OSError):  # nobody listens any more
+        os.write(mouth, json.dumps(what).encode() + b"\n")
 
 
 def _die_with(parent: int) -> None:

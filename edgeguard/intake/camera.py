@@ -55,6 +55,16 @@ class Camera:
             return self._health, 0, 0
         return self._health, _sample(frame), hash(box) & 0xFFFFFFFF
 
+    def aim(self, spec: InputSpec, tensor: Array) -> None:
+        """Have ``look`` write this spec's tensor there; it is like the one before."""
+        if self._tensors[spec] is tensor:
+            return
+        self._tensors[spec] = tensor
+        if self._kernels:
+            index = list(self._tensors).index(spec)
+            run, _, health = self._kernels[index]
+            self._kernels[index] = run, tensor, health
+
     def _plan(self, frame: npt.NDArray[np.uint8]) -> None:
         depth = _DEPTHS.get(self._format, 0)
         if not isinstance(frame, np.ndarray) or frame.ndim != (3 if depth else 2):

@@ -42,6 +42,9 @@ class Microcontroller(Protocol):
     def arm(self) -> None:
         """Raises EdgeguardError, which says why it does not arm."""
 
+    def rearm(self) -> None:
+        """Begin the handshake anew, without waiting for its end."""
+
     def before(self, signals: Mapping[str, float], t_ns: int) -> Heard: ...
     def after(self, decision: Decision, t_ns: int) -> None: ...
     def close(self) -> None: ...
@@ -56,6 +59,9 @@ class Decider(Protocol):
     def ask(self, question: int) -> None: ...
     def note(self, causes: int) -> None: ...
     def decide(self, signals: Mapping[str, float], t_ns: int) -> Decision: ...
+    def doubts(self, token: str) -> str | None: ...
+    def rearm(self, token: str) -> str | None: ...
+    def takeover(self) -> None: ...
 
 
 class Behind:
@@ -84,6 +90,22 @@ class Behind:
         decision = self._guard.decide({**signals, **_measured(self._roles, heard.state)}, t_ns)
         self._mcu.after(decision, t_ns)
         return decision
+
+    def doubts(self, token: str) -> str | None:
+        """See `Guard.doubts`."""
+        return self._guard.doubts(token)
+
+    def rearm(self, token: str) -> str | None:
+        """The guard, then the microcontroller: it arms by its own rules, and `said` tells whether
+        it did. Returns why the guard does not, or None."""
+        refused = self._guard.rearm(token)
+        if refused is None:
+            self._mcu.rearm()
+        return refused
+
+    def takeover(self) -> None:
+        """See `Guard.takeover`."""
+        self._guard.takeover()
 
     @property
     def said(self) -> str:
@@ -150,6 +172,10 @@ class OnPort:
         if self._session.refused_for_good or (late and not self._armed):
             why = self._session.refusal or "no answer"
             raise EdgeguardError(f"{self._session.link.name}: does not arm: {why}")
+
+    def rearm(self) -> None:
+        """Never waits: the answer comes in the reading thread."""
+        self._session.arm()
 
     def after(self, decision: Decision, t_ns: int) -> None:
         """Never waits."""
@@ -231,6 +257,12 @@ class InTwin:
         for unit in units:
             self.twin.receive(unit.data)
         self.twin.listen(now_us)
+
+    def rearm(self) -> None:
+        """The handshake goes on in the next tick."""
+        if self._last_us is not None:
+            self.host.arm(self._last_us)
+            self._give(self.host.take(), self._last_us)
 
     def after(self, decision: Decision, t_ns: int) -> None:
         """The bytes arrive at once."""

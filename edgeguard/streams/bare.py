@@ -54,7 +54,7 @@ class Bare:
                 card=self._card,
                 model_path=model_path(self.config, self._name, self._card),
                 runtime=chosen.runtime,
-                isolation=chosen.isolation,
+                isolation="process" if chosen.apart else "none",
             )
             self.members = {self._name: open_members([spec])[0]}
 

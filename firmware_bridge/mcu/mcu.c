@@ -36,7 +36,6 @@ static void start(eg_mcu_t *m, uint16_t failed, const uint8_t entropy[EG_ENTROPY
   k->image_crc = EG_CRC_START;
   eg_link_init(&m->heard.link, &config->link);
   memcpy(m->heard.arming.entropy, seed, sizeof seed);
-  m->heard.watched_us = k->last_us;
 }
 
 static void save(void) {

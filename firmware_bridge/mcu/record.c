@@ -52,7 +52,7 @@ void eg_record_boot(eg_record_t *r, eg_record_t saved[EG_SAVES]) {
   if (last) {
     *r = *last;
     r->output[EG_SPEED] = lower_speed(saved, r->output[EG_SPEED]);
-    if (r->reason != EG_RESET_POWER) r->first = r->reason;
+    r->first = r->reason;
     r->reason = r->next;
     r->failed_before = r->failed;
     if (r->resets < UINT16_MAX) r->resets++;

@@ -11,9 +11,12 @@
 #include <limits>
 
 #include "bind_decision.hpp"
+#include "bind_record.hpp"
 #include "build_policy.hpp"
 #include "direct.hpp"
+#include "embedding_arrays.hpp"
 #include "health_record.hpp"
+#include "tape.hpp"
 
 namespace py = pybind11;
 
@@ -119,6 +122,37 @@ public:
     Py_RETURN_NONE;
   }
 
+  // What a detector of an embedding was fitted to, and the array where its member leaves each one.
+  void embedding(int detector, const py::array &memory, const py::dict &fit) {
+    EmbeddingFit read = embedding_fit(fit);
+    const py::ssize_t bytes = read.n * (read.dtype == kF32 ? 4 : 1);
+    if (!(memory.flags() & py::array::c_style) || memory.nbytes() != bytes)
+      throw py::value_error("the member's embedding is not what was fitted");
+    border_.embedding(of(Source::kEmbedding, detector), std::move(read), memory.data());
+    embeddings_.append(memory); // keeps it
+  }
+
+  void measure(int detector, double value, const py::object &t_ns) {
+    border_.measure(of(Source::kGiven, detector), value, stamp(t_ns));
+  }
+
+  // For each detector, since the last call: (least, most) of its numbers in Q16.16, None where it
+  // said nothing, False where it was unreadable at least once.
+  py::list extremes() {
+    py::list found;
+    for (size_t d = 0; d < policy_->detectors.size(); d++) {
+      const Border::Extremes &seen = border_.extremes(d);
+      if (seen.unreadable)
+        found.append(false);
+      else if (!seen.spoke)
+        found.append(py::none());
+      else
+        found.append(py::make_tuple(seen.least, seen.most));
+    }
+    border_.forget();
+    return found;
+  }
+
   // decide(signals, rule, rule_ns, t_ns); what is no dict has no entries.
   PyObject *decide(Arguments given) {
     read_signals(given[0]);
@@ -133,7 +167,7 @@ public:
     bool time_known = stamp_of(given[3], &now);
     const eg_decision_t made = border_.decide(time_known, now, rule_ok, rule_ns);
     remember(made);
-    return new_decision(made, policy_);
+    return new_decision(made, border_.tripped(), policy_);
   }
 
   // The commands of the last decision by channel, the same dict each time; empty before there was
@@ -148,6 +182,8 @@ public:
   void ask(uint32_t question) { border_.ask(question); }
   void note(uint32_t causes) { border_.note(causes & (EG_BIT(EG_CAUSES) - 1u)); }
   void lost(int member, bool is) { border_.lost(checked(member), is); }
+
+  bool record(Tape *tape) { return border_.record(tape); }
 
   py::dict evidence(int member) {
     const eg_evidence_t &e = border_.evidence(checked(member));
@@ -172,6 +208,12 @@ private:
     if (member < 0 || static_cast<size_t>(member) >= policy_->members.size())
       throw py::index_error("no such member");
     return member;
+  }
+  int of(Source source, int detector) {
+    if (detector < 0 || static_cast<size_t>(detector) >= policy_->detectors.size() ||
+        policy_->detectors[static_cast<size_t>(detector)].source != source)
+      throw py::index_error("no such detector of this kind");
+    return detector;
   }
   size_t index(int member) { return static_cast<size_t>(checked(member)); }
 
@@ -254,7 +296,7 @@ private:
 
   std::shared_ptr<HostPolicy> policy_;
   Border border_;
-  py::list signal_names_, channel_names_, engaged_name_;
+  py::list signal_names_, channel_names_, engaged_name_, embeddings_;
   py::dict last_;
   py::object on_strangers_;
 };
@@ -274,6 +316,23 @@ int debounce_trips(const py::array_t<bool, py::array::c_style | py::array::force
   return trips;
 }
 
+// The residuals of one association on a record: a and b [N] float64 (NaN: absent), one each step.
+py::array association_batch(const py::dict &d,
+                            const py::array_t<double, py::array::c_style | py::array::forcecast> &a,
+                            const py::array_t<double, py::array::c_style | py::array::forcecast> &b,
+                            uint32_t period_us) {
+  if (a.ndim() != 1 || b.ndim() != 1 || a.size() != b.size())
+    throw py::value_error("a and b: want two arrays [N]");
+  Association association(association_spec(d));
+  py::array_t<double> out(a.size());
+  auto number = [](double x) { return std::isnan(x) ? eg_number_t{EG_ABSENT, 0} : to_number(x); };
+  for (py::ssize_t i = 0; i < a.size(); i++) {
+    const eg_number_t n = association.step(number(a.data()[i]), number(b.data()[i]), period_us);
+    out.mutable_data()[i] = n.validity == EG_VALID ? from_q16(n.value) : std::nan("");
+  }
+  return out;
+}
+
 void bind_core(py::module_ &m) {
   py::class_<HostPolicy, std::shared_ptr<HostPolicy>>(m, "Policy").def(py::init(&build_policy));
   py::class_<Core> core(m, "Core");
@@ -288,10 +347,14 @@ void bind_core(py::module_ &m) {
       .def("ask", &Core::ask)
       .def("note", &Core::note)
       .def("evidence", &Core::evidence)
+      .def("embedding", &Core::embedding)
+      .def("measure", &Core::measure)
+      .def("extremes", &Core::extremes)
       .def_property_readonly("last", &Core::last)
       .def("on_strangers", &Core::on_strangers)
       .def("arm", &Core::arm)
       .def("takeover", &Core::takeover)
+      .def("record", &Core::record, py::keep_alive<1, 2>())
       .def("rearm", [](Core &c) -> py::object {
         switch (c.rearm()) {
         case EG_REARMED: return py::none();
@@ -308,7 +371,10 @@ void bind_core(py::module_ &m) {
 PYBIND11_MODULE(_core, m) {
   using namespace edgeguard;
   bind_decision(m);
+  bind_record(m);
   bind_core(m);
+  m.def("association_batch", &association_batch, py::arg("spec"), py::arg("a"), py::arg("b"),
+        py::arg("period_us"));
   m.def("debounce_trips", &debounce_trips, py::arg("present"), py::arg("dt_us"), py::arg("on_us"),
         py::arg("off_us"));
 }

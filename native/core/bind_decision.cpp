@@ -45,6 +45,7 @@ constexpr const char *kCauses[EG_CAUSES] = {"NOT_ARMED",
 // pybind11's: one is made on every step, and pybind11 would enter each into its tables.
 struct Decision {
   PyObject_HEAD eg_decision_t raw;
+  uint32_t tripped;
   std::shared_ptr<const HostPolicy> policy;
 };
 
@@ -67,6 +68,14 @@ py::object causes(const Decision &d) {
 
 py::object present(const Decision &d) {
   return names_of(d.raw.present);
+}
+
+// Which detectors were outside their limits, by name: what a cause alone does not say.
+py::object detectors(const Decision &d) {
+  py::list names;
+  for (size_t i = 0; i < d.policy->detector_names.size(); i++)
+    if (d.tripped & EG_BIT(i)) names.append(d.policy->detector_names[i]);
+  return py::tuple(names);
 }
 
 py::object command(const Decision &d) {
@@ -155,6 +164,7 @@ py::object make_type() {
                                  field<command>("command"),
                                  field<causes>("causes"),
                                  field<present>("present"),
+                                 field<detectors>("detectors"),
                                  field<evidence>("evidence"),
                                  field<ages_ms>("ages_ms"),
                                  field<number<&Raw::sequence>>("sequence"),
@@ -184,11 +194,13 @@ double from_q16(int32_t q) noexcept {
   return static_cast<double>(q) / EG_ONE;
 }
 
-PyObject *new_decision(const eg_decision_t &raw, std::shared_ptr<const HostPolicy> policy) {
+PyObject *new_decision(const eg_decision_t &raw, uint32_t tripped,
+                       std::shared_ptr<const HostPolicy> policy) {
   PyObject *made = decision_type->tp_alloc(decision_type, 0);
   if (!made) throw py::error_already_set();
   auto *d = reinterpret_cast<Decision *>(made);
   d->raw = raw;
+  d->tripped = tripped;
   new (&d->policy) std::shared_ptr<const HostPolicy>(std::move(policy));
   return made;
 }

@@ -13,7 +13,9 @@ namespace edgeguard {
 double from_q16(int32_t q) noexcept;
 
 // A new reference; throws error_already_set. Before the first call: bind_decision.
-PyObject *new_decision(const eg_decision_t &raw, std::shared_ptr<const HostPolicy> policy);
+// tripped: a bit for each detector.
+PyObject *new_decision(const eg_decision_t &raw, uint32_t tripped,
+                       std::shared_ptr<const HostPolicy> policy);
 
 void bind_decision(pybind11::module_ &m);
 

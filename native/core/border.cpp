@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "border.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
+
+#include "tape.hpp"
 
 namespace edgeguard {
 
@@ -31,6 +34,9 @@ Border::Border(HostPolicy policy) : policy_(std::move(policy)) {
   policy_.table.labels = static_cast<uint16_t>(policy_.labels.size());
   for (const ScoreSpec &s : policy_.scores) buffer_.emplace_back(bytes_of(s));
   for (size_t i = 0; i < policy_.scores.size(); i++) input_.member[i].present = 1;
+  for (const AssociationSpec &a : policy_.associations) associations_.emplace_back(a);
+  for (size_t d = 0; d < policy_.detectors.size(); d++) // until it is heard, nothing vouches for it
+    if (policy_.detectors[d].source == Source::kGiven) input_.detector[d].validity = EG_INVALID;
   eg_init(&policy_.table, &state_);
 }
 
@@ -75,7 +81,12 @@ void Border::scored(int member, int64_t capture_ns, int64_t ready_ns) {
   arrived(member, e, capture_ns, ready_ns);
   std::array<int64_t, 5> q16{};
   for (size_t f = 0; f < kScoreFeatures; f++) q16[f] = one_member_feature(e, f);
-  detectors_of(true, member, q16, e.bad == 0);
+  if (tape_)
+    tape_->scores(static_cast<uint8_t>(member), input_.member[i].serial,
+                  static_cast<uint8_t>(policy_.scores[i].dtype), buffer_[i].data(),
+                  buffer_[i].size());
+  detectors_of(Source::kMember, member, q16, e.bad == 0);
+  embeddings_of(member, e);
 }
 
 void Border::unreadable(int member, int64_t capture_ns, int64_t ready_ns, bool empty) {
@@ -86,7 +97,9 @@ void Border::unreadable(int member, int64_t capture_ns, int64_t ready_ns, bool e
   e.distinct = empty ? policy_.table.member[i].min_distinct : 0;
   e.sum = empty ? policy_.table.member[i].sum_min : 0;
   arrived(member, e, capture_ns, ready_ns);
-  if (!empty) detectors_of(true, member, {}, false);
+  if (empty) return;
+  detectors_of(Source::kMember, member, {}, false);
+  embeddings_of(member, e);
 }
 
 void Border::lost(int member, bool is_lost) {
@@ -110,20 +123,109 @@ void Border::frame(int camera, const eg_frame_t &seen, const double *features, i
     good = good && n.validity == EG_VALID;
     q16[f] = n.value;
   }
-  detectors_of(false, camera, q16, good);
+  detectors_of(Source::kCamera, camera, q16, good);
 }
 
-void Border::detectors_of(bool of_member, int index, const std::array<int64_t, 5> &q16, bool good) {
+// A number that a newer one replaces before a decision saw it still counts for what it was.
+void Border::put(size_t detector, eg_number_t number) {
+  const eg_detector_t &row = policy_.table.detector[detector];
+  eg_number_t &kept = input_.detector[detector];
+  if (measured_[detector] && !eg_number_ok(&kept, row.min, row.max)) {
+    input_.missed |= EG_BIT(row.cause);
+    missed_ |= EG_BIT(detector);
+  }
+  kept = number;
+  measured_[detector] = true;
+}
+
+void Border::detectors_of(Source source, int index, const std::array<int64_t, 5> &q16, bool good) {
   for (size_t d = 0; d < policy_.detectors.size(); d++) {
-    const DetectorSource &source = policy_.detectors[d];
-    if (source.of_member != of_member || source.index != index) continue;
+    const DetectorSource &s = policy_.detectors[d];
+    if (s.source != source || s.index != index) continue;
+    put(d, {good ? EG_VALID : EG_INVALID, static_cast<int32_t>(q16[s.feature])});
+  }
+}
+
+void Border::embeddings_of(int member, const eg_evidence_t &e) {
+  for (size_t d = 0; d < policy_.detectors.size(); d++) {
+    const DetectorSource &s = policy_.detectors[d];
+    if (s.source != Source::kEmbedding || s.index != member) continue;
+    const Embedded &here = embedded_[d];
+    bool readable = e.bad == 0 && here.distance && here.memory;
+    double energy = static_cast<double>(e.energy) / EG_ONE;
+    put(d,
+        readable ? to_number(here.distance->of(here.memory, energy)) : eg_number_t{EG_INVALID, 0});
+  }
+}
+
+void Border::embedding(int detector, EmbeddingFit fit, const void *memory) {
+  auto distance = std::make_unique<EmbeddingDistance>(std::move(fit));
+  embedded_[static_cast<size_t>(detector)] = {std::move(distance), memory};
+}
+
+void Border::measure(int detector, double value, int64_t t_ns) {
+  put(static_cast<size_t>(detector), to_number(value));
+  given_ns_[static_cast<size_t>(detector)] = t_ns;
+}
+
+void Border::expire_given(int64_t now_ns) {
+  int64_t slack_ns = int64_t{1000} * policy_.table.period_us;
+  for (size_t d = 0; d < policy_.detectors.size(); d++) {
+    const DetectorSource &s = policy_.detectors[d];
+    if (s.source == Source::kGiven && age_us(given_ns_[d], now_ns, slack_ns) > s.max_age_us)
+      input_.detector[d] = {EG_INVALID, 0};
+  }
+}
+
+// A signal, the command in force, or what a member that is heard says, all Q16.16.
+eg_number_t Border::operand(Operand kind, uint8_t index) const {
+  if (kind == Operand::kSignal) return input_.signal[index];
+  if (kind == Operand::kCommand) {
+    const eg_channel_state_t &c = state_.channel[index];
+    return {c.started ? EG_VALID : EG_ABSENT, c.last};
+  }
+  const eg_member_state_t &m = state_.member[index];
+  if (!m.held) return {EG_ABSENT, 0};
+  if (policy_.table.member[index].kind == EG_BY_VALUE) return {EG_VALID, m.evidence.value};
+  const eg_label_t &label = policy_.table.label[m.evidence.label];
+  return {label.channel < 0 ? EG_ABSENT : EG_VALID, label.value};
+}
+
+void Border::associate() {
+  for (size_t d = 0; d < policy_.detectors.size(); d++) {
+    const DetectorSource &s = policy_.detectors[d];
+    if (s.source != Source::kAssociation) continue;
+    Association &a = associations_[s.index];
+    const AssociationSpec &spec = a.spec();
+    eg_number_t first = operand(spec.kind[0], spec.index[0]);
+    eg_number_t second = operand(spec.kind[1], spec.index[1]);
+    input_.detector[d] = a.step(first, second, input_.elapsed_us);
+  }
+}
+
+// As the core's eg_numbers_check judges it, after the core has.
+bool Border::speaks(size_t detector) const {
+  const eg_detector_t &row = policy_.table.detector[detector];
+  const eg_number_t &n = input_.detector[detector];
+  bool abstains = row.member != EG_NONE && !state_.member[row.member].held;
+  return n.validity == EG_INVALID || (n.validity == EG_VALID && !abstains);
+}
+
+// What this decision's detectors said: for its reader, and for what watches them over time.
+void Border::look_back() {
+  tripped_ = missed_;
+  missed_ = 0;
+  for (size_t d = 0; d < policy_.detectors.size(); d++) {
+    if (!speaks(d)) continue;
     const eg_detector_t &row = policy_.table.detector[d];
-    eg_number_t &number = input_.detector[d];
-    if (measured_[d] && !eg_number_ok(&number, row.min, row.max))
-      input_.missed |= EG_BIT(row.cause);
-    number.validity = good ? EG_VALID : EG_INVALID;
-    number.value = static_cast<int32_t>(q16[source.feature]);
-    measured_[d] = true;
+    const eg_number_t &n = input_.detector[d];
+    if (!eg_number_ok(&n, row.min, row.max)) tripped_ |= EG_BIT(d);
+    Extremes &seen = extremes_[d];
+    seen.spoke = true;
+    seen.unreadable |= n.validity == EG_INVALID;
+    if (n.validity != EG_VALID) continue;
+    seen.least = std::min(seen.least, n.value);
+    seen.most = std::max(seen.most, n.value);
   }
 }
 
@@ -175,13 +277,40 @@ uint32_t Border::elapsed(bool time_known, int64_t t_ns) {
   return us;
 }
 
+void Border::arm() {
+  eg_arm(&policy_.table, &state_);
+  if (tape_) tape_->operation(EG_RECORD_ARM, 0);
+}
+
+eg_rearm_t Border::rearm() {
+  eg_rearm_t result = eg_rearm(&policy_.table, &state_);
+  if (tape_) tape_->operation(EG_RECORD_REARM, static_cast<uint8_t>(result));
+  return result;
+}
+
+void Border::takeover() {
+  eg_takeover(&state_);
+  if (tape_) tape_->operation(EG_RECORD_TAKEOVER, 0);
+}
+
+bool Border::record(Tape *tape) {
+  tape_ = tape && tape->begin(policy_.table, state_) ? tape : nullptr;
+  return tape_ == tape;
+}
+
 eg_decision_t Border::decide(bool time_known, int64_t t_ns, bool rule_ok, int64_t rule_ns) {
   input_.elapsed_us = elapsed(time_known, t_ns);
   input_.rule_ok = rule_ok;
   input_.rule_us = age_us(0, rule_ns);
   stamp_ages(time_known ? t_ns : last_ns_);
+  expire_given(time_known ? t_ns : last_ns_);
+  associate();
+  if (tape_) tape_->state_due(policy_.table, state_);
+  if (tape_ && tape_->lost()) note(EG_BIT(EG_RECORDER_LOST));
   eg_decision_t out;
   eg_decide(&policy_.table, &state_, &input_, &out);
+  if (tape_) tape_->decision(policy_.table, time_known ? t_ns : last_ns_, input_, out);
+  look_back();
   input_.missed = 0;
   input_.question = 0;
   measured_ = {};

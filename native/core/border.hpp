@@ -5,9 +5,12 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "association.hpp"
+#include "embedding.hpp"
 #include "evidence.hpp"
 
 extern "C" {
@@ -16,22 +19,29 @@ extern "C" {
 
 namespace edgeguard {
 
+class Tape;
+
 enum Feature { kMean, kContrast, kBlackShare, kSaturatedShare, kSharpness, kImageFeatures };
 enum ScoreFeature { kMargin, kEntropy, kEnergy, kCertainty, kScoreFeatures };
 
+// Where a detector's number comes from. kGiven: from outside, by measure().
+enum class Source : uint8_t { kCamera, kMember, kEmbedding, kAssociation, kGiven, kSources };
+
 struct DetectorSource {
-  bool of_member;
-  uint8_t index;
-  uint8_t feature;
+  Source source;
+  uint8_t index;       // of the camera, member or association
+  uint8_t feature;     // kCamera, kMember
+  uint32_t max_age_us; // kGiven: an older number is as good as none
 };
 
 // A policy with what only the host needs: names, score layouts, where detectors read.
 struct HostPolicy {
   eg_policy_t table{};
   std::vector<eg_label_t> labels;
-  std::vector<std::string> members, cameras, signals, channels;
+  std::vector<std::string> members, cameras, signals, channels, detector_names;
   std::vector<ScoreSpec> scores;
   std::vector<DetectorSource> detectors;
+  std::vector<AssociationSpec> associations;
 };
 
 class Border {
@@ -57,13 +67,30 @@ public:
   void engaged(bool is, bool unknown);
   eg_decision_t decide(bool time_known, int64_t t_ns, bool rule_ok, int64_t rule_ns);
 
+  // A detector that reads an embedding: how far away it is, and where the member leaves it.
+  void embedding(int detector, EmbeddingFit fit, const void *memory);
+  // A detector of kGiven; the number stands until it is older than the policy allows.
+  void measure(int detector, double value, int64_t t_ns);
+  // Detectors outside their limits at the last decision, or between it and the one before.
+  uint32_t tripped() const { return tripped_; }
+  // What a detector's number was at its least and most at all decisions since `forget`.
+  struct Extremes {
+    int32_t least = INT32_MAX, most = INT32_MIN;
+    bool spoke = false, unreadable = false;
+  };
+  const Extremes &extremes(size_t detector) const { return extremes_[detector]; }
+  void forget() { extremes_ = {}; }
+
   // For the next decision: the other end's watchdog asks, and what the link found.
   void ask(uint32_t question) { input_.question = question; }
   void note(uint32_t causes) { input_.missed |= causes; }
 
-  void arm() { eg_arm(&policy_.table, &state_); }
-  eg_rearm_t rearm() { return eg_rearm(&policy_.table, &state_); }
-  void takeover() { eg_takeover(&state_); }
+  void arm();
+  eg_rearm_t rearm();
+  void takeover();
+
+  // From now on all of this is recorded there (or nowhere: nullptr); false: no room for a policy.
+  bool record(Tape *tape);
   const eg_evidence_t &evidence(int member) const {
     return input_.member[static_cast<size_t>(member)].evidence;
   }
@@ -75,13 +102,21 @@ private:
     bool fresh = false; // no decision has seen it
   };
   void arrived(int member, const eg_evidence_t &evidence, int64_t capture_ns, int64_t ready_ns);
-  void detectors_of(bool of_member, int index, const std::array<int64_t, 5> &q16, bool good);
+  void detectors_of(Source source, int index, const std::array<int64_t, 5> &q16, bool good);
+  void embeddings_of(int member, const eg_evidence_t &e);
+  void put(size_t detector, eg_number_t number);
+  bool speaks(size_t detector) const;
+  void look_back();
+  eg_number_t operand(Operand kind, uint8_t index) const;
+  void associate();
+  void expire_given(int64_t now_ns);
   void stamp_ages(int64_t now_ns);
   uint32_t elapsed(bool time_known, int64_t t_ns);
 
   HostPolicy policy_;
   eg_state_t state_{};
   eg_input_t input_{};
+  Tape *tape_ = nullptr;
   std::vector<std::vector<unsigned char>> buffer_;
   std::array<Stamps, EG_MAX_MEMBERS> member_{};
   struct Shot {
@@ -90,6 +125,15 @@ private:
   };
   std::array<Shot, EG_MAX_CAMERAS> shot_{};
   std::array<bool, EG_MAX_DETECTORS> measured_{}; // since the last decision
+  std::array<int64_t, EG_MAX_DETECTORS> given_ns_{};
+  std::array<Extremes, EG_MAX_DETECTORS> extremes_{};
+  uint32_t tripped_ = 0, missed_ = 0; // bit for each detector; missed_ for the next decision
+  std::vector<Association> associations_;
+  struct Embedded {
+    std::unique_ptr<EmbeddingDistance> distance;
+    const void *memory = nullptr;
+  };
+  std::array<Embedded, EG_MAX_DETECTORS> embedded_{};
   int64_t last_ns_ = 0;
   bool started_ = false;
 };

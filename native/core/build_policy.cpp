@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "build_policy.hpp"
 
+#include <cmath>
 #include <limits>
 #include <string>
 
@@ -145,16 +146,65 @@ ScoreSpec score_spec(const Table &t) {
   return s;
 }
 
+AssociationSpec association(const Table &t) {
+  AssociationSpec s;
+  s.relation =
+      static_cast<Relation>(code(t, "relation", {"difference", "sum", "product", "ratio", "rate"}));
+  for (size_t i = 0; i < 2; i++) {
+    s.kind[i] =
+        static_cast<Operand>(code(t, i ? "b_kind" : "a_kind", {"signal", "channel", "member"}));
+    s.index[i] = t.integer<uint8_t>(i ? "b" : "a");
+  }
+  s.scale = static_cast<double>(t.real("scale"));
+  s.offset = t.integer<int32_t>("offset");
+  s.least = t.integer<int32_t>("least");
+  s.delay_us = t.integer<uint32_t>("delay_us");
+  if (!std::isfinite(s.scale)) throw py::value_error("policy: " + t.path + ": scale: not finite");
+  return s;
+}
+
+void check_operands(const Table &t, const AssociationSpec &s, const HostPolicy &p) {
+  const size_t count[] = {p.signals.size(), p.channels.size(), p.members.size()};
+  for (size_t i = 0; i < 2; i++)
+    if (s.index[i] >= count[static_cast<size_t>(s.kind[i])])
+      throw py::value_error("policy: " + t.path + ": no such operand");
+  if (s.delay_us >= uint64_t{Association::kKept} * p.table.period_us)
+    throw py::value_error("policy: " + t.path + ": delay_us: longer than what is kept");
+}
+
+size_t sources(Source source, const HostPolicy &p) {
+  switch (source) {
+  case Source::kCamera: return p.cameras.size();
+  case Source::kMember:
+  case Source::kEmbedding: return p.members.size();
+  default: return 1;
+  }
+}
+
+size_t features(Source source) {
+  if (source == Source::kCamera) return kImageFeatures;
+  return source == Source::kMember ? size_t{kScoreFeatures} : 1;
+}
+
 void detector(const Table &t, HostPolicy &p, size_t i) {
-  DetectorSource s{t.integer<uint8_t>("source") == 1, t.integer<uint8_t>("index"),
-                   t.integer<uint8_t>("feature")};
-  size_t sources = s.of_member ? p.members.size() : p.cameras.size();
-  size_t features = s.of_member ? size_t{kScoreFeatures} : size_t{kImageFeatures};
-  if (s.index >= sources || s.feature >= features)
+  auto source = t.integer<uint8_t>("source");
+  if (source >= static_cast<uint8_t>(Source::kSources))
+    throw py::value_error("policy: " + t.path + ": no such source");
+  DetectorSource s{static_cast<Source>(source), t.integer<uint8_t>("index"),
+                   t.integer<uint8_t>("feature"), t.integer<uint32_t>("max_age_us")};
+  if (s.index >= sources(s.source, p) || s.feature >= features(s.source))
     throw py::value_error("policy: " + t.path + ": no such source or feature");
-  p.table.detector[i] = {t.integer<uint8_t>("cause"), s.of_member ? s.index : uint8_t{EG_NONE},
+  if (s.source == Source::kAssociation) {
+    AssociationSpec spec = association(t.table("association"));
+    check_operands(t, spec, p);
+    s.index = static_cast<uint8_t>(p.associations.size());
+    p.associations.push_back(spec);
+  }
+  bool of_member = s.source == Source::kMember || s.source == Source::kEmbedding;
+  p.table.detector[i] = {t.integer<uint8_t>("cause"), of_member ? s.index : uint8_t{EG_NONE},
                          t.integer<int32_t>("min"), t.integer<int32_t>("max")};
   p.detectors.push_back(s);
+  p.detector_names.push_back(t.text("name"));
 }
 
 void read_head(const Table &t, eg_policy_t &p) {
@@ -196,6 +246,10 @@ void read_outputs(const Table &t, HostPolicy &p) {
 }
 
 } // namespace
+
+AssociationSpec association_spec(const py::dict &d) {
+  return association(Table{d, "association"});
+}
 
 std::shared_ptr<HostPolicy> build_policy(const py::dict &d) {
   auto p = std::make_shared<HostPolicy>();

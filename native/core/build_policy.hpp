@@ -13,4 +13,7 @@ namespace edgeguard {
 // missing, of the wrong type or out of range, or what eg_policy_check refuses.
 std::shared_ptr<HostPolicy> build_policy(const pybind11::dict &d);
 
+// The association of a detector's row: operands already counted, scale a real number.
+AssociationSpec association_spec(const pybind11::dict &d);
+
 } // namespace edgeguard

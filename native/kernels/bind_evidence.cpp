@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "evidence.hpp"
 
+#include "embedding_arrays.hpp"
+
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
@@ -81,6 +83,23 @@ py::array evidence_batch(const py::array &scores, const std::string &kind, float
   return out;
 }
 
+py::array embedding_batch(const py::array &embeddings, const py::dict &fit,
+                          const py::array_t<double, py::array::c_style> &energy) {
+  EmbeddingFit read = embedding_fit(fit);
+  const py::ssize_t size = read.dtype == kF32 ? 4 : 1;
+  if (embeddings.ndim() != 2 || embeddings.shape(1) != read.n || embeddings.itemsize() != size ||
+      energy.size() != embeddings.shape(0))
+    throw py::value_error("embeddings: want [N, n] of the fitted type, and energy [N]");
+  const py::array rows = py::array::ensure(embeddings, py::array::c_style);
+  if (!rows) throw py::error_already_set();
+  EmbeddingDistance distance(std::move(read));
+  py::array_t<double> out(rows.shape(0));
+  const auto *in = static_cast<const unsigned char *>(rows.data());
+  for (py::ssize_t i = 0; i < rows.shape(0); ++i)
+    out.mutable_data()[i] = distance.of(in + i * rows.shape(1) * size, energy.data()[i]);
+  return out;
+}
+
 } // namespace
 } // namespace edgeguard
 
@@ -98,4 +117,11 @@ real = scale * (raw - zero_point) for int8 and uint8; kind is logits, probabilit
 Returns a structured array [N] of int32 fields: label, value (Q16.16), certainty and margin
 (65536 is 1.0), entropy (Q16.16 nats), energy (Q16.16, Liu et al. 2020), sum (Q16.16), bad,
 out_of_range, rail, distinct. Scores that are NaN or Inf: bad > 0, label -1, all else 0.)");
+  m.def("embedding_batch", &edgeguard::embedding_batch, py::arg("embeddings"), py::arg("fit"),
+        py::arg("energy"),
+        R"(How far N embeddings [N, n] lie from what was fitted: float64 [N], larger is further.
+
+fit: feature (mahalanobis, relative_mahalanobis, nearest, vim), n, dtype (f32, i8, u8), scale,
+zero_point, and the arrays centre [n], projection [k, n], points [m, k], background [b, n], weight
+that the feature needs. energy [N] is read by vim alone. Raises KeyError or ValueError.)");
 }

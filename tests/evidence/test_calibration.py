@@ -138,8 +138,18 @@ def test_the_same_data_gives_the_same_file():
 
 
 def written(frames, members, wishes):
-    found = calibrate(frames, members, wishes)
-    return calibration_file.to_toml(found, frames, members, wishes, {"sha256": "ab", "date": "now"})
+    return text_of(calibrate(frames, members, wishes), frames, members, wishes)
+
+
+def text_of(found, frames, members, wishes):
+    stated = {"sha256": "ab", "date": "now", "tracks": len(frames.tracks), "frames": len(frames.y)}
+    return calibration_file.to_toml(
+        found,
+        {m.name: m.sha256 for m in members},
+        {d.name: d.max_false_trips_per_hour for d in wishes.detectors},
+        stated | {"rate_hz": frames.stream.rate_hz},
+        {},
+    )
 
 
 def test_the_file_says_n_and_alpha_with_every_number():
@@ -147,7 +157,7 @@ def test_the_file_says_n_and_alpha_with_every_number():
     frames, members = scene()
     wishes = Wishes((speed(),), (margin_detector(60.0, ("above", "below")),))
     found = calibrate(frames, members, wishes)
-    text = calibration_file.to_toml(found, frames, members, wishes, {"sha256": "ab", "date": "now"})
+    text = text_of(found, frames, members, wishes)
     read = tomllib.loads(text)
     assert read["data"] == {
         "sha256": "ab", "date": "now", "tracks": 200, "frames": 4000, "rate_hz": 10.0

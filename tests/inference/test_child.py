@@ -23,10 +23,11 @@ import tiny_models
 from tiny_models import build, images, reference, tiny, weights
 
 from edgeguard.errors import ModelRefused
-from edgeguard.inference import child
+from edgeguard.inference import supervisor
 from edgeguard.inference.child import ChildProcess
 from edgeguard.inference.members import MemberSpec, Result, open_members
-from edgeguard.inference.memory import SlotMemory
+from edgeguard.inference.memory import Answers, Frames
+from edgeguard.inference.supervisor import Supervisor
 
 Open = Callable[..., ChildProcess]
 READY_S = 30.0
@@ -157,8 +158,9 @@ def test_f01_restarts_end_with_the_budget(opened: Open) -> None:
     member.await_ready(READY_S)
     strike(member, signal.SIGKILL)
     assert until(lambda: not member.alive)
-    with pytest.raises(ModelRefused, match=r"not ready after 0.3 s .*SIGKILL"):
-        member.await_ready(0.3)
+    with pytest.raises(ModelRefused, match=r"SIGKILL; quarantined: 1 restarts in 3600 s are used"):
+        member.await_ready(READY_S)
+    assert not member.submit(1, 1)
 
 
 def test_f01_a_worker_is_not_readmitted_when_the_self_test_fails(
@@ -266,29 +268,59 @@ def blocked() -> int:
 
 # --- answers that nobody asked for ---
 
-LIAR = (
-    "import sys, json, socket; o = json.loads(sys.argv[1]); sys.path[:] = o['path']; "
-    "from edgeguard.inference.worker import REPLY, REQUEST; s = socket.socket(fileno=o['socket']); "
-    "s.send(json.dumps({'provider': 'liar'}).encode()); "
-    "serial, slot = REQUEST.unpack(s.recv(REQUEST.size)); s.send(%s); s.recv(1)"
-)
+LIAR = """
+import sys, json, os, select
+o = json.loads(sys.argv[1])
+sys.path[:] = o["path"]
+import numpy as np
+from edgeguard.card import Card
+from edgeguard.inference.memory import Answers, Frames
+from pathlib import Path
+spec = json.loads(os.pread(o["spec"], 10**6, 0))
+epoch, m = spec["epoch"], spec["members"][0]
+card = Card.from_dict(m["card"], Path(m["directory"]))
+frames = Frames(m["frames"], card.input.shape, card.input.dtype, m["lanes"], mine=False)
+answers = Answers(m["answers"], card, mine=True)
+memory = np.frombuffer(answers.map, np.uint64).reshape(2, -1)  # a row each: header, body
+os.write(o["mouth"], json.dumps({"providers": {"m": "liar"}}).encode() + b"\\n")
+wake = select.poll()
+wake.register(o["wake"], select.POLLIN)
+wake.poll()
+slot, serial = frames.native.asked(0, 0)
+row = memory[serial %% 2]
+content = 0
+%s
+os.eventfd_write(o["done"], 1)
+wake.unregister(o["wake"])
+wake.poll(60_000)
+"""
+SEQUENCE, EPOCH, SERIAL, CONTENT, READY = range(5)
+
+
+def answering(how: str) -> str:
+    """A worker that writes an answer of its own making to its memory."""
+    return LIAR % how
+
+
+HONEST = "row[1:5] = epoch, serial, content, 0; row[0] += 2"
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        "REPLY.pack(serial - 1, slot, 0)",
-        "REPLY.pack(serial, 1 - slot, 0)",
-        "b'x'",
-        "REPLY.pack(serial, slot, 0) + b'x'",  # right but for its length
-        "REPLY.pack(serial, slot, 0) + b'x' * 9999",
-        "REPLY.pack(serial - 1, -1, 0) + b'the reason of another'",
+        "row[1:5] = epoch, serial - 1, content, 0; row[0] += 2",
+        "row[1:5] = epoch, serial + 2, content, 0; row[0] += 2",
+        "row[1:5] = epoch - 1, serial, content, 0; row[0] += 2",
+        "row[1:5] = epoch + 1, serial, content, 0; row[0] += 2",
+        "row[1:5] = epoch, serial, content + 1, 0; row[0] += 2",
+        "row[0] += 2",  # the memory as it was, said to be news
+        "memory[:] = 0x1111111111111110",
     ],
 )
-def test_f05_a_stale_or_malformed_answer_is_never_a_result(
+def test_f29_an_answer_to_something_else_is_never_a_result(
     opened: Open, monkeypatch: pytest.MonkeyPatch, answer: str
 ) -> None:
-    monkeypatch.setattr(child, "_PROGRAM", LIAR % answer)
+    monkeypatch.setattr(supervisor, "_PROGRAM", answering(answer))
     member = opened(restarts=0)
     assert member.submit(7, 7)
     assert member.wait(READY_S) is None
@@ -296,11 +328,72 @@ def test_f05_a_stale_or_malformed_answer_is_never_a_result(
     assert "not asked for" in member.reason
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "row[1:5] = epoch, serial, content, 0; row[0] |= 1",  # for ever in the making
+        "memory[:] = 0xFFFFFFFFFFFFFFFF",
+        "row[1:5] = epoch, serial, content, 0",  # not said to be there
+    ],
+)
+def test_f29_an_answer_that_is_never_finished_is_a_hang(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    monkeypatch.setattr(supervisor, "_PROGRAM", answering(answer))
+    member = opened(restarts=0, hang_s=0.5)
+    assert member.submit(7, 7)
+    assert member.wait(READY_S) is None
+    assert member.reason.startswith("no answer for 0.5 s")
+
+
+def test_f29_what_is_rewritten_after_it_was_taken_changes_nothing(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = "; os.eventfd_write(o['done'], 1); import time; time.sleep(0.5); memory[:] = 2**62"
+    monkeypatch.setattr(supervisor, "_PROGRAM", answering(HONEST + later))
+    member = opened(restarts=0)
+    member.scores[:] = 99
+    assert member.submit(7, 7)
+    assert member.wait(READY_S) is not None
+    taken = member.scores.copy()
+    assert not taken.any()
+    time.sleep(1.0)
+    assert np.array_equal(member.scores, taken)
+    assert member.poll() is None
+
+
+def test_f29_the_answer_of_a_former_worker_is_refused(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stands in memory, right in everything but its epoch, when the next worker is asked."""
+    member = opened()
+    assert ask(member) is not None
+    strike(member, signal.SIGKILL)
+    assert until(lambda: not member.alive)
+    monkeypatch.setattr(
+        supervisor, "_PROGRAM",
+        answering("row[1:5] = epoch - 1, serial, content, 0; row[0] += 2"),
+    )  # fmt: skip
+    strike_if_alive(member)
+    assert until(lambda: member.provider == "liar" and member.alive)
+    assert member.submit(2, 2)
+    assert member.wait(READY_S) is None
+    assert "not asked for" in member.reason
+
+
+def strike_if_alive(member: ChildProcess) -> None:
+    """The next worker may have been started already, before its program was changed."""
+    member.await_ready(READY_S)
+    if member.provider != "liar":
+        strike(member, signal.SIGKILL)
+
+
 def test_a_ready_time_before_the_request_or_in_the_future_is_not_believed(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for lie in (-(2**63), 2**63 - 1):
-        monkeypatch.setattr(child, "_PROGRAM", LIAR % f"REPLY.pack(serial, slot, {lie})")
+    for lie in (0, 2**63 - 1, 2**64 - 1):
+        how = f"row[1:5] = epoch, serial, content, {lie}; row[0] += 2"
+        monkeypatch.setattr(supervisor, "_PROGRAM", answering(how))
         member = opened(restarts=0)
         before = time.monotonic_ns()
         assert member.submit(7, 7)
@@ -332,13 +425,13 @@ sys.exit(worker.main(o))
 def test_f01_a_worker_whose_runtime_fails_is_lost_with_the_runtimes_words(
     opened: Open, monkeypatch: pytest.MonkeyPatch, asked: bool
 ) -> None:
-    monkeypatch.setattr(child, "_PROGRAM", FAILING)
+    monkeypatch.setattr(supervisor, "_PROGRAM", FAILING)
     member = opened(restarts=0)
     assert member.submit(7, 7)
     if asked:
         assert member.wait(READY_S) is None
     assert until(lambda: not member.alive)  # the supervising thread reads its last words, too
-    assert member.reason == "tiny.onnx: out of memory"
+    assert member.reason.startswith("tiny.onnx: out of memory; quarantined")
 
 
 # --- starting and ending ---
@@ -356,7 +449,7 @@ def test_a_refused_model_is_refused_with_the_workers_words(tmp_path: Path) -> No
 def test_a_worker_that_dies_while_it_loads_is_refused_by_its_signal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(child, "_PROGRAM", "import os; os.kill(os.getpid(), 11)")
+    monkeypatch.setattr(supervisor, "_PROGRAM", "import os; os.kill(os.getpid(), 11)")
     member = ChildProcess(MemberSpec("m", tiny(tmp_path)))
     with pytest.raises(ModelRefused, match=r"tiny\.onnx: the worker was ended by SIGSEGV while"):
         member.await_ready(READY_S)
@@ -366,7 +459,7 @@ def test_a_worker_that_dies_while_it_loads_is_refused_by_its_signal(
 def test_a_worker_that_never_gets_ready_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(child, "_PROGRAM", "import time; time.sleep(60)")
+    monkeypatch.setattr(supervisor, "_PROGRAM", "import time; time.sleep(60)")
     member = ChildProcess(MemberSpec("m", tiny(tmp_path), start_timeout_s=0.2))
     with pytest.raises(ModelRefused, match=r"not ready after 0\.2 s"):
         member.await_ready(READY_S)
@@ -400,19 +493,20 @@ def test_a_supervising_thread_that_outlives_close_releases_the_memory(
 ) -> None:
     card = tiny(tmp_path)
     descriptors = set(os.listdir("/proc/self/fd"))
-    go, start = threading.Event(), ChildProcess._start
+    go, start = threading.Event(), Supervisor._start
 
-    def late(member: ChildProcess) -> Any:
+    def late(worker: Supervisor) -> Any:
         go.wait(READY_S)
-        return start(member)
+        return start(worker)
 
-    monkeypatch.setattr(ChildProcess, "_start", late)
+    monkeypatch.setattr(Supervisor, "_start", late)
     member = ChildProcess(MemberSpec("m", card))
-    monkeypatch.setattr(member._thread, "join", lambda timeout: None)
+    thread = member.worker._thread
+    monkeypatch.setattr(thread, "join", lambda timeout: None)
     member.close()
-    assert member._thread.is_alive()
+    assert thread.is_alive()
     go.set()
-    assert until(lambda: not member._thread.is_alive())
+    assert until(lambda: not thread.is_alive())
     assert set(os.listdir("/proc/self/fd")) == descriptors
     assert "memfd:edgeguard" not in Path("/proc/self/maps").read_text()
 
@@ -420,14 +514,15 @@ def test_a_supervising_thread_that_outlives_close_releases_the_memory(
 def test_memory_that_cannot_be_mapped_leaves_no_descriptor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise OSError("no memory")
 
     card = tiny(tmp_path)
     descriptors = set(os.listdir("/proc/self/fd"))
     monkeypatch.setattr("mmap.mmap", refuse)
-    with pytest.raises(OSError, match="no memory"):
-        SlotMemory.create(card)
+    for make in (lambda: Frames.create((1, 2), "int8", 1), lambda: Answers.create(card)):
+        with pytest.raises(OSError, match="no memory"):
+            make()
     assert set(os.listdir("/proc/self/fd")) == descriptors
 
 
@@ -448,11 +543,11 @@ def test_nothing_in_the_working_directory_is_run_by_the_worker(tmp_path: Path) -
 
 
 def test_installed_packages_stay_behind_the_standard_library() -> None:
-    path = child._path()
+    path = supervisor._path()
     library, packages = (sysconfig.get_path(name) for name in ("stdlib", "purelib"))
     assert path.index(library) < path.index(packages)
     assert "" not in path
-    assert str(Path(child.__file__).parents[2]) in path
+    assert str(Path(supervisor.__file__).parents[2]) in path
 
 
 def run_python(program: str, *arguments: str) -> subprocess.Popen[str]:

@@ -157,7 +157,7 @@ static void hear(rig_t *r) {
     if (m.type == EG_MSG_STATE) r->state = m.as.state;
     if (m.type == EG_MSG_BOOT) r->boot = m.as.boot;
     if (m.type == EG_MSG_LOG_ACK) r->head = m.as.log_head;
-    if (m.type == EG_MSG_QUESTION) r->question = m.as.question.question;
+    if (m.type == EG_MSG_QUESTION) r->asked = m.as.question, r->question = r->asked.question;
     if (m.type == EG_MSG_ARMED && r->armed.result == EG_ARM_OK) {
       eg_link_open(&r->host, r->nonce, r->challenge.nonce);
       r->question = 0; /* of the session before */

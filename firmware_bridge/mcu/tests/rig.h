@@ -27,6 +27,7 @@ typedef struct {
   uint32_t answer_after_us, command_age_us;
   uint32_t answer_old; /* answers with the tick of so many ticks ago */
   uint32_t question;   /* open */
+  eg_question_t asked; /* last */
   eg_challenge_t challenge;
   eg_armed_t armed;
   eg_state_msg_t state;

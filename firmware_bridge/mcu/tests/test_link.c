@@ -37,6 +37,7 @@ static void silence_stops(void) { /* at any time of the loop's period */
     r.mute = 1;
     uint32_t us = until_ramp_us(&r, last_us);
     CHECK(us <= RAMP_US, "ramp %u us after the last good frame, at %u", us, after_us);
+    CHECK(!r.twin.mcu.heard.link.in_session, "goes on listening to who is lost");
     stops(&r, EG_LINK_LOST);
     CHECK(r.twin.strokes > strokes + 300, "the hardware watchdog is stroked all the same");
     CHECK(!r.twin.mcu.heard.link.in_session, "the session is over");

@@ -160,6 +160,66 @@ static void output(void) {
     rig_steady(&r);
     r.twin.stuck[i] = 4;
     goes_safe(&r, 1, EG_FAIL_OUTPUT, "output");
+    CHECK(r.twin.record.failed_before == EG_FAIL_OUTPUT, "%x", r.twin.record.failed_before);
+  }
+  rig_steady(&r);
+  r.twin.stuck[EG_SPEED] = 0x20000; /* set in 10 m/s: it holds less */
+  goes_safe(&r, 1, EG_FAIL_OUTPUT, "less output");
+}
+
+/* All at once: none hides another, neither at boot nor later, and nobody else is blamed. */
+static void says_all_that_failed(void) {
+  rig_t r;
+  rig_start(&r);
+  r.twin.seal.known_answers ^= 1u;
+  r.twin.flash.code[0] ^= 1u;
+  eg_twin_boot(&r.twin);
+  CHECK(r.twin.mcu.kept.failed == (EG_FAIL_FLASH | EG_FAIL_CORE), "%x", r.twin.mcu.kept.failed);
+  rig_start(&r);
+  r.twin.flash.config.policy_hash[0] ^= 1u; /* a table that this firmware can do, but not the one */
+  eg_twin_boot(&r.twin);
+  CHECK(r.twin.mcu.kept.failed == (EG_FAIL_FLASH | EG_FAIL_POLICY), "%x", r.twin.mcu.kept.failed);
+  rig_start(&r);
+  r.twin.seal.image_crc ^= 1u;
+  eg_twin_boot(&r.twin);
+  CHECK(r.twin.mcu.kept.failed == EG_FAIL_FLASH, "%x", r.twin.mcu.kept.failed);
+}
+
+/* So much of it a turn, and what is left at the end: the next round begins anew. */
+static void flash_by_slices(void) {
+  rig_t r;
+  uint32_t at = 0;
+  rig_start(&r);
+  const uint32_t bytes = r.twin.memory.image_bytes -= 100u;
+  CHECK(bytes % EG_IMAGE_SLICE != 0, "%u bytes", bytes);
+  r.twin.seal.image_crc = eg_crc_of(r.twin.memory.image, bytes);
+  eg_twin_boot(&r.twin);
+  for (int t = 0; t < 40; t++) {
+    rig_step(&r);
+    at = at + EG_IMAGE_SLICE < bytes ? at + EG_IMAGE_SLICE : 0;
+    CHECK(r.twin.mcu.kept.image_at == at, "%u, not %u", r.twin.mcu.kept.image_at, at);
+    uint32_t crc = eg_crc(EG_CRC_START, r.twin.memory.image, at);
+    CHECK(r.twin.mcu.kept.image_crc == crc, "another CRC at %u", at);
+  }
+  CHECK(r.twin.mcu.kept.failed == 0, "%x", r.twin.mcu.kept.failed);
+}
+
+/* An image of one slice, so that every turn looks at all of it. */
+static void says_all_that_fails_later(void) {
+  static const uint16_t each[] = {EG_FAIL_FLASH, EG_FAIL_POLICY,
+                                  EG_FAIL_STACK | EG_FAIL_FLASH | EG_FAIL_POLICY};
+  for (uint32_t i = 0; i < 3; i++) {
+    rig_t r;
+    rig_start(&r);
+    r.twin.memory.image_bytes = EG_IMAGE_SLICE;
+    r.twin.seal.image_crc = eg_crc_of(r.twin.memory.image, EG_IMAGE_SLICE);
+    eg_twin_boot(&r.twin);
+    rig_step(&r);
+    if (each[i] & EG_FAIL_STACK) r.twin.canary[0] ^= 1u;
+    if (each[i] & EG_FAIL_FLASH) r.twin.flash.code[5] ^= 1u;
+    if (each[i] & EG_FAIL_POLICY) r.twin.flash.config.policy_hash[5] ^= 1u;
+    rig_step(&r);
+    CHECK(r.twin.mcu.kept.failed == each[i], "%x, not %x", r.twin.mcu.kept.failed, each[i]);
   }
 }
 
@@ -203,6 +263,10 @@ static void a_camera(eg_policy_t *p) {
 }
 static void a_detector(eg_policy_t *p) {
   p->detectors = 1;
+}
+
+static void a_camera_and_a_detector(eg_policy_t *p) {
+  p->cameras = p->detectors = 1;
 }
 
 /* These pass: a loop that is late once is not broken, and is not stroked for that turn. */
@@ -254,6 +318,9 @@ int main(void) {
   while_it_listens();
   pattern();
   output();
+  says_all_that_failed();
+  flash_by_slices();
+  says_all_that_fails_later();
   core();
   refuses(no_members);
   refuses(three_channels);
@@ -261,6 +328,7 @@ int main(void) {
   refuses(three_signals);
   refuses(a_camera);
   refuses(a_detector);
+  refuses(a_camera_and_a_detector);
   late_turns();
   slow_controller();
   a_dead_loop_is_reset();

@@ -108,11 +108,73 @@ static void stops_from_reverse_as_well(void) {
   CHECK(rig_out(&r, EG_SPEED) == 0, "%d", rig_out(&r, EG_SPEED));
 }
 
+/* Its rates leave the manoeuvre free. */
+static void start_with_a_loose_table(rig_t *r) {
+  eg_mcu_config_t config = rig_config();
+  eg_limits_t *l = &config.policy.channel[EG_SPEED].nominal.row[0].limits;
+  l->fall = l->rise = Q(9);
+  l->min = Q(-5);
+  config.policy.signal[EG_SPEED].min = Q(-10);
+  rig_start_with(r, &config);
+}
+
+static void nor_when_it_goes_backwards(void) {
+  rig_t r;
+  start_with_a_loose_table(&r);
+  rig_arm(&r);
+  r.want[EG_SPEED] = Q(-3);
+  rig_turns(&r, 300);
+  r.mute = 1;
+  rig_turns(&r, 20);
+  int32_t before = rig_out(&r, EG_SPEED);
+  rig_turn(&r);
+  CHECK(rig_out(&r, EG_SPEED) - before == Q(0.04), "from %d to %d", before, rig_out(&r, EG_SPEED));
+}
+
+/* 4.0 m/s2 for as long as the turn was, to the last bit. */
+static void by_the_length_of_the_turn(void) {
+  static const uint32_t turns_us[] = {10000, 9079, 9037, 5000, 1};
+  rig_t r;
+  start_with_a_loose_table(&r);
+  r.speed = Q(10); /* unarmed, as after a reset */
+  r.follows = 0;
+  rig_step(&r);
+  for (uint32_t i = 0; i < sizeof turns_us / sizeof turns_us[0]; i++) {
+    int32_t before = rig_out(&r, EG_SPEED);
+    r.twin.now_us += turns_us[i];
+    eg_twin_step(&r.twin);
+    int32_t step = (int32_t)((int64_t)Q(4) * turns_us[i] / 1000000);
+    CHECK(before - rig_out(&r, EG_SPEED) == step, "%d in %u us", before - rig_out(&r, EG_SPEED),
+          turns_us[i]);
+  }
+}
+
+/* From the least speed that there is. */
+static void to_zero_and_no_further(void) {
+  for (int32_t least = -1; least <= 1; least++) {
+    rig_t r;
+    start_with_a_loose_table(&r);
+    r.speed = least;
+    r.follows = 0;
+    rig_step(&r);
+    CHECK(rig_out(&r, EG_SPEED) == 0, "%d from %d", rig_out(&r, EG_SPEED), least);
+  }
+}
+
+/* Where the actuators are, not where the vehicle is. */
+static void goes_on_from_the_last_output_after_a_reset(void) {
+  rig_t r;
+  rig_steady(&r);
+  r.speed = Q(12);
+  r.follows = 0;
+  eg_twin_boot(&r.twin);
+  rig_step(&r);
+  CHECK(rig_out(&r, EG_SPEED) == Q(10) - Q(0.04), "%d", rig_out(&r, EG_SPEED));
+}
+
 static void no_table_makes_it_brake_harder(void) {
   rig_t r;
-  eg_mcu_config_t config = rig_config();
-  config.policy.channel[EG_SPEED].nominal.row[0].limits.fall = Q(9);
-  rig_start_with(&r, &config);
+  start_with_a_loose_table(&r);
   rig_arm(&r);
   r.want[EG_SPEED] = Q(10);
   rig_turns(&r, 800);
@@ -147,6 +209,10 @@ int main(void) {
   without_a_sensor_it_does_not_steer();
   stops_from_reverse_as_well();
   no_table_makes_it_brake_harder();
+  nor_when_it_goes_backwards();
+  by_the_length_of_the_turn();
+  to_zero_and_no_further();
+  goes_on_from_the_last_output_after_a_reset();
   a_persons_path_is_kept_too();
   return 0;
 }

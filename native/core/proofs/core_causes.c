@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "contracts.h"
+#include "contracts_causes.h"
 #include "uninterpreted_crc.h"
 
 #include "causes.c"
@@ -24,7 +24,8 @@ void prove_credit_us(void) {
   REACHED;
 }
 
-/*! enforce eg_causes_update; replace credit_us eg_debounce_step eg_flow_fold */
+/*! enforce eg_causes_update; replace credit_us eg_debounce_step eg_flow_fold; object-bits 12;
+ * seconds 9; fields 4 */
 void prove_causes_update(void) {
   free_choice();
   eg_policy_t p;
@@ -33,14 +34,14 @@ void prove_causes_update(void) {
   REACHED;
 }
 
-/*! enforce eg_asks_operator */
+/*! enforce eg_asks_operator; fields 4 */
 void prove_asks_operator(void) {
   eg_policy_t p;
   eg_asks_operator(&p, nondet_u32());
   REACHED;
 }
 
-/*! enforce eg_worst */
+/*! enforce eg_worst; fields 4 */
 void prove_worst(void) {
   free_choice();
   eg_policy_t p;
@@ -48,7 +49,16 @@ void prove_worst(void) {
   REACHED;
 }
 
-/*! enforce eg_rearm */
+/*! enforce eg_mode; replace eg_worst; fields 4 */
+void prove_mode(void) {
+  free_choice();
+  eg_policy_t p;
+  eg_state_t s;
+  eg_mode(&p, &s);
+  REACHED;
+}
+
+/*! enforce eg_rearm; fields 4 */
 void prove_rearm(void) {
   free_choice();
   eg_policy_t p;
@@ -58,7 +68,7 @@ void prove_rearm(void) {
 }
 
 /* Adding causes never relaxes the mode, whatever the table says. */
-/*! unwind 25 */
+/*! unwind 31; fields 4 */
 void prove_worst_grows(void) {
   eg_policy_t p;
   uint32_t causes = nondet_u32(), more = nondet_u32();

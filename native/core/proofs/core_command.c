@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #define OPAQUE_ROWS
-#include "contracts.h"
+#define OPAQUE_SIGNALS
+#include "contracts_command.h"
 #include "uninterpreted_crc.h"
+#include "uninterpreted_signal.h"
 
 #include "command.c"
 
@@ -34,6 +36,16 @@ static eg_limits_t limits_now_c(const eg_policy_t *p, const eg_input_t *in, cons
             REQUIRES(rows_ok(&c->nominal) && rows_ok(&c->degraded)) ASSIGNS()
                 ENSURES(RET.min <= RET.max && RET.rise >= 0 && RET.fall >= 0);
 
+/* The same, and the name that its results have. */
+static eg_limits_t limits_named(const eg_policy_t *p, const eg_input_t *in, const eg_channel_t *c,
+                                eg_mode_t mode)
+    REQUIRES(READS(p) && READS(in) && READS(c) && sizes_ok(p))
+        REQUIRES(c->table_signal == EG_NONE || c->table_signal < EG_MAX_SIGNALS)
+            REQUIRES(rows_ok(&c->nominal) && rows_ok(&c->degraded)) ASSIGNS()
+                ENSURES(RET.min <= RET.max && RET.rise >= 0 && RET.fall >= 0)
+                    ENSURES(RET.min == LIMIT(0, c, mode) && RET.max == LIMIT(1, c, mode) &&
+                            RET.fall == LIMIT(2, c, mode) && RET.rise == LIMIT(3, c, mode));
+
 static void command_c(const eg_policy_t *p, eg_state_t *s, const eg_input_t *in, uint8_t channel,
                       eg_decision_t *out)
     REQUIRES(READS(p) && WRITES(s) && READS(in) && WRITES(out) && channel < EG_MAX_CHANNELS)
@@ -47,6 +59,18 @@ static void command_c(const eg_policy_t *p, eg_state_t *s, const eg_input_t *in,
                                                                  ? MEASURED_VALUE(p, in, channel)
                                                                  : OLD(s->channel[channel].last))))
     /* ENV-3 */ ENSURES(IMPLIES(!out->active, s->conflict == OLD(s->conflict)))
+    /* ENV-3 */ ENSURES(IMPLIES(OLD(s->conflict), s->conflict))
+    /* ENV-5 */ ENSURES(IMPLIES(out->active, BOUNDED(channel, OLD(s->channel[channel].last),
+                                                     s->channel[channel].last)))
+    /* ENV-1 */ ENSURES(IMPLIES(out->active &&POSSIBLE(channel, OLD(s->channel[channel].last)),
+                                WITHIN(channel, s->channel[channel].last)))
+    /* ENV-2 */ ENSURES(IMPLIES(out->active, RETURNS(channel, OLD(s->channel[channel].last),
+                                                     s->channel[channel].last)))
+    /* ENV-3 */ ENSURES(IMPLIES(out->active && !WITHIN(channel, s->channel[channel].last),
+                                s->conflict))
+    /* ENV-6 */ ENSURES(IMPLIES(out->active &&TO_BE_HAD(channel, OLD(s->channel[channel].last),
+                                                        out->channel[channel].want),
+                                s->channel[channel].last == out->channel[channel].want))
     /* CMD-2 */ ENSURES(IMPLIES(!out->active || out->mode >= EG_FALLBACK,
                                 s->channel[channel].target == s->channel[channel].last &&
                                     out->channel[channel].granted == 0))
@@ -80,7 +104,8 @@ void prove_want_of(void) {
   REACHED;
 }
 
-/*! enforce limits_now; replace eg_limits_at eg_rate_step; links perceive.c; unwind 10 */
+/*! enforce limits_now; proves limits_now/limits_named; replace eg_limits_at eg_rate_step; unwind 10
+ */
 void prove_limits_now(void) {
   free_choice();
   eg_policy_t p;
@@ -91,8 +116,8 @@ void prove_limits_now(void) {
   REACHED;
 }
 
-/*! enforce command; replace want_of limits_now eg_envelope_step; links perceive.c; unwind 10; flags
- * --no-array-field-sensitivity */
+/*! enforce command; replace want_of limits_now/limits_named eg_envelope_step; unwind 10;
+ * object-bits 9; seconds 10; fields 4 */
 void prove_command(void) {
   free_choice();
   eg_policy_t p;
@@ -103,8 +128,7 @@ void prove_command(void) {
   REACHED;
 }
 
-/*! enforce eg_channels_start; replace start; links perceive.c; unwind 25; flags
- * --no-array-field-sensitivity */
+/*! enforce eg_channels_start; replace start; unwind 6; fields 4 */
 void prove_channels_start(void) {
   free_choice();
   eg_policy_t p;
@@ -114,8 +138,7 @@ void prove_channels_start(void) {
   REACHED;
 }
 
-/*! enforce eg_commands_update; replace command eg_flow_fold; unwind 25; flags
- * --no-array-field-sensitivity */
+/*! enforce eg_commands_update; replace command eg_flow_fold; unwind 6; fields 4 */
 void prove_commands_update(void) {
   free_choice();
   eg_policy_t p;

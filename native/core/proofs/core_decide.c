@@ -2,13 +2,16 @@
 #define OPAQUE_LABELS
 #define OPAQUE_ROWS
 #define OPAQUE_POLICY
-#include "contracts.h"
+#define OPAQUE_SIGNALS
+#include "contracts_decide.h"
 #include "uninterpreted_crc.h"
+#include "uninterpreted_signal.h"
 
 #include "decide.c"
 
 static bool rule_runs_c(const eg_policy_t *p, const eg_input_t *in) REQUIRES(READS(p) && READS(in))
-    ASSIGNS() ENSURES(RET == (in->rule_ok && in->rule_us <= p->controller_budget_us));
+    ASSIGNS()
+    /* MODE-3 */ ENSURES(RET == (in->rule_ok && in->rule_us <= p->controller_budget_us));
 
 #define LATE_RULE (!in->rule_ok || in->rule_us > p->controller_budget_us)
 
@@ -28,7 +31,7 @@ static uint32_t perceive_c(const eg_policy_t *p, eg_state_t *s, const eg_input_t
     /* TIME-1 */ ENSURES(IMPLIES(
         ONE_MEMBER, MEMBER.age_us == AGED(OLD(MEMBER.age_us), STEP_US(p, in->elapsed_us)) ||
                         (NEW_INFERENCE(s, in, a_member) && MEMBER.age_us == SAYS.age_us &&
-                         ACCEPTABLE(p, in, a_member) &&
+                         LIVES(p, in, a_member) &&
                          SAYS.age_us <= AGED(OLD(MEMBER.newest_us), STEP_US(p, in->elapsed_us)))))
     /* TIME-1 */ ENSURES(IMPLIES(ONE_MEMBER &&MEMBER.held && !OLD(MEMBER.held),
                                  NEW_INFERENCE(s, in, a_member) && MEMBER.age_us == SAYS.age_us))
@@ -36,15 +39,14 @@ static uint32_t perceive_c(const eg_policy_t *p, eg_state_t *s, const eg_input_t
         s->flow == CHAIN(CHAIN(CHAIN(CHAIN(OLD(s->flow), 0, s->check), 1, s->check), 2, s->check),
                          3, s->check));
 
+#define SPEED SIGNAL_VALUE(in, p->standstill_signal)
+
 static bool stands_c(const eg_policy_t *p, const eg_input_t *in) REQUIRES(READS(p) && READS(in))
     REQUIRES(p->standstill_signal == EG_NONE || p->standstill_signal < EG_MAX_SIGNALS)
         REQUIRES(p->standstill_below >= 0) ASSIGNS()
-    /* STOP-3 */ ENSURES(IMPLIES(RET, p->standstill_signal != EG_NONE &&
-                                          SIGNAL_OK(p, in, p->standstill_signal % EG_MAX_SIGNALS) &&
-                                          in->signal[p->standstill_signal % EG_MAX_SIGNALS].value <
-                                              p->standstill_below &&
-                                          in->signal[p->standstill_signal % EG_MAX_SIGNALS].value >
-                                              -p->standstill_below));
+    /* STOP-3 */ ENSURES(RET == (p->standstill_signal != EG_NONE &&
+                                 SIGNAL_OK(p, in, p->standstill_signal) &&
+                                 SPEED < p->standstill_below && SPEED > -p->standstill_below));
 
 static void report_c(const eg_policy_t *p, eg_state_t *s, const eg_input_t *in, eg_decision_t *out)
     REQUIRES(READS(p) && READS(s) && READS(in) && WRITES(out) && sizes_ok(p) && causes_ok(p))
@@ -55,8 +57,7 @@ static void report_c(const eg_policy_t *p, eg_state_t *s, const eg_input_t *in, 
                 ENSURES(out->active == ((in->engaged || in->engaged_unknown) && !s->taken_over))
     /* MODE-1 */ ENSURES(out->mode <= EG_SAFE_STOP &&
                          IMPLIES(HAS(s->active, a_cause), out->mode >= p->cause[a_cause].severity))
-    /* MODE-1 */ ENSURES(IMPLIES(s->armed && out->mode != EG_NOMINAL,
-                                 has_severity(p, s->active, out->mode)))
+    /* MODE-1 */ ENSURES(out->mode == mode_of(p, s))
     /* STOP-2 */ ENSURES(IMPLIES(!s->armed, out->mode == EG_SAFE_STOP));
 
 static void answer_c(const eg_state_t *s, const eg_input_t *in, eg_decision_t *out)
@@ -76,7 +77,7 @@ void prove_rule_runs(void) {
 }
 
 /*! enforce perceive; replace eg_time_advance eg_cameras_update eg_members_update eg_numbers_check
- * rule_runs; unwind 10 */
+ * rule_runs; unwind 10; fields 4 */
 void prove_perceive(void) {
   free_choice();
   eg_policy_t p;
@@ -86,7 +87,7 @@ void prove_perceive(void) {
   REACHED;
 }
 
-/*! enforce stands; links perceive.c; unwind 10 */
+/*! enforce stands; unwind 10; fields 4 */
 void prove_stands(void) {
   eg_policy_t p;
   eg_input_t in;
@@ -94,8 +95,7 @@ void prove_stands(void) {
   REACHED;
 }
 
-/*! enforce report; replace eg_worst eg_asks_operator; unwind 25
- */
+/*! enforce report; replace eg_mode eg_asks_operator; unwind 10; fields 4 */
 void prove_report(void) {
   free_choice();
   eg_policy_t p;
@@ -115,7 +115,7 @@ void prove_answer(void) {
   REACHED;
 }
 
-/*! enforce eg_init; unwind 10 */
+/*! enforce eg_init; unwind 10; fields 4 */
 void prove_init(void) {
   free_choice();
   eg_policy_t p;
@@ -124,7 +124,7 @@ void prove_init(void) {
   REACHED;
 }
 
-/*! enforce eg_arm */
+/*! enforce eg_arm; fields 4 */
 void prove_arm(void) {
   free_choice();
   eg_policy_t p;
@@ -141,8 +141,7 @@ void prove_takeover(void) {
 }
 
 /*! enforce eg_decide; replace perceive eg_flow_begin eg_worst eg_channels_start eg_votes_update
- * eg_causes_update stands report eg_commands_update answer; unwind 25; flags
- * --no-array-field-sensitivity */
+ * eg_causes_update stands report eg_commands_update answer; unwind 10; fields 4 */
 void prove_decide(void) {
   free_choice();
   eg_policy_t p;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "contracts.h"
+#include "contracts_flow.h"
 #include "uninterpreted_crc.h"
 
 #include "flow.c"

@@ -2,7 +2,7 @@
 #ifndef REAL_LABELS
 #define OPAQUE_LABELS
 #endif
-#include "contracts.h"
+#include "contracts_perceive.h"
 #include "uninterpreted_crc.h"
 
 #include "perceive.c"
@@ -29,8 +29,8 @@ static void keep_c(eg_camera_state_t *c, const eg_frame_t *f)
             ENSURES(c->kept[0].serial == f->serial && c->age_us == f->age_us);
 
 static uint32_t camera_update_c(const eg_camera_t *row, eg_camera_state_t *c, const eg_frame_t *f)
-    REQUIRES(READS(row) && WRITES(c) && READS(f) && c->seen <= EG_FRAMES_KEPT) ASSIGNS(*c)
-        ENSURES(c->seen <= EG_FRAMES_KEPT)
+    REQUIRES(READS(row) && WRITES(c) && READS(f) && camera_ok(c)) ASSIGNS(*c)
+        REQUIRES(row->max_age_us != EG_AGE_MAX) ENSURES(camera_ok(c))
     /* CAM-1 */ ENSURES(IMPLIES(ARRIVED &&ANY_AGAIN, HAS(RET, EG_FROZEN_INPUT)))
     /* CAM-2 */ ENSURES(HAS(RET, EG_FRAME_LOST) == (c->seen == 0 || c->age_us > row->max_age_us))
     /* CAM-2 */ ENSURES(c->age_us == (ARRIVED ? f->age_us : OLD(c->age_us)));
@@ -39,45 +39,55 @@ static bool sane_c(const eg_policy_t *p, const eg_member_t *m, const eg_suggesti
     REQUIRES(READS(p) && READS(m) && READS(in)) ASSIGNS()
     /* VOTE-2 */ ENSURES(RET == SANE(p, m, in));
 
+static bool may_suggest_in_c(const eg_member_t *m, eg_mode_t mode)
+    REQUIRES(READS(m) && (uint32_t)mode <= EG_SAFE_STOP) ASSIGNS()
+    /* VOTE-2 */ ENSURES(RET == ((m->modes & (1u << (uint32_t)mode)) != 0));
+
 static bool may_suggest_for_c(const eg_policy_t *p, const eg_member_t *m, int32_t label)
-    REQUIRES(READS(p) && READS(m)) REQUIRES(m->kind == EG_BY_VALUE || label < (int32_t)p->labels)
-        REQUIRES(label_ok(p, label) && p->channels <= EG_MAX_CHANNELS) ASSIGNS()
-    /* VOTE-2 */ ENSURES(RET ==
-                         (m->kind == EG_BY_VALUE || label < 0 || label_channel(p, label) < 0 ||
-                          (((uint32_t)m->may >> (2 * (uint32_t)label_channel(p, label))) & 3u) !=
-                              0));
+    REQUIRES(READS(p) && READS(m))
+        REQUIRES(m->kind == EG_BY_VALUE || (label >= 0 && label < (int32_t)p->labels))
+            REQUIRES(label_ok(p, label) && p->channels <= EG_MAX_CHANNELS) ASSIGNS()
+    /* VOTE-2 */ ENSURES(RET == (m->kind == EG_BY_VALUE || label_channel(p, label) < 0 ||
+                                 (((uint32_t)m->may >> (2 * (uint32_t)label_channel(p, label))) &
+                                  3u) != 0));
 
 #define MAYBE                                                                                      \
   (in->evidence.label >= 0 && authorized(p, member, in->evidence.label) &&                         \
-   SANE(p, &p->member[member], in))
+   may_in(p, member, mode) && SANE(p, &p->member[member], in))
 
-static void take_c(const eg_policy_t *p, uint8_t member, eg_member_state_t *s,
+#define ALIVE                                                                                      \
+  (in->evidence.label >= 0 && SANE(p, &p->member[member], in) &&                                   \
+   in->latency_us <= p->member[member].deadline_us)
+
+static void take_c(const eg_policy_t *p, uint8_t member, eg_mode_t mode, eg_member_state_t *s,
                    const eg_suggestion_t *in) REQUIRES(READS(p) && WRITES(s) && READS(in))
     REQUIRES(p->channels <= EG_MAX_CHANNELS && member < EG_MAX_MEMBERS)
-        REQUIRES(label_ok(p, in->evidence.label) && held_ok(p, s, member)) ASSIGNS(*s)
-            ENSURES(held_ok(p, s, member) && s->serial == in->serial)
+        REQUIRES((uint32_t)mode <= EG_SAFE_STOP)
+            REQUIRES(label_ok(p, in->evidence.label) && held_ok(p, s, member)) ASSIGNS(*s)
+                ENSURES(held_ok(p, s, member) && s->serial == in->serial)
     /* VOTE-2 */ ENSURES(IMPLIES(!MAYBE, !s->held))
     /* TIME-1 */ ENSURES(s->newest_us == MIN(OLD(s->newest_us), in->age_us))
     /* TIME-1 */ ENSURES(IMPLIES(s->age_us != OLD(s->age_us) || (s->held && !OLD(s->held)),
                                  s->age_us == in->age_us && in->age_us <= OLD(s->newest_us) &&
-                                     MAYBE && in->latency_us <= p->member[member].deadline_us));
+                                     ALIVE));
 
 #define NEW_ONE (in->serial != OLD(s->serial))
 #define MAX_AGE p->member[member].max_age_us
 
-static uint32_t member_update_c(const eg_policy_t *p, uint8_t member, eg_member_state_t *s,
-                                const eg_suggestion_t *in)
+static uint32_t member_update_c(const eg_policy_t *p, uint8_t member, eg_mode_t mode,
+                                eg_member_state_t *s, const eg_suggestion_t *in)
     REQUIRES(READS(p) && WRITES(s) && READS(in))
         REQUIRES(p->channels <= EG_MAX_CHANNELS && member < EG_MAX_MEMBERS)
-            REQUIRES(label_ok(p, in->evidence.label) && held_ok(p, s, member)) ASSIGNS(*s)
-                ENSURES(held_ok(p, s, member))
-    /* VOTE-2 */ ENSURES(IMPLIES(!in->present || (NEW_ONE && !MAYBE), !s->held))
+            REQUIRES((uint32_t)mode <= EG_SAFE_STOP)
+                REQUIRES(label_ok(p, in->evidence.label) && held_ok(p, s, member)) ASSIGNS(*s)
+                    ENSURES(held_ok(p, s, member))
+    /* VOTE-2 */ ENSURES(IMPLIES(!in->present || !may_in(p, member, mode) || (NEW_ONE && !MAYBE),
+                                 !s->held))
     /* TIME-1 */ ENSURES(IMPLIES(s->held, s->age_us <= MAX_AGE))
     /* TIME-1 */ ENSURES(s->newest_us <= OLD(s->newest_us))
     /* TIME-1 */ ENSURES(IMPLIES(s->age_us != OLD(s->age_us) || (s->held && !OLD(s->held)),
                                  NEW_ONE && s->age_us == in->age_us &&
-                                     in->age_us <= OLD(s->newest_us) && MAYBE &&
-                                     in->latency_us <= p->member[member].deadline_us))
+                                     in->age_us <= OLD(s->newest_us) && ALIVE))
     /* VOTE-4 */ ENSURES(IMPLIES(!in->present || s->age_us > MAX_AGE, HAS(RET, EG_MEMBER_LOST)))
         ENSURES(IMPLIES(in->pending_us > p->member[member].deadline_us, HAS(RET, EG_LATE)));
 
@@ -128,7 +138,7 @@ void prove_camera_update(void) {
   REACHED;
 }
 
-/*! enforce eg_cameras_update; replace camera_update signed_off; unwind 6 */
+/*! enforce eg_cameras_update; replace camera_update signed_off; unwind 6; fields 4 */
 void prove_cameras_update(void) {
   free_choice();
   eg_policy_t p;
@@ -147,11 +157,19 @@ void prove_sane(void) {
   REACHED;
 }
 
-/*! enforce eg_inference_faults; replace sane may_suggest_for if_set */
+/*! enforce may_suggest_in */
+void prove_may_suggest_in(void) {
+  eg_member_t m;
+  eg_mode_t mode;
+  may_suggest_in(&m, mode);
+  REACHED;
+}
+
+/*! enforce eg_inference_faults; replace sane may_suggest_in may_suggest_for if_set */
 void prove_inference_faults(void) {
   eg_policy_t p;
   eg_suggestion_t in;
-  FOR_ANY(member, EG_MAX_MEMBERS) eg_inference_faults(&p, member, &in);
+  FOR_ANY(member, EG_MAX_MEMBERS) eg_inference_faults(&p, member, (eg_mode_t)nondet_u32(), &in);
   REACHED;
 }
 
@@ -160,20 +178,20 @@ void prove_take(void) {
   eg_policy_t p;
   eg_member_state_t s;
   eg_suggestion_t in;
-  FOR_ANY(member, EG_MAX_MEMBERS) take(&p, member, &s, &in);
+  FOR_ANY(member, EG_MAX_MEMBERS) take(&p, member, (eg_mode_t)nondet_u32(), &s, &in);
   REACHED;
 }
 
-/*! enforce member_update; replace take if_set */
+/*! enforce member_update; replace take may_suggest_in if_set */
 void prove_member_update(void) {
   eg_policy_t p;
   eg_member_state_t s;
   eg_suggestion_t in;
-  FOR_ANY(member, EG_MAX_MEMBERS) member_update(&p, member, &s, &in);
+  FOR_ANY(member, EG_MAX_MEMBERS) member_update(&p, member, (eg_mode_t)nondet_u32(), &s, &in);
   REACHED;
 }
 
-/*! enforce eg_members_update; replace member_update signed_off; unwind 10 */
+/*! enforce eg_members_update; replace eg_mode member_update signed_off; unwind 10; fields 4 */
 void prove_members_update(void) {
   free_choice();
   eg_policy_t p;
@@ -192,7 +210,7 @@ void prove_signal(void) {
   REACHED;
 }
 
-/*! enforce eg_numbers_check; replace eg_number_ok if_set signed_off; unwind 18 */
+/*! enforce eg_numbers_check; replace eg_number_ok if_set signed_off; unwind 18; fields 4 */
 void prove_numbers_check(void) {
   free_choice();
   eg_policy_t p;

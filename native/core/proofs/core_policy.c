@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "contracts.h"
+#include "contracts_envelope.h"
+#include "contracts_policy.h"
 
 #include "policy.c"
 
@@ -41,7 +42,7 @@ static const char *check_sizes_c(const eg_policy_t *p) REQUIRES(READS(p)) ASSIGN
 
 static const char *check_parts_c(const eg_policy_t *p) REQUIRES(READS(p) && sizes_ok(p))
     REQUIRES(p->labels == 0 || __CPROVER_r_ok(p->label, p->labels * sizeof *p->label)) ASSIGNS()
-    /* POL-1 */ ENSURES(IMPLIES(IS_NULL, detectors_ok(p) && members_ok(p)))
+    /* POL-1 */ ENSURES(IMPLIES(IS_NULL, detectors_ok(p) && members_ok(p) && camera_rows_ok(p)))
     /* POL-1 */ ENSURES(IMPLIES(IS_NULL &&a_label >= 0 && a_label < p->labels,
                                 label_ok(p, a_label)));
 
@@ -88,8 +89,7 @@ void prove_granted(void) {
   REACHED;
 }
 
-/*! enforce check_channel; replace signal_ok granted may_of check_table; unwind 10; flags
- * --no-array-field-sensitivity */
+/*! enforce check_channel; replace signal_ok granted may_of check_table; unwind 10; fields 4 */
 void prove_check_channel(void) {
   free_choice();
   eg_policy_t p;
@@ -115,7 +115,7 @@ void prove_check_parts(void) {
 }
 
 /*! enforce eg_policy_check; replace check_sizes check_causes check_parts check_channel; unwind 18;
- * flags --no-array-field-sensitivity */
+ * fields 4 */
 void prove_policy_check(void) {
   free_choice();
   eg_policy_t p;

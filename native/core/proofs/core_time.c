@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "contracts.h"
+#include "contracts_time.h"
 #include "uninterpreted_crc.h"
 
 #include "time.c"
@@ -24,7 +24,7 @@ void prove_clamp(void) {
   REACHED;
 }
 
-/*! enforce eg_time_advance; replace eg_age_add eg_flow_fold; unwind 10 */
+/*! enforce eg_time_advance; replace eg_age_add eg_flow_fold; unwind 10; fields 4 */
 void prove_time_advance(void) {
   free_choice();
   eg_policy_t p;

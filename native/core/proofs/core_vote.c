@@ -3,7 +3,7 @@
 #define OPAQUE_LABELS
 #endif
 #define OPAQUE_ROWS
-#include "contracts.h"
+#include "contracts_vote.h"
 #include "uninterpreted_crc.h"
 
 #include "vote.c"
@@ -197,8 +197,7 @@ void prove_vote(void) {
   REACHED;
 }
 
-/*! enforce eg_votes_update; replace eg_vote eg_flow_fold; unwind 25; flags
- * --no-array-field-sensitivity */
+/*! enforce eg_votes_update; replace eg_vote eg_flow_fold; unwind 6; fields 4 */
 void prove_votes_update(void) {
   free_choice();
   eg_policy_t p;

@@ -25,8 +25,6 @@ CHECKS = [
     "--div-by-zero-check",
     "--undefined-shift-check",
     "--unwinding-assertions",
-    "--object-bits",
-    "12",
     "--drop-unused-functions",
     "--slice-formula",
 ]
@@ -43,8 +41,12 @@ LIBRARY_LOOPS = (
     "write_set_check_array_replace.0",
     "write_set_check_havoc_object.0",
 )
-VERSION = 3  # of what is kept in the cache
+HARNESS = re.compile(
+    r"/\*!(?P<words>.*?)\*/\s*void (?P<name>\w+)\(void\) \{(?P<body>.*?)\n\}", re.S
+)
+VERSION = 6  # of what is kept in the cache
 
+ID = re.compile(r"\b[A-Z]+-\d+[a-z]?\b")
 TAG = re.compile(r"/\*\s*((?:[A-Z]+-\d+[a-z]?)(?:,\s*[A-Z]+-\d+[a-z]?)*)\s*\*/")
 
 
@@ -57,10 +59,15 @@ class Job:
     enforce: str = ""
     replace: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
-    unwind: int = 25
+    unwind: int = 31
     loops: str = ""  # a loop contract file beside the harness
     flags: tuple[str, ...] = ()
     solver: str = ""
+    fields: int = 64  # elements up to which CBMC takes an array apart: fewer, and it reads faster
+    object_bits: int = 8  # 2^n objects at most; each bit more doubles the formulas of contracts
+    proves: tuple[str, ...] = ()  # contracts that it proves by other means than `enforce`
+    seconds: int = 0  # that it took where it was measured; 0: so few that it is in the short set
+    tags: frozenset[str] = frozenset()  # properties that it is to prove
 
 
 @dataclass
@@ -83,45 +90,58 @@ class Outcome:
 
 def read_jobs(folder: Path = HERE) -> list[Job]:
     """The harnesses of a folder: functions with a comment of `/*! ... */` before them."""
-    jobs = []
-    for file in sorted(folder.glob("*.c")):
-        text = file.read_text(encoding="utf-8")
-        for body, name in re.findall(r"/\*!(.*?)\*/\s*void (\w+)\(void\)", text, re.S):
-            jobs.append(_job(name, file, text, body))
-    return jobs
+    texts = {f: f.read_text(encoding="utf-8") for f in sorted(folder.glob("*.[ch]"))}
+    everything = "".join(texts.values())
+    return [
+        _job(found, file, text, everything)
+        for file, text in texts.items()
+        for found in HARNESS.finditer(text)
+    ]
 
 
-def _job(name: str, file: Path, text: str, body: str) -> Job:
+def _job(found: re.Match[str], file: Path, text: str, everything: str) -> Job:
     words = {}
-    for line in re.sub(r"\n\s*\*", "\n", body).split(";"):
+    for line in re.sub(r"\n\s*\*", "\n", found["words"]).split(";"):
         key, _, value = line.strip().partition(" ")
         words[key] = tuple(value.split())
 
     def contract(function: str) -> str:
-        known = "/" not in function
-        return (
-            f"{function}/{function}_c"
-            if known and re.search(rf"\b{function}_c\(", text)
-            else function
-        )
+        own = "/" not in function and re.search(rf"\b{function}_c\(", text)
+        return f"{function}/{function}_c" if own else function
 
+    enforce = contract(words["enforce"][0]) if "enforce" in words else ""
+    said = _declaration(enforce.rpartition("/")[2], everything) + found["body"]
     return Job(
-        name,
+        found["name"],
         file,
-        contract(words["enforce"][0]) if "enforce" in words else "",
+        enforce,
         tuple(contract(f) for f in words.get("replace", ())),
         words.get("links", ()),
-        int(words.get("unwind", ("25",))[0]),
+        int(words.get("unwind", ("31",))[0]),
         words.get("loops", ("",))[0],
         words.get("flags", ()),
         words.get("solver", ("",))[0],
+        int(words.get("fields", ("64",))[0]),
+        int(words.get("object-bits", ("8",))[0]),
+        tuple(contract(f) for f in words.get("proves", ())),
+        int(words.get("seconds", ("0",))[0]),
+        frozenset(ID.findall(said)),
     )
+
+
+def _declaration(function: str, text: str) -> str:
+    """Where a function's contract is written."""
+    if not function:
+        return ""
+    found = re.search(rf"^(?:/\*.*\*/ )?\w[\w \*]*\b{function}\([^;]*;", text, re.M)
+    return found[0] if found else ""
 
 
 def run(job: Job, core: Path, work: Path, limit_s: int) -> Outcome:
     """Prove `job` over the sources in `core`. Results are kept in `work` by what was compiled."""
     work.mkdir(parents=True, exist_ok=True)
-    kept = work / f"{job.name}-{_key(job, core)}.json"
+    key = f"{job.name}-{_key(job, core)}"
+    kept = work / f"{key}.json"
     if kept.exists():
         outcome = Outcome(**json.loads(kept.read_text(encoding="utf-8")))
         outcome.cached = True
@@ -129,12 +149,14 @@ def run(job: Job, core: Path, work: Path, limit_s: int) -> Outcome:
     started = time.monotonic()
     outcome = Outcome()
     try:
-        report = _check(job, core, work, limit_s)
+        report = _check(job, core, work / f"{key}.goto", limit_s)
         _read(job, report, outcome)
     except _ToolError as e:
         outcome.error = str(e)
     except subprocess.TimeoutExpired:
         outcome.error = f"no result in {limit_s} s"
+    finally:
+        (work / f"{key}.goto").unlink(missing_ok=True)
     outcome.seconds = round(time.monotonic() - started, 2)
     if not outcome.error:
         kept.write_text(json.dumps(vars(outcome)), encoding="utf-8")
@@ -153,7 +175,7 @@ def _tool(command: list[str], limit_s: int, good: tuple[int, ...] = (0,)) -> str
     if done.returncode not in good:
         text = (done.stdout + done.stderr).strip().splitlines()
         wrong = [
-            line for line in text if re.search(r"error|invariant|Condition|no body", line, re.I)
+            line for line in text if re.search(r"error|invariant|Condition|no body|objects", line, re.I)
         ]
         raise _ToolError(f"{command[0]}: {' | '.join((wrong or text)[-6:])}")
     return done.stdout
@@ -167,15 +189,14 @@ def _key(job: Job, core: Path) -> str:
     sum_ = hashlib.sha256(repr((VERSION, job, CHECKS)).encode())
     sum_.update(job.file.read_bytes())
     sources = [str(job.file), *(str(core / f) for f in job.links)]
-    text = _tool(["cc", "-E", "-P", "-w", "-std=c99", *_includes(core), *sources], 60)
+    text = _tool(["cc", "-E", "-P", "-C", "-w", "-std=c99", *_includes(core), *sources], 60)
     sum_.update(text.encode())
     if job.loops:
         sum_.update((HERE / job.loops).read_bytes())
     return sum_.hexdigest()[:16]
 
 
-def _check(job: Job, core: Path, work: Path, limit_s: int) -> str:
-    binary = work / f"{job.name}.goto"
+def _check(job: Job, core: Path, binary: Path, limit_s: int) -> str:
     sources = [str(job.file), *(str(core / f) for f in job.links)]
     compile_ = ["goto-cc", "-std=c99", *_includes(core), "--function", job.name, *sources]
     _tool([*compile_, "-o", str(binary)], 60)
@@ -188,6 +209,8 @@ def _check(job: Job, core: Path, work: Path, limit_s: int) -> str:
             wrap += ["--apply-loop-contracts", "--loop-contracts-file", str(HERE / job.loops)]
         _tool([*wrap, str(binary), str(binary)], limit_s)
     prove = ["cbmc", str(binary), "--json-ui", *CHECKS, "--unwind", str(job.unwind), *job.flags]
+    prove += ["--object-bits", str(job.object_bits)]
+    prove += ["--max-field-sensitivity-array-size", str(job.fields)]
     if job.solver == "z3":
         prove.append("--z3")
     elif job.solver:
@@ -210,7 +233,7 @@ def _read(job: Job, report: str, outcome: Outcome) -> None:
         if one.get("description") == "canary":
             outcome.canary |= one["property"].startswith(f"{job.name}.") and not good
             continue
-        if "on unsigned to unsigned type conversion" in one.get("description", ""):
+        if "to unsigned type conversion" in one.get("description", ""):
             continue  # defined in C; where it is not meant, -Wconversion asks for a cast
         outcome.checks += 1
         postconditions += ".postcondition." in one["property"]

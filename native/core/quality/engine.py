@@ -3,7 +3,8 @@
 
 A mutant is built by tcc (7 ms) as a shared library that takes the place of the original's
 functions; tests and the rest of the code are built once. What no test finds is compiled by gcc
-and clang: equal objects are equal programs.
+and clang: equal objects are equal programs. What is left is run once more with traps where C leaves
+the behaviour undefined, such as an index beyond its array, as `make ctest` would.
 """
 
 from __future__ import annotations
@@ -28,8 +29,11 @@ from mutations import Mutant, mutants
 from targets import BUILD, CORE, JOBS, Target, run
 
 HERE = Path(__file__).resolve().parent
-LEAST_CPU_MS = 1000
+LEAST_CPU_MS = 500
+TIMES_CPU = 5  # what the test takes on the code as it is
+MEASURED_CPU_MS = 60000  # while that is not known
 OBJECTS = (("gcc-14", "-O2"), ("clang-19", "-O2"), ("gcc-14", "-O3"))
+TRAPS = ("-fsanitize=undefined,bounds-strict", "-fsanitize-trap=undefined")
 FORMATTING = re.compile(r"/\*.*?\*/", re.DOTALL)
 
 
@@ -123,6 +127,7 @@ class Bench:
             folder.mkdir()
             self.free.put(folder)
         self.objects: dict[tuple[str, str, str], bytes] = {}
+        self.kills: Counter[tuple[str, str]] = Counter()  # by unit and test
         self._measure()
 
     def _measure(self) -> None:
@@ -134,7 +139,7 @@ class Bench:
             raise RuntimeError(f"tcc does not compile {unit}")
         for name in self.tests:
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            verdict = self._run_tests(folder, [name], 60000)
+            verdict = self._run_tests(folder, [name])
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             if verdict.word != "alive":
                 raise RuntimeError(f"test {name} fails on the original: {verdict.word}")
@@ -155,27 +160,39 @@ class Bench:
             shutil.copy(unit, folder / unit.name)
         return [u.name for u in self.target.units]
 
-    def _compile(self, folder: Path, names: list[str]) -> bool:
-        command = ["tcc", "-Wimplicit-function-declaration", "-Werror", "-I.", *self.target.flags]
-        command += ["-shared", *names, str(self.code), "-o", "mutant.so"]
+    def _compile(self, folder: Path, names: list[str], traps: bool = False) -> bool:
+        command = ["tcc", "-Wimplicit-function-declaration", "-Werror"]
+        if traps:
+            command = ["gcc-14", "-O1", "-fPIC", *TRAPS]
+        command += ["-I.", *self.target.flags, "-shared", *names, str(self.code)]
+        command += ["-o", "mutant.so"]
         done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
         return done.returncode == 0
 
-    def _run_tests(self, folder: Path, names: list[str], cpu_ms: int) -> Verdict:
-        libraries = [str(self.tests[n]) for n in names]
-        command = [str(self.runner), str(folder / "mutant.so"), str(self.code), str(cpu_ms)]
+    def _limit_ms(self, test: str) -> int:
+        known = test in self.ms
+        return LEAST_CPU_MS + TIMES_CPU * self.ms[test] if known else MEASURED_CPU_MS
+
+    def _run_tests(self, folder: Path, names: list[str]) -> Verdict:
+        command = [str(self.runner), str(folder / "mutant.so"), str(self.code)]
+        for name in names:
+            command += [str(self.tests[name]), str(self._limit_ms(name))]
         environment = {**os.environ, "LD_LIBRARY_PATH": str(self.folder)}
-        done = subprocess.run(
-            command + libraries, env=environment, capture_output=True, text=True, check=True
-        )
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         word, by = done.stdout.split()
         if word == "broken":
             raise RuntimeError(done.stderr)
         return Verdict(word, Path(by).stem)
 
     def order(self, unit: str, hint: str | None) -> list[str]:
-        """Tests for a mutant of a unit: what found it last, what is named like it, the fast."""
-        return sorted(self.tests, key=lambda t: (t != hint, t != unit, self.ms[t], t))
+        """Tests for a mutant of a unit: what found it last, what is named like it, then those that
+        found the most of the unit's mutants for their time."""
+
+        def key(test: str) -> tuple[bool, bool, float, str]:
+            worth = (1 + self.kills[unit, test]) / (10 + self.ms[test])
+            return (test != hint, test != unit, -worth, test)
+
+        return sorted(self.tests, key=key)
 
     def judge(self, case: Case, hint: str | None) -> Verdict:
         """Compile and test one mutant."""
@@ -184,10 +201,14 @@ class Bench:
             names = self._place(folder, case.path, case.text)
             if not self._compile(folder, names):
                 return Verdict("invalid")
-            limit = LEAST_CPU_MS + 5 * max(self.ms.values())
-            verdict = self._run_tests(folder, self.order(case.path.stem, hint), limit)
+            order = self.order(case.path.stem, hint)
+            verdict = self._run_tests(folder, order)
+            if verdict.word == "killed":
+                self.kills[case.path.stem, verdict.by] += 1
             if verdict.word == "alive" and self._same(folder, names):
                 return Verdict("same")
+            if verdict.word == "alive" and self._compile(folder, names, traps=True):
+                return self._run_tests(folder, order)
             return verdict
         finally:
             self.free.put(folder)

@@ -50,7 +50,8 @@ def harnesses() -> list[Harness]:
     """All harnesses. Raises ValueError at one that does not say what it is for."""
     found = []
     for path in sorted(HERE.glob("*.c")):
-        fields = {k: v.split() for k, v in FIELD.findall(path.read_text(encoding="utf-8"))}
+        text = path.read_text(encoding="utf-8")
+        fields = {k: v.replace("\n *", " ").split() for k, v in FIELD.findall(text)}
         if not fields.get("Unit") or not fields.get("Mutants"):
             raise ValueError(f"{path}: names no unit, or no mutants")
         found.append(
@@ -111,19 +112,19 @@ def _write(harness: Harness, case: Case, folder: Path) -> list[Path]:
 
 def check(harness: Harness, case: Case) -> bool:
     """Whether CBMC proves the mutant equivalent. Raises RuntimeError if it says neither; answers
-    are     kept by the hash of all that went in."""
+    are kept by the hash of all that went in."""
     name = f"{harness.path.stem}-{case.mutant.id}"
     folder = BUILD / "equivalence" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     files = _write(harness, case, folder)
-    digest = hashlib.sha256(str(CHECKS).encode())
-    for part in [*files, *case.target.headers, HERE / "pair.h"]:
+    links = [ROOT / link if "/" in link else CORE / link for link in harness.links]
+    digest = hashlib.sha256(str((CHECKS, harness.unwind)).encode())
+    for part in [*files, *links, *case.target.headers, HERE / "pair.h"]:
         digest.update(part.read_bytes())
     kept = BUILD / "equivalence" / f"{digest.hexdigest()[:24]}.verdict"
     if kept.is_file():
         return kept.read_text() == "proved"
-    links = [ROOT / link if "/" in link else CORE / link for link in harness.links]
     include = [f"-I{HERE}", f"-iquote{case.path.parent}", *case.target.flags]
     program = folder / "pair"
     tool = ["goto-cc", *include, *map(str, files), *map(str, links), "-o", str(program)]
@@ -163,16 +164,16 @@ def _answer(harness: Harness, case: Case) -> str:
         return f"{harness.path.name}: {error}"
 
 
-def audit(alive: list[Case], killed: list[Case]) -> list[str]:
-    """Harnesses that prove nothing: they name no survivor, or refute no killed mutant."""
-    names, wrong = {c.mutant.id: c for c in alive}, []
-    for harness in harnesses():
-        wrong += [
-            f"{harness.path.name} names {m}, which is no survivor"
-            for m in harness.mutants if m not in names
-        ]  # fmt: skip
+def audit(units: set[str], alive: list[Case], killed: list[Case]) -> list[str]:
+    """Harnesses of these units that prove nothing: they name no survivor, or refute no killed
+    mutant."""
+    names, found = {c.mutant.id: c for c in alive}, [h for h in harnesses() if h.unit in units]
+    wrong = [
+        f"{harness.path.name} names {m}, which is no survivor"
+        for harness in found for m in harness.mutants if m not in names
+    ]  # fmt: skip
     with ThreadPoolExecutor(JOBS) as pool:
-        return wrong + [w for w in pool.map(lambda h: _refutes(h, names, killed), harnesses()) if w]
+        return wrong + [w for w in pool.map(lambda h: _refutes(h, names, killed), found) if w]
 
 
 def _refutes(harness: Harness, alive: dict[str, Case], killed: list[Case]) -> str:

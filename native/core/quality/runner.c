@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Runs tests against one mutant, each in a child of its own:
- *   runner MUTANT.so CODE.so CPU_MS TEST.so...
+ *   runner MUTANT.so CODE.so (TEST.so CPU_MS)...
  * The mutant is loaded first and so takes the place of what CODE.so and the tests would call.
  * Prints one word and the test: killed (an assertion failed), crashed (a signal), timeout (CPU
  * time), broken (it did not load), or alive. A kill by a later test outranks a crash or time-out of
@@ -28,8 +28,7 @@ static void *load(const char *path, int how) {
   return handle;
 }
 
-static void child(char **argv, const char *test) {
-  long ms = strtol(argv[3], NULL, 10);
+static void child(char **argv, const char *test, long ms) {
   struct itimerval limit = {{0, 0}, {ms / 1000, ms % 1000 * 1000}};
   struct rlimit memory = {1u << 30, 1u << 30}, none = {0, 0};
   int null = open("/dev/null", O_RDWR);
@@ -57,10 +56,10 @@ static const char *verdict(int status) {
 
 int main(int argc, char **argv) {
   const char *word = "alive", *by = "-";
-  for (int i = 4; i < argc; i++) {
+  for (int i = 3; i + 1 < argc; i += 2) {
     int status = 0;
     pid_t pid = fork();
-    if (pid == 0) child(argv, argv[i]);
+    if (pid == 0) child(argv, argv[i], strtol(argv[i + 1], NULL, 10));
     if (pid < 0 || waitpid(pid, &status, 0) != pid) return 1;
     const char *now = verdict(status);
     if (strcmp(now, "alive") != 0 && (strcmp(word, "alive") == 0 || strcmp(now, "killed") == 0))

@@ -75,7 +75,8 @@ def _tests(folder: Path) -> tuple[Test, ...]:
     helpers = {f.stem: f for f in sorted(folder.glob("*.c")) if not f.name.startswith("test_")}
     found = []
     for test in sorted(folder.glob("test_*.c")):
-        needs, todo = set(), [test]
+        needs: set[str] = set()
+        todo = [test]
         while todo:
             more = {h for h in _included(todo.pop()) if h in helpers} - needs
             needs |= more

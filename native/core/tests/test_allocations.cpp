@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The native path of a step takes nothing from the heap: counted over 100,000 of them.
+// The native path of a step, recorded, takes nothing from the heap: counted over 100,000 of them.
 #include <cstdio>
 #include <cstdlib>
 #include <new>
 
 #include "../border.hpp"
+#include "../tape.hpp"
 
 extern "C" {
 #include "fixture.h"
@@ -59,8 +60,16 @@ static HostPolicy policy() {
   return p;
 }
 
+static void empty(Tape &tape) {
+  Tape::Piece a{}, b{};
+  while (tape.next(a, b)) tape.taken(a.bytes + b.bytes);
+}
+
 int main() {
+  alignas(64) static unsigned char memory[1u << 20];
+  Tape tape(memory, sizeof memory);
   Border border(policy());
+  if (!border.record(&tape)) return std::puts("broken: the policy does not fit on the tape"), 1;
   border.arm();
   const double features[kImageFeatures] = {100, 20, 0.1, 0, 5};
   long before = taken;
@@ -77,7 +86,9 @@ int main() {
     bool rule_ok = border.rule(0, 5.0) && border.rule(1, 0.0);
     border.engaged(true, false);
     border.decide(true, now, rule_ok, 1000);
+    if (step < 50000) empty(tape); // later it is full: what finds no room takes nothing either
   }
+  if (!tape.lost()) return std::puts("broken: a full tape loses nothing"), 1;
   if (before == 0) return std::puts("broken: the counter does not count"), 1;
   std::printf("%ld allocations in 100000 steps\n", taken - before);
   return taken != before;

@@ -59,6 +59,7 @@ void board_actuate(const int32_t output[EG_OUTPUTS]) {
   called();
   memcpy(current->actuator, output, sizeof current->actuator);
   current->actuations++;
+  called(); /* a reset may come before the firmware can note that it acted */
 }
 
 void board_readback(int32_t output[EG_OUTPUTS]) {

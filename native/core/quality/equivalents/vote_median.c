@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Unit: vote.c
  * Unwind: 10
- * Mutants: 9fc7c5def4 e13353ca6b 7ed833a7c6
- * Why: with somebody to say a value, only what was said is looked at; equal values may change
- * places. (With nobody: vote_nobody.c.) */
+ * Mutants: 9fc7c5def4 e13353ca6b
+ * Why: with somebody to say a value, only what was said is looked at. (With nobody: vote_nobody.c.)
+ */
 void harness(void) {
   eg_evidence_t said[EG_MAX_MEMBERS];
   voters_t v;

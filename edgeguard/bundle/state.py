@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The newest version of each bundle that was armed here: an older one is a step back, refused."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edgeguard.errors import BundleRefused
+
+FILE = "bundle-versions.json"
+
+
+def state_dir() -> Path:
+    """$EDGEGUARD_STATE, else systemd's $STATE_DIRECTORY, else ~/.local/state/edgeguard."""
+    named = os.environ.get("EDGEGUARD_STATE") or os.environ.get("STATE_DIRECTORY")
+    if named:
+        return Path(named.partition(":")[0])
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(base) / "edgeguard"
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[Path]:
+    """The file, while nobody else changes it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{FILE}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder / FILE
+
+
+def newest(folder: Path, name: str) -> int:
+    """The newest version that was armed; 0: none. Raises BundleRefused when nobody can tell."""
+    path = folder / FILE
+    try:
+        if not path.exists():
+            return 0
+        table = json.loads(path.read_text(encoding="utf-8"))
+        version = table.get(name, 0)
+        if type(version) is not int or version < 0:
+            raise ValueError(f"{name}: {version!r} is no version")
+        return version
+    except (OSError, ValueError, AttributeError) as error:
+        raise BundleRefused(
+            f"{path}: cannot be read, so nobody knows which version ran last: {error}"
+        ) from None
+
+
+def check(folder: Path, bundle: str, name: str, version: int) -> None:
+    """Raises BundleRefused for an older version than ran here."""
+    known = newest(folder, name)
+    if version < known:
+        raise BundleRefused(
+            f"{bundle}: version {version} of {name!r} is older than {known}, which ran here"
+            f" ({folder / FILE})"
+        )
+
+
+def remember(folder: Path, name: str, version: int) -> None:
+    """This version was armed. Raises BundleRefused when that cannot be kept."""
+    try:
+        with _locked(folder) as path:
+            known = newest(folder, name)
+            if version <= known:
+                return
+            table = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+            table[name] = version
+            fresh = path.with_suffix(".new")
+            with fresh.open("w", encoding="utf-8") as file:
+                json.dump(table, file, sort_keys=True)
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(path)
+    except OSError as error:
+        raise BundleRefused(f"{folder / FILE}: cannot be written: {error.strerror}") from None

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`edgeguard explain`: why the mode changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from edgeguard.explain import Change
+
+
+@click.command()
+@click.argument("log", type=click.Path(path_type=Path))
+@click.option("--html", metavar="FILE", type=click.Path(path_type=Path),
+              help="Write a timeline as one page.")  # fmt: skip
+def command(log: Path, html: Path | None) -> None:
+    """For every change of mode in LOG: when, from what to what, the first cause, what was seen.
+
+    Times are those of the log's clock, in seconds.
+    """
+    from edgeguard.explain import explain
+    from edgeguard.explain_page import page
+
+    story = explain(log)
+    for change in story.changes:
+        click.echo(_line(change))
+    gaps = f", {story.gaps} gaps" if story.gaps else ""
+    click.echo(f"{story.decisions} decisions, {len(story.changes)} changes of mode{gaps}", err=True)
+    if html is not None:
+        html.write_text(page(story, log.name), encoding="utf-8")
+
+
+def _line(change: Change) -> str:
+    before = "start" if change.before is None else change.before.name
+    cause = f"{change.cause}: " if change.cause else ""
+    return f"{change.t_ns / 1e9:10.3f}  {before} -> {change.after.name}  {cause}{change.why}"

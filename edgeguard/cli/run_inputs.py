@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `edgeguard run` is told to look at: the source of frames, the camera, the signals."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Iterator, Mapping
+
+from edgeguard.config import GuardConfig
+from edgeguard.decision import Decision
+from edgeguard.errors import EdgeguardError
+from edgeguard.intake.sources import Frame, live, recorded
+from edgeguard.loop import Signals
+
+
+def open_source(config: GuardConfig, camera: str, source: str) -> Iterator[Frame]:
+    """Its frames. Raises EdgeguardError."""
+    if source.startswith("camera:"):
+        if not source[7:].isdigit():
+            raise EdgeguardError(f"{source}: want camera:N with the camera's number")
+        return live(int(source[7:]))
+    if source == "simulated":
+        return _demo_frames()
+    return recorded(source, config.cameras[camera].rate_hz)
+
+
+class Car:
+    """The demo's car, which follows what the guard commands."""
+
+    def __init__(self, period_s: float) -> None:
+        from edgeguard.streams.stream import load
+        from edgeguard.streams.vehicle import Car
+        from edgeguard.zoo import models_dir
+
+        self._car = Car(speed=load(models_dir() / "stream.npz").initial_speed)
+        self._period_s = period_s
+
+    def signals(self, t_ns: int) -> Mapping[str, float]:
+        """What its sensors say."""
+        return {"speed": self._car.speed}
+
+    def saw(self, frame: Frame) -> None:
+        """It has no eyes."""
+
+    def decided(self, decision: Decision, t_ns: int) -> None:
+        """Drive on."""
+        self._car.step(decision.command["target_speed"], self._period_s)
+
+
+def fits_simulation(config: GuardConfig, alone: bool) -> None:
+    """Raises EdgeguardError unless the demo's stream can drive this guard."""
+    if not alone:
+        raise EdgeguardError(
+            "--source simulated: has its own camera and signals; leave out --camera and --signal"
+        )
+    camera, channel = config.cameras.get("front"), config.channels.get("target_speed")
+    looking = any(m.camera == "front" and m.runtime != "external" for m in config.members.values())
+    colour = camera is not None and (camera.frame is None or camera.frame.format == "BGR")
+    if channel is None or "speed" not in config.signals or not looking or not colour:
+        raise EdgeguardError(
+            f"{config.source}: --source simulated: wants [camera.front] in BGR with a member that "
+            "looks through it, [signal.speed] and [channel.target_speed]"
+        )
+
+
+def _demo_frames() -> Iterator[Frame]:
+    """The pictures of the demo's stream of signs."""
+    from edgeguard.streams.stream import RATE_HZ, load
+    from edgeguard.zoo import models_dir
+
+    stream = load(models_dir() / "stream.npz")
+    for index in range(stream.frames):
+        t_ns = index * 1_000_000_000 // RATE_HZ
+        shot = stream.shot(index, t_ns)
+        yield Frame(shot.frame, t_ns, shot.box, {})
+
+
+def until(frames: Iterator[Frame], end_ns: int) -> Iterator[Frame]:
+    for frame in frames:
+        if frame.t_ns > end_ns:
+            return
+        yield frame
+
+
+def which_camera(config: GuardConfig, name: str | None) -> str:
+    known = ", ".join(config.cameras) or "none"
+    if name is None and len(config.cameras) == 1:
+        return next(iter(config.cameras))
+    if name is None or name not in config.cameras:
+        raise EdgeguardError(f"{config.source}: --camera: want one of the file's cameras: {known}")
+    return name
+
+
+def open_signals(given: tuple[str, ...]) -> Signals:
+    """Constants, or a callable of the user's. Raises EdgeguardError."""
+    constants: dict[str, float] = {}
+    for text in given:
+        name, equals, number = text.partition("=")
+        if not equals:
+            return _callable(text)
+        try:
+            constants[name] = float(number)
+        except ValueError:
+            raise EdgeguardError(f"--signal {text}: {number!r} is not a number") from None
+    return lambda t_ns: constants
+
+
+def _callable(name: str) -> Signals:
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # the module is the user's: it may raise anything
+        raise EdgeguardError(
+            f"--signal {name}: {error}; want NAME=NUMBER or module:callable"
+        ) from None
+    if not callable(found):
+        raise EdgeguardError(f"--signal {name}: is not callable")
+
+    def signals(t_ns: int) -> Mapping[str, float]:
+        with named(f"--signal {name}"):
+            given = found(t_ns)
+            return {str(key): float(value) for key, value in given.items()}
+
+    return signals
+
+
+@contextlib.contextmanager
+def named(what: str) -> Iterator[None]:
+    """What a callable of the user's raises ends the run with one line; the guard closes first."""
+    try:
+        yield
+    except BrokenPipeError:  # the reader of stdout has what it wanted
+        raise
+    except Exception as error:
+        raise EdgeguardError(f"{what}: {type(error).__name__}: {error}") from error

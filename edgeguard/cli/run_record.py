@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options of `edgeguard run` that record, and what they do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from attrs import frozen
+
+from edgeguard.decision import Decision
+from edgeguard.errors import EdgeguardError
+from edgeguard.guard import Guard
+from edgeguard.intake.sources import Frame
+
+if TYPE_CHECKING:
+    from edgeguard.output.recorder import Recorder
+
+
+@frozen
+class Recording:
+    """What was asked for."""
+
+    path: Path | None
+    key: Path | None
+    keep_mb: float | None
+    keep_hours: float | None
+
+
+def taken(given: dict[str, Any]) -> Recording:
+    """Take these options out of those that click read."""
+    names = ("record", "record_key", "keep_mb", "keep_hours")
+    return Recording(*(given.pop(name) for name in names))
+
+
+def options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorates a command with them."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+_OPTIONS = (
+    click.option(
+        "--record", metavar="FILE.mcap", type=click.Path(path_type=Path),
+        help="Record every decision with its whole input; see docs/recorder.md.",
+    ),
+    click.option(
+        "--record-key", metavar="FILE", type=click.Path(path_type=Path),
+        help="The key that signs it, made if missing.  [~/.config/edgeguard/log-key.json]",
+    ),
+    click.option(
+        "--keep-mb", type=click.FloatRange(min=1.0),
+        help="Record to a row of files, and remove the oldest beyond so many MB.",
+    ),
+    click.option(
+        "--keep-hours", type=click.FloatRange(min=0.0, min_open=True),
+        help="The same beyond so many hours.",
+    ),
+)  # fmt: skip
+
+
+def begin(guard: Guard, asked: Recording) -> list[Pace]:
+    """Record, if that was asked for; the guard ends it. Raises EdgeguardError.
+
+    What is returned watches a loop that runs ahead of the clock.
+    """
+    if asked.path is None:
+        if asked != Recording(None, None, None, None):
+            raise EdgeguardError("--record-key, --keep-mb and --keep-hours: belong to --record")
+        return []
+    recorder = guard.record(
+        asked.path, key=asked.key, keep_mb=asked.keep_mb, keep_hours=asked.keep_hours
+    )
+    return [Pace(recorder)]
+
+
+class Pace:
+    """Lets a simulated stream wait for the recorder, so that it has no gaps."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def saw(self, frame: Frame) -> None:
+        """Frames are not recorded."""
+
+    def decided(self, decision: Decision, t_ns: int) -> None:
+        """Wait while the tape is half full."""
+        self._recorder.pace()

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a [detector.NAME] must fulfil, by its kind."""
+
+from __future__ import annotations
+
+from edgeguard.config import schema
+from edgeguard.config import vocabulary as words
+from edgeguard.config.draft import Draft
+from edgeguard.config.fixed import q16_ceil, q16_floor
+from edgeguard.config.lines import KeyPath
+from edgeguard.config.structure import one_of
+
+# What each kind needs and may have besides kind and cause.
+_LIMITS = ("above", "below", "max_false_trips_per_hour")
+_NEEDS = {
+    "image": ("feature", "camera"),
+    "score": ("feature", "member"),
+    "embedding": ("feature", "member"),
+    "association": ("between", "relation"),
+    "bus": ("feature",),
+    "risk": ("max_false_trips_per_hour",),
+}
+_MAY = {
+    "image": _LIMITS,
+    "score": _LIMITS,
+    "embedding": _LIMITS,
+    "association": (*_LIMITS, "scale", "offset", "delay_ms", "least"),
+    "bus": (*_LIMITS, "max_age_ms"),
+    "risk": (),
+}
+_WHY = {
+    "feature": "say what it measures",
+    "camera": "name the camera that it watches",
+    "member": "name the member that it watches",
+    "between": "name the signals, channels or members that belong together",
+    "relation": "say how they belong together",
+    "max_false_trips_per_hour": "say how often it may be raised by chance",
+    "cause": "say what it means when it trips",
+}
+
+
+def check(made: Draft, name: str, detector: schema.Detector) -> None:
+    """Report every broken rule of one detector."""
+    at: KeyPath = ("detector", name)
+    kind = detector.kind
+    _keys(made, at, detector)
+    features = words.DETECTOR_FEATURES[kind]
+    if detector.feature is not None and features and detector.feature not in features:
+        made.report.add(
+            (*at, "feature"),
+            f'is "{detector.feature}", which a detector of kind "{kind}" has not; '
+            + one_of(features),
+        )
+    causes = words.DETECTOR_CAUSES[kind]
+    if detector.cause is None and len(causes) > 1:
+        made.report.add((*at, "cause"), f"missing; {_WHY['cause']}; {one_of(causes)}")
+    elif detector.cause is not None and detector.cause not in causes:
+        made.report.add(
+            (*at, "cause"), f'is "{detector.cause}"; a detector of kind "{kind}": {one_of(causes)}'
+        )
+    for section in ("camera", "member"):
+        made.known(section, getattr(detector, section), (*at, section))
+    if kind == "embedding" and detector.member in made.members:
+        _embedding(made, at, made.members[detector.member])
+    if kind == "association":
+        _association(made, at, detector)
+    if kind != "risk":
+        _thresholds(made, at, detector)
+
+
+def _keys(made: Draft, at: KeyPath, detector: schema.Detector) -> None:
+    needed, allowed = _NEEDS[detector.kind], _MAY[detector.kind]
+    for key in _WHY | dict.fromkeys((*_LIMITS, *_MAY["association"], "max_age_ms"), ""):
+        given = getattr(detector, key) not in (None, ())
+        if key in needed and not given:
+            made.report.add((*at, key), f"missing; {_WHY[key]}")
+        elif given and key not in (*needed, *allowed, "cause"):
+            watches = next((k for k in ("camera", "member") if k in needed), "")
+            what = f"watches a {watches}" if watches else "takes " + ", ".join(needed + allowed)
+            made.report.add((*at, key), f'not for kind "{detector.kind}"; it {what}')
+
+
+def _embedding(made: Draft, at: KeyPath, member: schema.Member) -> None:
+    if member.runtime == "external":
+        made.report.add(
+            (*at, "member"), "is external: its embedding does not come here; watch another member"
+        )
+
+
+def _association(made: Draft, at: KeyPath, detector: schema.Detector) -> None:
+    relation = detector.relation
+    wanted = 1 if relation == "rate" else 2
+    if relation and detector.between and len(detector.between) != wanted:
+        made.report.add(
+            (*at, "between"),
+            f'names {len(detector.between)}; relation = "{relation}" is of {wanted}',
+        )
+    for index, text in enumerate(detector.between):
+        operand(made, (*at, "between", index), text)
+    for key, relations in (("scale", ("difference", "sum")), ("offset", ("difference", "sum")),
+                           ("least", ("ratio",))):  # fmt: skip
+        if getattr(detector, key) is not None and relation and relation not in relations:
+            made.report.add((*at, key), f"only for relation {' or '.join(relations)}")
+    if relation == "ratio" and detector.least is None:
+        made.report.add(
+            (*at, "least"), "missing; say from which size on the second of the two is a divisor"
+        )
+    _delay(made, at, detector)
+
+
+def _delay(made: Draft, at: KeyPath, detector: schema.Detector) -> None:
+    """A rate is that over `delay_ms`; of other relations it shifts the second of the two."""
+    if made.guard is None:
+        return
+    period, delay = made.guard.period_ms, detector.delay_ms
+    if delay is None and detector.relation == "rate":
+        made.report.add((*at, "delay_ms"), "missing; say over which time the rate is taken")
+    least = period if detector.relation == "rate" else 0.0
+    most = words.MOST_DELAY_PERIODS * period
+    if delay is not None and not least <= delay <= most:
+        made.report.add(
+            (*at, "delay_ms"), f"is {delay:g}; must be {least:g} to {most:g} ms at this period"
+        )
+
+
+def operand(made: Draft, at: KeyPath, text: str) -> tuple[str, str] | None:
+    """Section and name of "speed" or "signal.speed"; None when reported, or not to be told."""
+    section, dot, name = text.partition(".")
+    if dot and section in words.OPERANDS:
+        return (section, name) if made.known(section, name, at) else None
+    found = [s for s in words.OPERANDS if text in made.names[s]]
+    if len(found) == 1:
+        return found[0], text
+    if found:
+        ways = " or ".join(f'"{s}.{text}"' for s in found)
+        made.report.add(at, f'is "{text}", which is more than one thing; write {ways}')
+    else:
+        known = [n for s in words.OPERANDS for n in made.names[s]]
+        made.report.add(at, f'is "{text}": no signal, channel or member; {one_of(known)}')
+    return None
+
+
+def _thresholds(made: Draft, at: KeyPath, detector: schema.Detector) -> None:
+    low, high = detector.below, detector.above
+    if low is None and high is None:
+        made.report.add(at, "has no limit; give above, below or both")
+    order(made, at, detector)
+    feature = detector.feature or ""
+    share = feature.endswith("_share") or feature in ("certainty", "margin")
+    most = 1.0 if share else 255.0 if feature == "mean" else None
+    for key, limit in (("below", low), ("above", high)):
+        if isinstance(limit, float) and most and not 0.0 <= limit <= most:
+            made.report.add((*at, key), f"is {limit:g}; {feature} lies between 0 and {most:g}")
+        if limit == "calibrated" and detector.max_false_trips_per_hour is None:
+            made.report.add(
+                (*at, "max_false_trips_per_hour"),
+                f'missing; {key} = "calibrated" needs to know what you can bear',
+            )
+
+
+def order(made: Draft, at: KeyPath, detector: schema.Detector) -> None:
+    """Some values must lie between the two limits; also asked when they were calibrated."""
+    low, high = detector.below, detector.above
+    if isinstance(low, str) or isinstance(high, str) or low is None or high is None:
+        return
+    if q16_ceil(low) > q16_floor(high):
+        made.report.add(
+            (*at, "below"), f"is {low:g}, above `above` ({high:g}); it would trip on everything"
+        )

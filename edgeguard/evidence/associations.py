@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Associations fitted on clean logs of signals: scale and offset of a relation, then its limits.
+
+A log is cut into stretches of ten seconds, which take the place of tracks: every fourth fits the
+line, the others set the limits (see ``conformal``). Neighbouring stretches of one drive are less
+independent than two drives, so give many short logs rather than one long one.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeguard.config.fixed import ONE
+from edgeguard.errors import ConfigError
+from edgeguard.evidence.conformal import UNREADABLE, Debounce, Limit, upper_limit
+from edgeguard.evidence.tracks import Stream
+
+Reals = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+STRETCH_S = 10.0
+LONGEST_GAP_S = 1.0  # between two samples of a log; a longer one ends the stretch
+FEWEST = 8  # stretches
+_SAYS_NOTHING = -UNREADABLE  # inside every limit
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One association: its relation as the border reads it (``config.detector_rows``), the names of
+    its operands, which of "scale", "offset", "above", "below" to find, and what can be borne."""
+
+    name: str
+    spec: Mapping[str, Any]
+    operands: tuple[str, ...]
+    find: tuple[str, ...]
+    debounce: Debounce
+    max_false_trips_per_hour: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """``line`` holds scale and offset where they were asked for; ``limit`` is by side; ``tracks``
+    are the residuals in Q16.16 of the stretches that the limits stand on."""
+
+    line: dict[str, float]
+    limit: dict[str, Limit]
+    tracks: list[Ints]
+
+
+Stretch = Mapping[str, Reals]
+
+
+def read_log(path: Path, period_us: int) -> list[Stretch]:
+    """The stretches of a CSV or JSONL file of signals, by name, one value each control period.
+
+    A column ``t`` holds seconds that do not fall; every other column is a signal, a channel's
+    command or a member's answer, under the name that guard.toml gives it. What is empty or no
+    number is absent; between two samples the last one holds. Raises ConfigError.
+    """
+    rows = _rows(path)
+    if not rows or "t" not in rows[0]:
+        raise ConfigError(f'{path}: has no column "t" with the time in seconds')
+    names = sorted({name for row in rows for name in row if name and name != "t"})
+    t = np.array([_real(row.get("t")) for row in rows])
+    if not np.isfinite(t).all() or (np.diff(t) < 0).any():
+        raise ConfigError(f"{path}: t: every row needs a time in seconds that does not fall")
+    values = {name: np.array([_real(row.get(name)) for row in rows]) for name in names}
+    return [
+        {name: column[held] for name, column in values.items()}
+        for held in _held(t, period_us / 1e6)
+    ]
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            if path.suffix == ".jsonl":
+                return [dict(json.loads(line)) for line in file if line.strip()]
+            return list(csv.DictReader(file))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, TypeError, csv.Error) as error:
+        raise ConfigError(f"{path}: is no log of signals: {error}") from None
+
+
+def _real(value: object) -> float:
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+    return number if math.isfinite(number) else math.nan
+
+
+def _held(t: Reals, period_s: float) -> list[Ints]:
+    """For each stretch, which row of the log each control tick sees."""
+    starts = np.flatnonzero(np.r_[True, np.diff(t) > LONGEST_GAP_S])
+    ends = np.r_[starts[1:], len(t)]
+    per_stretch = round(STRETCH_S / period_s)
+    found = []
+    for first, end in zip(starts, ends, strict=True):
+        ticks = int((t[end - 1] - t[first]) / period_s)
+        seen = np.searchsorted(t[first:end], t[first] + np.arange(ticks) * period_s + 1e-9) - 1
+        whole = [seen[i : i + per_stretch] + first for i in range(0, ticks, per_stretch)]
+        found += [s for s in whole if len(s) == per_stretch]
+    return found
+
+
+def calibrate(stretches: Sequence[Stretch], wish: Wish, period_us: int) -> Found:
+    """Fit the line where it is asked for, then find the limits.
+
+    Raises ConfigError for a log that lacks an operand or is too short, UnsupportedWishError for a
+    rate that it cannot support.
+    """
+    pairs = [_pair(stretch, wish) for stretch in stretches]
+    if len(pairs) < FEWEST:
+        raise ConfigError(
+            f"detector.{wish.name}: {len(pairs)} stretches of {STRETCH_S:g} s; give at least "
+            f"{FEWEST}"
+        )
+    fitting = [pair for i, pair in enumerate(pairs) if i % 4 == 2]
+    line = _line(wish, fitting, period_us)
+    spec = {**wish.spec, **{k: v for k, v in line.items() if k == "scale"}}
+    if "offset" in line:
+        spec["offset"] = round(line["offset"] * ONE)
+    fitted, held = (
+        [residual(spec, a, b, period_us) for i, (a, b) in enumerate(pairs) if (i % 4 == 2) is which]
+        for which in (True, False)
+    )
+    stream = Stream(1e6 / period_us, period_us)
+    if not any(np.isfinite(r).any() for r in (*fitted, *held)):
+        raise ConfigError(f"detector.{wish.name}: it never says anything on these logs")
+    return Found(line, _limits(fitted, held, wish, stream), [_away(r, 0, 1, False) for r in held])
+
+
+def residual(spec: Mapping[str, Any], a: Reals, b: Reals, period_us: int) -> Reals:
+    """What the border computes on each tick [N]; NaN where it says nothing."""
+    from edgeguard import _core
+
+    return np.asarray(_core.association_batch(dict(spec), a, b, period_us), np.float64)
+
+
+def _pair(stretch: Stretch, wish: Wish) -> tuple[Reals, Reals]:
+    columns = []
+    for operand in wish.operands:
+        name = operand if operand in stretch else operand.partition(".")[2]
+        if name not in stretch:
+            raise ConfigError(
+                f'detector.{wish.name}: the logs have no column "{operand}"; they have '
+                + ", ".join(sorted(stretch))
+            )
+        columns.append(stretch[name])
+    return columns[0], columns[-1]
+
+
+def _line(wish: Wish, pairs: Sequence[tuple[Reals, Reals]], period_us: int) -> dict[str, float]:
+    """Least squares of a over b, delayed as the relation says; rounded to what the file holds."""
+    find = [key for key in ("scale", "offset") if key in wish.find]
+    if not find:
+        return {}
+    lag = math.ceil(wish.spec["delay_us"] / period_us)
+    a = np.concatenate([a[lag:] for a, _ in pairs])
+    b = np.concatenate([b[: len(b) - lag] for _, b in pairs])
+    seen = np.isfinite(a) & np.isfinite(b)
+    if seen.sum() < 2:
+        raise ConfigError(f"detector.{wish.name}: its operands are never there together")
+    a, b = a[seen], b[seen]
+    a = -a if wish.spec["relation"] == "sum" else a
+    known = np.zeros_like(a)
+    if "scale" not in find:
+        known = known + wish.spec["scale"] * b
+    if "offset" not in find:
+        known = known + wish.spec["offset"] / ONE
+    terms = {"scale": b, "offset": np.ones_like(b)}
+    matrix = np.stack([terms[key] for key in find], axis=1)
+    fitted, *_ = np.linalg.lstsq(matrix, a - known, rcond=None)
+    return {key: float(f"{value:.6g}") for key, value in zip(find, fitted, strict=True)}
+
+
+def _limits(
+    fitted: Sequence[Reals], held: Sequence[Reals], wish: Wish, stream: Stream
+) -> dict[str, Limit]:
+    """Two limits lie equally far from the middle and are found as one: a residual that swings from
+    one to the other keeps the cause present, whichever it is beyond."""
+    sides = [side for side in ("above", "below") if side in wish.find]
+    if not sides:
+        return {}
+    both = len(sides) == 2
+    sign = -1 if sides == ["below"] else 1
+    middle = round(float(np.nanmedian(np.concatenate(fitted))) * ONE) if both else 0
+    away = [_away(r, middle, sign, both) for r in held]
+    found = upper_limit(away, stream, wish.debounce, wish.max_false_trips_per_hour)
+    if not both:
+        return {sides[0]: replace(found, value=sign * found.value)}
+    return {side: replace(found, value=middle + s * found.value)
+            for side, s in (("above", 1), ("below", -1))}  # fmt: skip
+
+
+def _away(residuals: Reals, middle: int, sign: int, both: bool) -> Ints:
+    """Q16.16 [N], larger is worse; far inside where the relation says nothing."""
+    q16 = np.rint(np.nan_to_num(residuals) * ONE).astype(np.int64) - middle
+    return np.where(np.isnan(residuals), _SAYS_NOTHING, np.abs(q16) if both else sign * q16)

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Why the mode changed: for each change the first cause, what was seen, and the limit it broke."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import Factory, define, frozen
+
+from edgeguard._core import CAUSES, Decision, Mode, Policy, Replayer
+from edgeguard.output.recorder.log_reader import Log
+from edgeguard.output.recorder.topics import ARM, DECISION, GAP, REARM, TAKEOVER, TAPE
+from edgeguard.reasons import Moment, reason
+from edgeguard.replay import policy_of
+
+DRAINS = 8  # absence takes away an eighth of what presence has filled (native/core/causes.c)
+OPERATIONS = {ARM: "armed", REARM: "a person re-armed it", TAKEOVER: "a person took over"}
+REARMED = 0
+
+
+@frozen
+class Change:
+    """One change of mode; times in nanoseconds of the log's clock."""
+
+    t_ns: int
+    sequence: int
+    before: Mode | None
+    after: Mode
+    cause: str
+    """The first cause of the new mode; empty when it got better."""
+    why: str
+    """What was seen, against which limit, for how long; or what ended."""
+
+
+@frozen
+class Span:
+    """From when to when something held."""
+
+    name: str
+    start_ns: int
+    end_ns: int
+
+
+@define
+class Story:
+    """What a log tells."""
+
+    changes: list[Change] = Factory(list)
+    modes: list[Span] = Factory(list)
+    causes: list[Span] = Factory(list)
+    commands: dict[str, list[tuple[int, float]]] = Factory(dict)
+    """By channel: time and command, where it changed."""
+    units: dict[str, str] = Factory(dict)
+    decisions: int = 0
+    gaps: int = 0
+    start_ns: int = 0
+    end_ns: int = 0
+
+
+def explain(path: Path) -> Story:
+    """Read a log. Raises EdgeguardError when it is none, or damaged."""
+    log = Log(path)
+    teller = _Teller(policy_of(log), json.loads(log.about.get("units", "{}")))
+    for entry in log.entries(TAPE):
+        teller.hear(entry.data)
+    return teller.ended()
+
+
+class _Presence:
+    """Since when each cause has been present, as its debounce sees it."""
+
+    def __init__(self, rows: list[Mapping[str, int]]) -> None:
+        self._on_ns = [row["on_us"] * 1000 for row in rows]
+        self.since_ns: dict[int, int] = {}
+        self._seen_ns: dict[int, int] = {}
+        self._interrupted: set[int] = set()
+
+    def update(self, mask: int, t_ns: int, elapsed_ns: int) -> None:
+        for cause, on_ns in enumerate(self._on_ns):
+            if mask >> cause & 1:
+                self.since_ns.setdefault(cause, t_ns - elapsed_ns)  # what was seen held till now
+                self._seen_ns[cause] = t_ns
+            elif t_ns - self._seen_ns.get(cause, t_ns) > DRAINS * on_ns:
+                self.since_ns.pop(cause, None)
+                self._interrupted.discard(cause)
+            elif cause in self.since_ns:
+                self._interrupted.add(cause)
+
+    def lasted(self, cause: int, t_ns: int) -> str:
+        """For how long, in words."""
+        ms = (t_ns - self.since_ns.get(cause, t_ns)) / 1e6
+        return f"{'on and off ' if cause in self._interrupted else ''}for {ms:.0f} ms"
+
+
+class _Teller:
+    def __init__(self, policy: dict[str, Any], units: Mapping[str, str]) -> None:
+        self._policy = policy
+        self._reader = Replayer(Policy(policy))
+        self._presence = _Presence(policy["causes"])
+        self._evidence: dict[int, str] = {}  # by cause: what was seen when it was present last
+        self._open: dict[int, int] = {}  # active causes: since when
+        self._last: Decision | None = None
+        self._mode_since_ns = 0
+        self._operation = ""
+        self._story = Story(units=dict(units))
+
+    def hear(self, record: bytes) -> None:
+        kind = record[0]
+        if kind == DECISION:
+            t_ns, decision = self._reader.decision(record)
+            self._decided(Moment(self._policy, decision, self._reader.input(record)), t_ns)
+        elif kind == GAP:
+            self._story.gaps += 1
+        elif kind in OPERATIONS and (kind != REARM or record[1] == REARMED):
+            self._operation = OPERATIONS[kind]
+
+    def ended(self) -> Story:
+        story = self._story
+        if self._last is not None:
+            story.modes.append(Span(self._last.mode.name, self._mode_since_ns, story.end_ns))
+        for cause, since_ns in self._open.items():
+            story.causes.append(Span(CAUSES[cause], since_ns, story.end_ns))
+        return story
+
+    def _decided(self, moment: Moment, t_ns: int) -> None:
+        story, decision = self._story, moment.decision
+        if story.decisions == 0:
+            story.start_ns = self._mode_since_ns = t_ns
+        story.decisions += 1
+        story.end_ns = t_ns
+        elapsed_us = min(moment.given["elapsed_us"], self._policy["max_gap_us"])
+        self._presence.update(decision.present_mask, t_ns, 1000 * elapsed_us)
+        for cause in _bits(decision.present_mask):
+            if cause not in self._open or not self._evidence.get(cause):
+                self._evidence[cause] = reason(CAUSES[cause], moment)
+        if self._last is None or decision.mode != self._last.mode:
+            self._changed(decision, t_ns)
+        self._lanes(decision, t_ns)
+        self._last, self._operation = decision, ""
+
+    def _changed(self, decision: Decision, t_ns: int) -> None:
+        before = self._last.mode if self._last is not None else None
+        worse = before is None or decision.mode > before
+        cause, why = self._worse(decision, t_ns) if worse else ("", self._better(decision))
+        self._story.changes.append(
+            Change(t_ns, decision.sequence, before, decision.mode, cause, why)
+        )
+        if self._last is not None:
+            self._story.modes.append(Span(self._last.mode.name, self._mode_since_ns, t_ns))
+        self._mode_since_ns = t_ns
+
+    def _worse(self, decision: Decision, t_ns: int) -> tuple[str, str]:
+        """The cause of this severity that has been present longest, and what was seen of it."""
+        asks = [c for c in _bits(decision.causes_mask) if self._severity(c) == decision.mode]
+        if not asks:
+            return "NOT_ARMED", "nothing is commanded before arming"
+        since = self._presence.since_ns
+        first = min(asks, key=lambda c: (c in self._open, since.get(c, t_ns), c))
+        row = self._policy["causes"][first]
+        seen = self._evidence.get(first) or "armed just now, nothing was heard yet"
+        lasted = self._presence.lasted(first, t_ns)
+        patience = f", {lasted} (acts after {row['on_us'] / 1000:g} ms)"
+        return CAUSES[first], seen + (patience if row["on_us"] else "")
+
+    def _better(self, decision: Decision) -> str:
+        gone = [CAUSES[c] for c in self._open if not decision.causes_mask >> c & 1]
+        waits = {c: self._policy["causes"][CAUSES.index(c)]["off_us"] / 1000 for c in gone}
+        ended = ", ".join(f"{c} absent for {ms:g} ms" for c, ms in waits.items())
+        return "; ".join(filter(None, (self._operation, ended)))
+
+    def _severity(self, cause: int) -> int:
+        severity = self._policy["causes"][cause]["severity"]
+        assert isinstance(severity, int)
+        return severity
+
+    def _lanes(self, decision: Decision, t_ns: int) -> None:
+        """What a timeline shows: causes that act, and commands."""
+        active = set(_bits(decision.causes_mask))
+        for cause in [c for c in self._open if c not in active]:
+            self._story.causes.append(Span(CAUSES[cause], self._open.pop(cause), t_ns))
+            self._evidence.pop(cause, None)
+        for cause in active:
+            self._open.setdefault(cause, t_ns)
+        for name, value in decision.command.items():
+            line = self._story.commands.setdefault(name, [])
+            if not line or line[-1][1] != value or decision.mode != self._mode_of_last():
+                line.append((t_ns, value))
+
+    def _mode_of_last(self) -> Mode | None:
+        return self._last.mode if self._last is not None else None
+
+
+def _bits(mask: int) -> Iterator[int]:
+    return (i for i in range(len(CAUSES)) if mask >> i & 1)

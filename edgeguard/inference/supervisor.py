@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A worker process from its start to its end, over and over, within a budget.
+
+A thread of its own starts the worker, hears whether it passed the self-test of all its members,
+waits for its end and starts it anew. What the deciding thread calls never waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import sysconfig
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import edgeguard.inference
+from edgeguard.inference.members import RestartBudget
+
+if TYPE_CHECKING:
+    from edgeguard.inference.child import ChildProcess
+
+_HELLO_BYTES = 65536
+_GONE = "the worker ended"
+# -c puts the working directory first on the path: gone before anything is imported from it.
+_PROGRAM = (
+    "import sys; sys.path[:] = [p for p in sys.path if p]; import json; "
+    "o = json.loads(sys.argv[1]); sys.path[:] = o['path']; "
+    "from edgeguard.inference.worker import main; sys.exit(main(o))"
+)
+_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+_DEBUG = "EDGEGUARD_DEBUG"  # any value: workers write to our stderr
+
+
+class Supervisor:
+    """One worker for one member or a group of them."""
+
+    def __init__(self, members: Sequence[ChildProcess]) -> None:
+        """Start the first worker; returns at once."""
+        self.members = tuple(members)
+        self.lock = threading.Lock()  # held for what does not wait; guards state and memory
+        self.alive, self.reason = False, "starting"
+        self.pid: int | None = None
+        self.epoch = 0  # goes up with each worker: an answer of a former one is nobody's
+        self.providers: dict[str, str] = {}
+        self.missing: tuple[str, ...] = ()
+        first = self.members[0].spec
+        self._start_timeout_s = first.start_timeout_s
+        self._budget = RestartBudget(first)
+        # Neither can make us wait: a worker cannot undo EFD_NONBLOCK.
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._done = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._settled = threading.Event()  # alive, or not to be waited for any longer
+        self._closing = threading.Event()
+        self._ended = False  # the thread has done its last
+        self._process: subprocess.Popen[bytes] | None = None
+        for member in self.members:
+            member.worker = self
+        name = "+".join(member.name for member in self.members)
+        self._thread = threading.Thread(
+            target=self._supervise, name=f"edgeguard-{name}", daemon=True
+        )
+        self._thread.start()
+
+    # --- the deciding side: nothing here waits but ``listen`` ---
+
+    def wake(self) -> None:
+        """Tell the worker that there is something to do."""
+        with contextlib.suppress(BlockingIOError):  # full: it has been told often enough
+            os.eventfd_write(self._wake, 1)
+
+    def listen(self, timeout_s: float) -> None:
+        """Wait until the worker has answered something, for drivers of simulated time."""
+        waiting = select.poll()
+        with contextlib.suppress(OSError, ValueError):  # closed: nothing to wait for
+            waiting.register(self._done, select.POLLIN)
+            waiting.poll(timeout_s * 1000)
+            os.eventfd_read(self._done)
+
+    def lose(self, reason: str) -> None:
+        """All members abstain from here on; the caller holds the lock, the thread does the rest."""
+        self.alive, self.reason, self.pid = False, reason, None
+        for member in self.members:
+            member.forget()
+        self._settled.clear()
+        if self._process is not None:
+            _kill(self._process)
+
+    # --- the supervising side ---
+
+    def await_settled(self, timeout_s: float) -> bool:
+        """Block until the worker is admitted or given up; whether that was in time."""
+        return self._settled.wait(timeout_s)
+
+    def close(self) -> None:
+        """End the worker and the thread."""
+        self._closing.set()
+        with self.lock:
+            process = self._process
+            self.alive, self.reason, self.pid = False, "closed", None
+            for member in self.members:
+                member.forget()
+            if process is not None:
+                _kill(process)  # it has nothing to save
+        self._thread.join(2.0)
+        with self.lock:
+            if self._ended:  # else the thread does it as its last
+                self._release()
+
+    def _release(self) -> None:
+        if self._wake >= 0:
+            os.close(self._wake)
+            os.close(self._done)
+            self._wake = self._done = -1
+        for member in self.members:
+            member.release()
+
+    def _supervise(self) -> None:
+        """Start the worker, await its end, start it anew; end when closed, refused or given up."""
+        try:
+            self._keep_running()
+        finally:
+            with self.lock:
+                self._ended = True
+                if self._closing.is_set():
+                    self._release()
+
+    def _keep_running(self) -> None:
+        admitted = self._run_once()
+        while admitted and not self._closing.is_set():
+            pause_s = self._budget.delay(time.monotonic())
+            if pause_s == float("inf"):
+                break
+            self._closing.wait(pause_s)
+            if not self._closing.is_set():
+                self._run_once()
+        with self.lock:
+            if admitted and not self._closing.is_set():
+                self.reason += f"; quarantined: {self._budget}"
+            self._settled.set()
+
+    def _run_once(self) -> bool:
+        """One worker from start to end; whether it was admitted."""
+        self.epoch += 1
+        try:
+            process, hearing = self._start()
+        except (OSError, ValueError) as error:  # ValueError: the memory is gone, we are closing
+            self.reason = f"the worker cannot be started: {error}"
+            return False
+        with self.lock:
+            self._process = process
+            if self._closing.is_set():
+                _kill(process)
+        with os.fdopen(hearing, "rb", buffering=0) as ear:
+            hello = self._hear(ear.fileno(), self._start_timeout_s)
+            admitted = "providers" in hello and self._admit(hello)
+            if not admitted:
+                _kill(process)
+            code = process.wait()
+            last = self._hear(ear.fileno(), 0) if admitted else {}
+        with self.lock:
+            self._process = None
+            if self.alive:
+                self.lose(_GONE)
+            if self.reason == _GONE:
+                self.reason = _text(last, "failed") or f"the worker was ended by {_ending(code)}"
+            if not admitted and not self._closing.is_set():
+                self.reason = (
+                    _text(hello, "refused")
+                    or f"the worker was ended by {_ending(code)} while it loaded the model"
+                )
+        return admitted
+
+    def _admit(self, hello: dict[str, Any]) -> bool:
+        """Believe nothing of the form of what a worker says of itself."""
+        with self.lock:
+            if self._closing.is_set():
+                return False
+            providers, missing = hello["providers"], hello.get("missing")
+            self.providers = (
+                {str(k)[:100]: str(v)[:100] for k, v in providers.items()}
+                if isinstance(providers, dict)
+                else {}
+            )
+            self.missing = tuple(str(m)[:200] for m in missing) if isinstance(missing, list) else ()
+            self.pid = self._process.pid if self._process is not None else None
+            self.alive, self.reason = True, ""
+            self._settled.set()
+        return True
+
+    def _start(self) -> tuple[subprocess.Popen[bytes], int]:
+        with contextlib.suppress(BlockingIOError):  # what a former worker was told
+            os.eventfd_read(self._wake)
+        ear, mouth = os.pipe2(os.O_CLOEXEC)
+        spec = self._spec_file()
+        kept = {m.frames.fd for m in self.members} | {m.answers.fd for m in self.members}
+        options = {
+            "path": _path(), "parent": os.getpid(), "mouth": mouth, "wake": self._wake,
+            "done": self._done, "spec": spec,
+        }  # fmt: skip
+        quiet = None if os.environ.get(_DEBUG) else subprocess.DEVNULL
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-c", _PROGRAM, json.dumps(options)],
+                stdin=subprocess.DEVNULL, stdout=quiet, stderr=quiet,
+                pass_fds=(mouth, self._wake, self._done, spec, *kept),
+                env=os.environ | _ONE_THREAD,
+            )  # fmt: skip
+        except (OSError, ValueError):
+            os.close(ear)
+            raise
+        finally:
+            os.close(mouth)
+            os.close(spec)
+        return process, ear
+
+    def _spec_file(self) -> int:
+        """What the worker has to load, as JSON in a memory file; the caller closes it."""
+        content = {"epoch": self.epoch, "members": [_spec(member) for member in self.members]}
+        fd = os.memfd_create("edgeguard-spec", os.MFD_CLOEXEC)
+        with os.fdopen(os.dup(fd), "wb") as file:
+            file.write(json.dumps(content).encode())
+        return fd
+
+    def _hear(self, ear: int, timeout_s: float) -> dict[str, Any]:
+        """The worker's next line; {} when it ends without one, a refusal when it is late."""
+        waiting, text = select.poll(), b""
+        waiting.register(ear, select.POLLIN)
+        end = time.monotonic() + timeout_s
+        while not self._closing.is_set() and b"\n" not in text:
+            if time.monotonic() > end and timeout_s > 0:
+                return {"refused": f"the worker was not ready after {timeout_s:g} s"}
+            if not waiting.poll(100 if timeout_s > 0 else 0):
+                if timeout_s > 0:
+                    continue
+                return {}
+            more = os.read(ear, _HELLO_BYTES)
+            text += more
+            if not more or len(text) > _HELLO_BYTES:
+                return {}
+        try:
+            line = json.loads(text.partition(b"\n")[0] or b"{}")
+        except (ValueError, RecursionError):
+            return {}
+        return line if isinstance(line, dict) else {}
+
+
+def _text(said: dict[str, Any], key: str) -> str:
+    """What a worker says of itself, of whatever type it is."""
+    return str(said.get(key) or "")[:4000]
+
+
+def _spec(member: ChildProcess) -> dict[str, Any]:
+    spec, card = member.spec, member.card
+    return {
+        "name": member.name,
+        "card": card.to_dict() | {"labels": list(card.labels)},
+        "directory": str(card.directory.absolute()),
+        "model_path": str((spec.model_path or card.model_path).absolute()),
+        "runtime": spec.runtime, "providers": spec.providers,
+        "frames": member.frames.fd, "lanes": member.frames.lanes, "lane": member.lane,
+        "answers": member.answers.fd,
+    }  # fmt: skip
+
+
+def _path() -> list[str]:
+    """Our import path without the working directory, and this very package on it.
+
+    The standard library stays before all installed packages.
+    """
+    path = [entry for entry in sys.path if entry]
+    root = str(Path(edgeguard.inference.__file__).parents[2])
+    if root not in path:
+        packages = sysconfig.get_path("purelib")
+        path.insert(path.index(packages) if packages in path else len(path), root)
+    return path
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+
+
+def _ending(code: int) -> str:
+    if code >= 0:
+        return f"itself with exit code {code}"
+    with contextlib.suppress(ValueError):
+        return signal.Signals(-code).name
+    return f"signal {-code}"

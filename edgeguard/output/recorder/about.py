@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a log says of itself: with which policy, models and version it was made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime, timezone
+
+from edgeguard import __version__
+from edgeguard.card import Card
+from edgeguard.config import GuardConfig, policy_dict
+
+
+def about(config: GuardConfig, cards: Mapping[str, Card]) -> dict[str, str]:
+    """For `Recorder`: all of it text, JSON where it has parts."""
+    text = config.source.read_text(encoding="utf-8")
+    models = {name: {"file": card.file, "sha256": card.sha256} for name, card in cards.items()}
+    return {
+        "version": __version__,
+        "began": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "guard.toml": text,
+        "guard.toml.sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "policy": json.dumps(policy_dict(config, cards), separators=(",", ":")),
+        "units": json.dumps({name: channel.unit for name, channel in config.channels.items()}),
+        "models": json.dumps(models),
+    }
+

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A log, read back: also one that was cut off by a crash."""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple
+
+from mcap.data_stream import ReadDataStream
+from mcap.exceptions import McapError
+from mcap.opcode import Opcode
+from mcap.records import Channel, Chunk, Message, Metadata
+from mcap.stream_reader import breakup_chunk
+
+from edgeguard.errors import EdgeguardError
+from edgeguard.output.recorder.log_file import ABOUT, MAGIC
+
+HEAD = 9  # opcode and length of a record
+UNREADABLE = (McapError, ValueError, KeyError, struct.error, RecursionError)
+"""What reading a damaged record raises."""
+
+
+class Raw(NamedTuple):
+    """Where a record lies in the file."""
+
+    opcode: int
+    start: int
+    end: int
+
+
+class Entry(NamedTuple):
+    """One message."""
+
+    topic: str
+    t_ns: int
+    data: bytes
+
+
+def mapped(path: Path) -> mmap.mmap | bytes:
+    """The bytes of a log. Raises EdgeguardError when there are none."""
+    try:
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise EdgeguardError(f"{path}: is empty")
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        raise EdgeguardError(f"{path}: {error.strerror}") from None
+
+
+def raw_records(data: mmap.mmap | bytes) -> Iterator[Raw]:
+    """The records of a file, up to one that was cut off or the magic at the end."""
+    at = len(MAGIC)
+    while at + HEAD <= len(data):
+        end = at + HEAD + int.from_bytes(data[at + 1 : at + HEAD], "little")
+        if end > len(data):
+            return
+        yield Raw(data[at], at, end)
+        at = end
+
+
+def stream(data: mmap.mmap | bytes, raw: Raw) -> ReadDataStream:
+    """A record's content, for the `read` of its class."""
+    return ReadDataStream(BytesIO(data[raw.start + HEAD : raw.end]))
+
+
+class Log:
+    """A log's messages, in the order in which they were recorded."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises EdgeguardError when it is no log of this recorder."""
+        self.path = path
+        self._data = mapped(path)
+        self.about: dict[str, str] = {}
+        self._topics: dict[int, str] = {}
+        try:
+            self._read_start()
+        except UNREADABLE:
+            self.about = {}
+        if self._data[: len(MAGIC)] != MAGIC or not self.about:
+            raise EdgeguardError(f"{path}: is no log that edgeguard recorded")
+
+    def _read_start(self) -> None:
+        for raw in raw_records(self._data):
+            if raw.opcode == Opcode.CHANNEL:
+                channel = Channel.read(stream(self._data, raw))
+                self._topics[channel.id] = channel.topic
+            elif raw.opcode == Opcode.METADATA:
+                metadata = Metadata.read(stream(self._data, raw))
+                if metadata.name == ABOUT:
+                    self.about = metadata.metadata
+            elif raw.opcode == Opcode.CHUNK:
+                return
+
+    def entries(self, *topics: str) -> Iterator[Entry]:
+        """The messages of these topics. Raises EdgeguardError where the file is damaged."""
+        wanted = {number for number, topic in self._topics.items() if topic in topics}
+        for raw in raw_records(self._data):
+            if raw.opcode != Opcode.CHUNK:
+                continue
+            try:
+                messages = breakup_chunk(Chunk.read(stream(self._data, raw)), validate_crc=True)
+            except Exception as error:  # whatever a damaged chunk makes of its decoder
+                raise EdgeguardError(
+                    f"{self.path}: damaged at byte {raw.start}: {error}; see edgeguard verify-log"
+                ) from None
+            for m in messages:
+                if isinstance(m, Message) and m.channel_id in wanted:
+                    yield Entry(self._topics[m.channel_id], m.log_time, m.data)

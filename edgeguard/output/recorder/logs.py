@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The files of a recorder: one log, or a row of them of which the oldest are removed."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from attrs import frozen
+
+from edgeguard.errors import EdgeguardError
+from edgeguard.output.recorder import keys
+from edgeguard.output.recorder.log_file import LogFile
+from edgeguard.output.recorder.topics import POLICY, STATE, TOPICS, Translator
+
+PARTS = 8  # files that a limit is divided into: what is kept is between 7/8 and all of it
+
+
+@frozen
+class Keep:
+    """How much of a recording stays on the disk; None: all of it."""
+
+    mb: float | None = None
+    hours: float | None = None
+
+    @property
+    def limited(self) -> bool:
+        return self.mb is not None or self.hours is not None
+
+
+class Logs:
+    """Takes the records of a tape, in order."""
+
+    def __init__(
+        self, path: Path, key: Path, about: Mapping[str, str], translator: Translator, keep: Keep
+    ) -> None:
+        """Opens the first log. Raises EdgeguardError and OSError."""
+        self._path, self._key, self._about, self._keep = path, key, about, keep
+        self._translator = translator
+        self._policy = b""
+        self._log = self._open()
+
+    def put(self, record: bytes) -> None:
+        """Raises OSError when a new file was due and the old one is not written; try again then."""
+        if record[0] == POLICY:
+            self._policy = record
+        elif record[0] == STATE and self._due():
+            self._next()
+        self._translator.put(record, self._log)
+
+    def flush(self) -> None:
+        """Bring everything to the disk. Raises OSError; then call it again later."""
+        self._log.flush()
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that are not on the disk yet."""
+        return self._log.waiting
+
+    def close(self) -> None:
+        """With an end record. Raises OSError."""
+        self._log.close()
+
+    def leave(self) -> None:
+        """Without one."""
+        self._log.leave()
+
+    def _open(self) -> LogFile:
+        path = self._numbered() if self._keep.limited else self._path
+        try:
+            log = LogFile(path, TOPICS, self._about, keys.begin(self._key))
+        except FileExistsError:
+            raise EdgeguardError(f"{path}: exists; a log is never overwritten") from None
+        self._began_s = time.monotonic()
+        return log
+
+    def _due(self) -> bool:
+        """Each log begins with a state, so that it can be replayed without the one before it."""
+        mb, hours = self._keep.mb, self._keep.hours
+        full = mb is not None and self._log.size + self._log.waiting > mb * 1e6 / PARTS
+        old = hours is not None and time.monotonic() - self._began_s > hours * 3600 / PARTS
+        return full or old
+
+    def _next(self) -> None:
+        """The next file, or the same one for longer when there is no room to begin it."""
+        old = self._log
+        old.flush()
+        try:
+            self._log = self._open()
+        except (EdgeguardError, OSError):
+            return
+        with contextlib.suppress(OSError):  # then it is a good log without an end record
+            old.close()
+        old.leave()
+        self._translator.put(self._policy, self._log)
+        self._forget()
+
+    def _numbered(self) -> Path:
+        last = max((number for number, _ in self._known()), default=0)
+        return self._path.with_name(f"{self._path.stem}-{last + 1:05}{self._path.suffix}")
+
+    def _known(self) -> list[tuple[int, Path]]:
+        """The logs of this name, oldest first."""
+        name = re.compile(rf"{re.escape(self._path.stem)}-(\d{{5,}}){re.escape(self._path.suffix)}")
+        found = [(name.fullmatch(p.name), p) for p in self._path.parent.iterdir()]
+        return sorted((int(match[1]), p) for match, p in found if match)
+
+    def _forget(self) -> None:
+        """Remove what is beyond the limits; never the one that is being written."""
+        files = [(p, p.stat()) for _, p in self._known()][:-1]
+        limit_bytes = (self._keep.mb or float("inf")) * 1e6 * (1 - 1 / PARTS)
+        limit_s = (self._keep.hours or float("inf")) * 3600
+        total = sum(stat.st_size for _, stat in files)
+        for path, stat in files:
+            if total > limit_bytes or time.time() - stat.st_mtime > limit_s:
+                path.unlink()
+                total -= stat.st_size

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The recorder's process: takes records out of the shared memory and writes them.
+
+It is told what to do in one line of JSON on its standard input, which stays open as long as the
+guard lives. The word "close" there ends the log in order; the end of the input without it means
+that the guard died, and the log then ends without an end record.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import select
+import signal
+import sys
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from edgeguard._core import Tape
+from edgeguard.errors import EdgeguardError
+from edgeguard.output.recorder.logs import Keep, Logs
+from edgeguard.output.recorder.topics import Translator
+
+TURN_S = 0.05
+FLUSH_S = 0.5  # what a crash of this process may cost
+BATCH = 1 << 20
+CLOSE_S = 5.0  # a full disk may get room again
+
+
+class Turns:
+    """Takes from the tape while the log takes it; what cannot be written waits in the tape."""
+
+    def __init__(self, tape: Tape, logs: Logs) -> None:
+        self._tape, self._logs = tape, logs
+        self._taken: deque[bytes] = deque()
+        self._flushed_s = time.monotonic()
+        self.wrong = ""
+        """Why the log cannot be written now, or nothing."""
+
+    def turn(self) -> int:
+        """What waits, up to a batch, and a flush when it is time; returns how many bytes wait then.
+
+        Says on the tape whether the log can be written.
+        """
+        self._tape.beat()
+        try:
+            if self.wrong:
+                self._flush()  # before more is taken: memory is not for what the disk cannot hold
+            self._put()
+            if time.monotonic() - self._flushed_s >= FLUSH_S or self._logs.waiting > BATCH:
+                self._flush()
+            self.wrong = ""
+        except OSError as error:  # a full disk, for instance: the tape fills, then has a gap
+            self.wrong = error.strerror or str(error)
+        self._tape.failing = bool(self.wrong)
+        return 0 if self.wrong else self._tape.waiting
+
+    def end(self, in_order: bool) -> None:
+        """Write what is left, and the end record; gives up when the disk stays full."""
+        end_s = time.monotonic() + CLOSE_S
+        while True:
+            while self.turn():
+                pass
+            try:
+                if not self.wrong:
+                    self._logs.flush()
+                    if in_order:
+                        self._logs.close()
+            except OSError as error:
+                self.wrong = error.strerror or str(error)
+            if not self.wrong or time.monotonic() > end_s:
+                self._logs.leave()
+                return
+            time.sleep(TURN_S)
+
+    def _put(self) -> None:
+        if not self._taken:
+            self._taken.extend(self._tape.take(BATCH))
+        while self._taken:
+            self._logs.put(self._taken[0])
+            self._taken.popleft()
+
+    def _flush(self) -> None:
+        self._logs.flush()
+        self._flushed_s = time.monotonic()
+
+
+def main() -> None:
+    """Until the guard ends."""
+    for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(stop, signal.SIG_IGN)  # the guard says when
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file limit is an error like a full disk
+    os.nice(5)
+    line = sys.stdin.buffer.raw.readline()  # type: ignore[attr-defined]  # nothing is read ahead
+    try:
+        turns = _begin(json.loads(line))
+    except (EdgeguardError, OSError) as error:
+        _say(f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error))
+        sys.exit(2)
+    _say("ready")
+    heard, more = b"", False
+    while not heard:
+        if select.select([0], [], [], 0.0 if more else TURN_S)[0]:
+            heard = os.read(0, 16) or b"died"
+        more = turns.turn() > BATCH
+    turns.end(in_order=heard.startswith(b"close"))
+    _say(turns.wrong or "closed")
+
+
+def _begin(given: dict[str, Any]) -> Turns:
+    about = given["about"]
+    memory = mmap.mmap(given["fd"], given["bytes"])
+    translator = Translator(json.loads(about["policy"]))
+    keep = Keep(given["keep_mb"], given["keep_hours"])
+    logs = Logs(Path(given["path"]), Path(given["key"]), about, translator, keep)
+    return Turns(Tape(memory), logs)
+
+
+def _say(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except OSError:  # nobody listens any more
+        sys.stdout = None  # type: ignore[assignment]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The flight recorder as the guard sees it: a tape in shared memory, and a process that writes.
+
+The deciding thread copies each record into the tape and is done. What finds no room there is lost
+and leaves a gap in the log; while that is so, or while the other process cannot write or is gone,
+every decision has the cause RECORDER_LOST.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import mmap
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from edgeguard._core import Core, Tape
+from edgeguard.errors import EdgeguardError
+from edgeguard.output.recorder.keys import default_path
+
+TAPE_BYTES = 4 << 20  # a minute and more at 100 Hz
+START_S = 30.0
+CLOSE_S = 60.0  # of a busy machine with a slow disk
+LOOK_S = 0.5
+STALLED_S = 3.0
+
+_log = logging.getLogger("edgeguard")
+
+
+class Recorder:
+    """Records what a core decides, from now until ``close``."""
+
+    def __init__(
+        self, path: str | Path, core: Core, about: Mapping[str, str], *,
+        key: Path | None = None, keep_mb: float | None = None, keep_hours: float | None = None,
+    ) -> None:  # fmt: skip
+        """about: what the log says of itself, see `about`. Raises EdgeguardError when the log
+        cannot be begun."""
+        self.path = Path(path).absolute()
+        self._core = core
+        fd = os.memfd_create("edgeguard-tape")
+        try:
+            os.ftruncate(fd, TAPE_BYTES)
+            self._memory = mmap.mmap(fd, TAPE_BYTES, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
+            self.tape = Tape(self._memory)
+            self._process = _start(fd)
+        finally:
+            os.close(fd)
+        self._begin(fd, about, key or default_path(), keep_mb, keep_hours)
+        self._ended = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="recorder", daemon=True)
+        self._watcher.start()
+
+    def _begin(
+        self, fd: int, about: Mapping[str, str], key: Path, keep_mb: float | None,
+        keep_hours: float | None,
+    ) -> None:  # fmt: skip
+        given = {
+            "fd": fd, "bytes": TAPE_BYTES, "path": str(self.path), "key": str(key),
+            "about": dict(about), "keep_mb": keep_mb, "keep_hours": keep_hours,
+        }  # fmt: skip
+        self._tell(json.dumps(given))
+        said = self._hear(START_S)
+        if said != "ready":
+            self._process.kill()
+            self._process.wait()
+            raise EdgeguardError(f"recorder: {said or 'does not start'}")
+        if not self._core.record(self.tape):
+            raise EdgeguardError("recorder: the policy does not fit on the tape")
+
+    @property
+    def process_id(self) -> int:
+        """Of the process that writes."""
+        return self._process.pid
+
+    def pace(self) -> None:
+        """Wait while the tape is half full: for simulated streams only, which run ahead of it."""
+        while self.tape.waiting > self.tape.room // 2 and not self.tape.failing:
+            time.sleep(0.002)
+
+    def close(self) -> None:
+        """End the log with its end record. Warns when that cannot be written."""
+        if self._ended.is_set():
+            return
+        self._core.record(None)
+        self._ended.set()
+        self._watcher.join()
+        self._tell("close")
+        said = self._hear(CLOSE_S)
+        if said != "closed":
+            _log.warning("%s: not closed: %s", self.path, said or "the recorder is gone")
+            self._process.kill()
+        self._process.wait()
+
+    def _watch(self) -> None:
+        """Notice that the other process is gone or does not move."""
+        beats, moved_s = self.tape.beats, time.monotonic()
+        while not self._ended.wait(LOOK_S):
+            now_s = time.monotonic()
+            if self.tape.beats != beats:
+                beats, moved_s = self.tape.beats, now_s
+            if self._process.poll() is not None or now_s - moved_s > STALLED_S:
+                self.tape.failing = True  # until its next turn says otherwise
+
+    def _tell(self, line: str) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(line.encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError:  # it is gone; whoever waits for its answer says so
+            pass
+
+    def _hear(self, timeout_s: float) -> str:
+        """Its next line, or nothing when there is none in time."""
+        found: list[str] = []
+        out = self._process.stdout
+        assert out is not None
+        reader = threading.Thread(
+            target=lambda: found.append(out.readline().decode().strip()), daemon=True
+        )
+        reader.start()
+        reader.join(timeout_s)
+        return found[0] if found else ""
+
+
+def _start(fd: int) -> subprocess.Popen[bytes]:
+    """The other process, in a session of its own: Ctrl-C at a terminal is for the guard."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "edgeguard.output.recorder.process"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, pass_fds=(fd,),
+        start_new_session=True, env={**os.environ, "PYTHONSAFEPATH": "1"},
+    )  # fmt: skip

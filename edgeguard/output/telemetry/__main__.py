@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The telemetry process; started by ``process.Process`` and by nobody else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+
+
+def main() -> None:
+    """Arguments: the number of the inherited socket, host, port. Says what it serves, or why not,
+    and ends when the deciding process does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the deciding process
+    os.nice(10)
+    decider = socket.socket(fileno=int(sys.argv[1]))
+    try:
+        from edgeguard.output.telemetry.board import Board
+        from edgeguard.output.telemetry.server import serve
+
+        board = Board(decider)
+        serve(board, sys.argv[2], int(sys.argv[3]), lambda: decider.send(b"serving"))
+    except ModuleNotFoundError as error:
+        decider.send(f"needs {error.name}; pip install 'edgeguard-monitor[telemetry]'".encode())
+    except OSError as error:
+        decider.send((error.strerror or str(error)).encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a person asks for on the page, carried out by the deciding thread at its next tick."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from edgeguard.errors import EdgeguardError
+from edgeguard.output.telemetry.process import ANSWER, Link
+
+MOST, WINDOW_NS = 3, 60_000_000_000
+SHORTEST, LONGEST = 16, 256  # characters of a token
+TOO_OFTEN = "asked three times within a minute; wait"
+
+_log = logging.getLogger("edgeguard")
+
+
+class Commanded(Protocol):
+    """A guard, or one behind a microcontroller."""
+
+    def doubts(self, token: str) -> str | None: ...
+    def rearm(self, token: str) -> str | None: ...
+    def takeover(self) -> None: ...
+
+
+def read_token(path: Path) -> str:
+    """The operator's token. Raises EdgeguardError when others may read or change the file."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        with os.fdopen(handle, encoding="ascii") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if not stat.S_ISREG(mode):
+                raise EdgeguardError(f"{path}: is no file")
+            if mode & (stat.S_IRWXG | stat.S_IRWXO):
+                raise EdgeguardError(
+                    f"{path}: others than its owner may use it (mode {stat.S_IMODE(mode):03o});"
+                    f" chmod 600 {path}, and make a new token if somebody did"
+                )
+            token = file.read(LONGEST + 2).strip()
+    except OSError as error:
+        raise EdgeguardError(f"{path}: {error.strerror}") from None
+    except ValueError:
+        raise EdgeguardError(f"{path}: is no ASCII text") from None
+    if not SHORTEST <= len(token) <= LONGEST or not token.isprintable() or " " in token:
+        raise EdgeguardError(f"{path}: want one word of {SHORTEST} to {LONGEST} characters")
+    return token
+
+
+class Requests:
+    """Re-arm and takeover with the operator's token, each at most three times a minute.
+
+    Wrong tokens count, too. The token is checked here and never known to the telemetry process.
+    """
+
+    def __init__(
+        self, link: Link, guard: Commanded, clock_ns: Callable[[], int] = time.monotonic_ns
+    ) -> None:
+        self._link, self._guard, self._clock_ns = link, guard, clock_ns
+        self._recent = {"rearm": deque[int](), "takeover": deque[int]()}
+        self.counts: Counter[str] = Counter()
+        self.answered = 0
+        self.last: dict[str, Any] | None = None
+        """The last request and its answer, which is None when it was carried out."""
+
+    def serve(self) -> None:
+        """Carry out one request, if there is one."""
+        asked = self._link.request()
+        if asked is None:
+            return
+        what, token = asked.get("do"), asked.get("token")
+        if not isinstance(what, str) or not isinstance(token, str) or what not in self._recent:
+            return
+        answer = self._answer(what, token)
+        _log.warning("operator: %s: %s", what, answer or "done")
+        self.answered += 1
+        self.counts[f"{what} {'refused' if answer else 'done'}"] += 1
+        self.last = {"do": what, "answer": answer, "unix_ms": time.time_ns() / 1e6}
+        self._link.send_json(ANSWER, {"id": asked.get("id"), "answer": answer})
+
+    def _answer(self, what: str, token: str) -> str | None:
+        now_ns, recent = self._clock_ns(), self._recent[what]
+        while recent and recent[0] <= now_ns - WINDOW_NS:
+            recent.popleft()
+        if len(recent) >= MOST:
+            return TOO_OFTEN
+        recent.append(now_ns)
+        if what == "rearm":
+            return self._guard.rearm(token)
+        doubts = self._guard.doubts(token)
+        if doubts is None:
+            self._guard.takeover()
+        return doubts

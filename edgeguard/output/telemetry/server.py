@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page, its events and the metrics over HTTP. Nothing is loaded from anywhere else."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import ipaddress
+import json
+import re
+import socket
+import threading
+from collections.abc import Callable
+from functools import cache
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
+from typing import Any
+from urllib.parse import urlsplit
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from edgeguard.output.telemetry.board import Board
+from edgeguard.output.telemetry.metrics import Metrics
+from edgeguard.output.telemetry.process import MOST_REQUEST
+
+MOST_CONNECTIONS = 16
+SLOW_S = 10.0  # a reader that takes longer is let go
+IDLE_S = 1.0  # without news the events say that they are still there
+
+
+class Server(ThreadingHTTPServer):
+    """So many connections and no more: each has a thread."""
+
+    daemon_threads = True
+
+    def __init__(self, board: Board, host: str, port: int) -> None:
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.board, self.named = board, host
+        self.registry = CollectorRegistry()
+        self.registry.register(Metrics(board))
+        self._free = threading.BoundedSemaphore(MOST_CONNECTIONS)
+        super().__init__((host, port), Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Readers come and go."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One request a connection."""
+
+    server: Server
+    timeout = SLOW_S
+    server_version, sys_version = "edgeguard", ""
+
+    def do_GET(self) -> None:
+        """/, /events, /frame.png, /part.png, /metrics."""
+        path = urlsplit(self.path).path
+        board = self.server.board
+        if not self._expected():
+            return
+        if path == "/":
+            self._answer(HTTPStatus.OK, "text/html; charset=utf-8", page())
+        elif path == "/events":
+            self._events(board)
+        elif path == "/metrics":
+            self._answer(HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest(self.server.registry))
+        elif path in ("/frame.png", "/part.png") and board.picture(path == "/part.png"):
+            self._answer(HTTPStatus.OK, "image/png", board.picture(path == "/part.png"))
+        elif path in ("/rearm", "/takeover"):
+            self._refuse(HTTPStatus.METHOD_NOT_ALLOWED, "POST only")
+        else:
+            self._refuse(HTTPStatus.NOT_FOUND, "nothing here")
+
+    def do_POST(self) -> None:
+        """/rearm and /takeover with {"token": "..."}; {"answer": null} when it was done, else why
+        not."""
+        if not self._expected():
+            return
+        if self.headers.get("Origin") != f"http://{self.headers.get('Host')}":
+            return self._refuse(HTTPStatus.FORBIDDEN, "Origin: is not this page")
+        what = self.path[1:]
+        if not self.server.board.hello.get("controls", {}).get(what):
+            return self._refuse(HTTPStatus.NOT_FOUND, "not offered here")
+        token = self._token()
+        if token is None:
+            return self._refuse(HTTPStatus.BAD_REQUEST, 'want {"token": "..."} as application/json')
+        answer = json.dumps({"answer": self.server.board.ask(what, token)})
+        self._answer(HTTPStatus.OK, "application/json", answer.encode())
+
+    def _token(self) -> str | None:
+        length = self.headers.get("Content-Length", "")
+        if not re.fullmatch(r"\d{1,4}", length):
+            return None
+        body = self.rfile.read(int(length))  # also what is refused: else the answer may get lost
+        if len(body) > MOST_REQUEST or self.headers.get("Content-Type") != "application/json":
+            return None
+        try:
+            given = json.loads(body)
+        except (ValueError, RecursionError):
+            return None
+        token = given.get("token") if isinstance(given, dict) else None
+        return token if isinstance(token, str) else None
+
+    def _expected(self) -> bool:
+        """Whether the request names this server as a person would: by an address, `localhost` or
+        the configured name. A page elsewhere whose name was made to lead here cannot (DNS
+        rebinding)."""
+        given = self.headers.get_all("Host") or [""]
+        if len(given) == 1 and _is_ours(given[0], self.server.named):
+            return True
+        self._refuse(HTTPStatus.FORBIDDEN, "Host: is not this server")
+        return False
+
+    def _events(self, board: Board) -> None:
+        self._head(HTTPStatus.OK, "text/event-stream")
+        seen = 0
+        while not board.ended:
+            event = board.event(seen, IDLE_S)
+            if event is None:
+                self.wfile.write(b": still here\n\n")
+            else:
+                seen, state = event
+                self.wfile.write(b"data: " + state + b"\n\n")
+
+    def _refuse(self, status: HTTPStatus, why: str) -> None:
+        self._answer(status, "text/plain; charset=utf-8", f"{why}\n".encode())
+
+    def _answer(self, status: HTTPStatus, kind: str, body: bytes) -> None:
+        self._head(status, kind, len(body))
+        self.wfile.write(body)
+
+    def _head(self, status: HTTPStatus, kind: str, length: int | None = None) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        if length is not None:
+            self.send_header("Content-Length", str(length))
+        for name, value in _HEADERS:
+            self.send_header(name, value)
+        self.send_header("Content-Security-Policy", policy())
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """What somebody asked for is in no log: the deciding process logs what it was told."""
+
+
+_HEADERS = (
+    ("Cache-Control", "no-store"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+)
+
+
+@cache
+def page() -> bytes:
+    """The page, as it is in the package."""
+    return files("edgeguard.output.telemetry").joinpath("page.html").read_bytes()
+
+
+@cache
+def policy() -> str:
+    """Only the script and the style that stand in the page, and nobody may frame it."""
+    rules = ["default-src 'none'", "img-src 'self' data:", "connect-src 'self'", "base-uri 'none'",
+             "form-action 'none'", "frame-ancestors 'none'"]  # fmt: skip
+    for kind in ("script", "style"):
+        content = re.search(rb"<%b>(.*?)</%b>" % ((kind.encode(),) * 2), page(), re.DOTALL)
+        assert content is not None
+        digest = base64.b64encode(hashlib.sha256(content[1]).digest()).decode()
+        rules.append(f"{kind}-src 'sha256-{digest}'")
+    return "; ".join(rules)
+
+
+def _is_ours(host: str, named: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    if name in ("localhost", named.lower()):
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def serve(board: Board, host: str, port: int, ready: Callable[[], object]) -> None:
+    """Serve until the deciding process ends. Raises OSError when the address is not to be had."""
+    server = Server(board, host, port)
+    ready()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    board.receive()

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was seen when a cause was present, and the policy's limit that it broke, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from edgeguard._core import CAUSES, Decision
+
+ONE = 65536  # Q16.16
+AGE_MAX = 2**32 - 1
+OPERATIONS = ("raise", "lower")
+LINK = "the microcontroller's link reported it"
+
+
+class Moment(NamedTuple):
+    """One decision with everything that went into it."""
+
+    policy: Mapping[str, Any]
+    decision: Decision
+    given: Mapping[str, Any]
+    """As `Replayer.input` returns it."""
+
+    @property
+    def members(self) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
+        """Name, what it said, and its row of the policy."""
+        for row in self.policy["members"]:
+            yield row["name"], self.given["members"][row["name"]], row
+
+    @property
+    def channels(self) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
+        """Name, the evidence of its vote, and its row of the policy."""
+        for row in self.policy["channels"]:
+            yield row["name"], self.decision.evidence[row["name"]], row
+
+
+def reason(cause: str, moment: Moment) -> str:
+    """Against which limit this cause was present."""
+    found = "; ".join(_FINDERS.get(cause, _nothing)(moment)) or "; ".join(_detectors(cause, moment))
+    if found:
+        return found
+    missed = moment.given["missed"] >> CAUSES.index(cause) & 1
+    return "in something that a newer one replaced before the decision" if missed else "was present"
+
+
+def _ms(us: int) -> str:
+    return "for ever" if us == AGE_MAX else f"{us / 1000:g} ms"
+
+
+def _nothing(moment: Moment) -> Iterator[str]:
+    return iter(())
+
+
+def _not_armed(moment: Moment) -> Iterator[str]:
+    yield "nothing is commanded before arming"
+
+
+def _time(moment: Moment) -> Iterator[str]:
+    elapsed, most = moment.given["elapsed_us"], moment.policy["max_gap_us"]
+    if elapsed == 0:
+        yield "the clock stood still"
+    elif elapsed == AGE_MAX:
+        yield "the clock ran back, or could not be read"
+    else:
+        yield f"{_ms(elapsed)} between two decisions, above {_ms(most)}"
+
+
+def _overrun(moment: Moment) -> Iterator[str]:
+    yield (
+        f"{_ms(moment.given['elapsed_us'])} between two decisions, "
+        f"above two periods of {_ms(moment.policy['period_us'])}"
+    )
+
+
+def _controller(moment: Moment) -> Iterator[str]:
+    if not moment.given["rule_ok"]:
+        yield "the rule-based controller raised or returned no finite number"
+    most = moment.policy["controller_budget_us"]
+    if moment.given["rule_us"] > most:
+        yield f"the rule-based controller took {_ms(moment.given['rule_us'])}, above {_ms(most)}"
+
+
+def _age(moment: Moment, name: str) -> str:
+    age_ms = moment.decision.ages_ms[name]
+    never = age_ms >= AGE_MAX / 1000
+    return "has said nothing that can be used" if never else f"is {age_ms:g} ms old"
+
+
+def _stale(moment: Moment) -> Iterator[str]:
+    for name, evidence, row in moment.channels:
+        quorum = _least(row)[1]
+        if evidence["voters"] < quorum:
+            yield f"{name}: {evidence['voters']} of {quorum} members that are needed have a say"
+    for name, _, row in moment.members:
+        if moment.decision.ages_ms[name] * 1000 > row["max_age_us"]:
+            yield f"{name} {_age(moment, name)}, above {_ms(row['max_age_us'])}"
+
+
+def _lost(moment: Moment) -> Iterator[str]:
+    for name, said, row in moment.members:
+        if not said["present"]:
+            yield f"{name} is gone"
+        elif moment.decision.ages_ms[name] * 1000 > row["max_age_us"]:
+            yield f"{name} {_age(moment, name)}, above {_ms(row['max_age_us'])}"
+
+
+def _late(moment: Moment) -> Iterator[str]:
+    for name, said, row in moment.members:
+        waits = max(said["latency_us"], said["pending_us"])
+        if waits > row["deadline_us"]:
+            yield f"{name} took {_ms(waits)}, above {_ms(row['deadline_us'])}"
+
+
+def _insane(moment: Moment) -> Iterator[str]:
+    for name, said, row in moment.members:
+        if said["bad"]:
+            yield f"{name}: {said['bad']} scores are no numbers, 0 may be"
+        elif said["out_of_range"]:
+            yield f"{name}: {said['out_of_range']} scores outside their range, 0 may be"
+        elif said["rail"] > row["max_rail"]:
+            yield f"{name}: {said['rail']} scores at the upper rail, above {row['max_rail']}"
+        elif said["serial"] and said["distinct"] < row["min_distinct"]:
+            yield f"{name}: {said['distinct']} different scores, below {row['min_distinct']}"
+        elif said["serial"] and not row["sum_min"] <= said["sum"] * ONE <= row["sum_max"]:
+            yield (
+                f"{name}: scores add up to {said['sum']:.3f}, outside "
+                f"{row['sum_min'] / ONE:.3f} to {row['sum_max'] / ONE:.3f}"
+            )
+
+
+def _least(row: Mapping[str, Any]) -> tuple[float, int, str]:
+    """The evidence that any operation asks for: certainty, quorum, and whose certainty it is."""
+    certainty = min(row[o]["certainty"] for o in OPERATIONS)
+    whose = next(o for o in OPERATIONS if row[o]["certainty"] == certainty)
+    return certainty / ONE, min(row[o]["quorum"] for o in OPERATIONS), whose
+
+
+def _low(moment: Moment) -> Iterator[str]:
+    for name, evidence, row in moment.channels:
+        floor, quorum, whose = _least(row)
+        if evidence["votes"] >= quorum and evidence["certainty"] < floor:
+            yield f"certainty {evidence['certainty']:.2f} below {floor:.2f} asked by {whose} {name}"
+
+
+def _disagreement(moment: Moment) -> Iterator[str]:
+    for name, evidence, row in moment.channels:
+        quorum = _least(row)[1]
+        if evidence["votes"] < quorum <= evidence["voters"]:
+            yield f"{name}: {evidence['votes']} of {evidence['voters']} members agree, below {quorum}"
+
+
+def _denied(moment: Moment) -> Iterator[str]:
+    for name, evidence, row in moment.channels:
+        asks = ", ".join(
+            f"{o} asks {row[o]['certainty'] / ONE:.2f} of {row[o]['quorum']}" for o in OPERATIONS
+        )
+        yield (
+            f"{name}: certainty {evidence['certainty']:.2f}, {evidence['votes']} votes; {asks}"
+        )
+
+
+def _lost_frames(moment: Moment) -> Iterator[str]:
+    for row in moment.policy["cameras"]:
+        if moment.decision.ages_ms[row["name"]] * 1000 > row["max_age_us"]:
+            yield (
+                f"the newest frame of {row['name']} {_age(moment, row['name'])}, "
+                f"above {_ms(row['max_age_us'])}"
+            )
+
+
+def _frozen(moment: Moment) -> Iterator[str]:
+    yield "a camera shows a picture that it showed before"
+
+
+def _invalid(moment: Moment) -> Iterator[str]:
+    for row in moment.policy["signals"]:
+        if moment.given["signals"][row["name"]] is None:
+            low, high = row["min"] / ONE, row["max"] / ONE
+            yield f"{row['name']} is absent, no number, or outside {low:g} to {high:g}"
+
+
+def _conflict(moment: Moment) -> Iterator[str]:
+    yield "no command satisfies range and rate at once"
+
+
+def _link(moment: Moment) -> Iterator[str]:
+    yield LINK
+
+
+def _recorder(moment: Moment) -> Iterator[str]:
+    yield "records found no room, or the recorder could not write"
+
+
+def _detectors(cause: str, moment: Moment) -> Iterator[str]:
+    """The detectors of this cause that are outside their limits."""
+    for row, number in zip(moment.policy["detectors"], moment.given["detectors"], strict=True):
+        if CAUSES[row["cause"]] != cause:
+            continue
+        low, high = row["min"] / ONE, row["max"] / ONE
+        if number is None:
+            yield f"{row['name']} cannot be read"
+        elif number < low:
+            yield f"{row['name']} {number:.4g} below {low:.4g}"
+        elif number > high:
+            yield f"{row['name']} {number:.4g} above {high:.4g}"
+
+
+_FINDERS: dict[str, Callable[[Moment], Iterator[str]]] = {
+    "NOT_ARMED": _not_armed,
+    "TIME_FAULT": _time,
+    "CONTROLLER_LOST": _controller,
+    "STALE_MODEL": _stale,
+    "LATE": _late,
+    "MEMBER_LOST": _lost,
+    "SCORE_INSANE": _insane,
+    "LOW_CERTAINTY": _low,
+    "DISAGREEMENT": _disagreement,
+    "OPERATION_DENIED": _denied,
+    "FROZEN_INPUT": _frozen,
+    "FRAME_LOST": _lost_frames,
+    "INPUT_INVALID": _invalid,
+    "ENVELOPE_CONFLICT": _conflict,
+    "OVERRUN": _overrun,
+    "LINK_LOST": _link,
+    "LINK_FAULTY": _link,
+    "ANSWER_WRONG": _link,
+    "PEER_STOPPED": _link,
+    "SELF_TEST": _link,
+    "RECORDER_LOST": _recorder,
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What time.c promises. */
+#ifndef EDGEGUARD_CONTRACTS_TIME_H
+#define EDGEGUARD_CONTRACTS_TIME_H
+
+#include "contracts_flow.h"
+#include "well_formed.h"
+
+#define MEMBER_AGES(s, i) (s)->member[i].age_us, (s)->member[i].newest_us
+
+uint32_t eg_time_advance(const eg_policy_t *p, eg_state_t *s, uint32_t elapsed_us)
+    REQUIRES(READS(p) && WRITES(s) && sizes_ok(p) && cameras_ok(p, s))
+        ASSIGNS(MEMBER_AGES(s, 0), MEMBER_AGES(s, 1), MEMBER_AGES(s, 2), MEMBER_AGES(s, 3),
+                MEMBER_AGES(s, 4), MEMBER_AGES(s, 5), MEMBER_AGES(s, 6), MEMBER_AGES(s, 7),
+                s->camera[0].age_us, s->camera[1].age_us, s->camera[2].age_us, s->camera[3].age_us,
+                s->flow, s->check[EG_CHECK_TIME]) ENSURES(cameras_ok(p, s))
+    /* TIME-1 */ ENSURES(IMPLIES(a_member < p->members,
+                                 s->member[a_member].age_us ==
+                                     AGED(OLD(s->member[a_member].age_us), STEP_US(p, elapsed_us))))
+    /* TIME-1 */ ENSURES(IMPLIES(a_member < p->members, s->member[a_member].newest_us ==
+                                                            AGED(OLD(s->member[a_member].newest_us),
+                                                                 STEP_US(p, elapsed_us))))
+    /* TIME-1 */ ENSURES(IMPLIES(a_camera < p->cameras,
+                                 s->camera[a_camera].age_us ==
+                                     AGED(OLD(s->camera[a_camera].age_us), STEP_US(p, elapsed_us))))
+    /* TIME-2 */ ENSURES(HAS(RET, EG_TIME_FAULT) == !WATCHED(p, elapsed_us))
+    /* TIME-3 */ ENSURES(IMPLIES(WATCHED(p, elapsed_us),
+                                 HAS(RET, EG_OVERRUN) == (elapsed_us / 2 > p->period_us)))
+    /* FLOW-1 */ ENSURES(FOLDED(s, EG_CHECK_TIME));
+
+#endif

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Unit: listen.c
+ * Stub: hear
+ * Unwind: 68
+ * Mutants: d73ebecfa2 8b1b22fdc3
+ * Why: where as many bytes came as there is time for, room is left for none, and nothing comes. */
+static uint32_t wait; /* what they are is arbitrary before and after */
+
+uint32_t board_rx(uint8_t *into, uint32_t room) {
+  (void)into;
+  call(room);
+  return wait < room ? wait : room;
+}
+
+void STUB(hear)(eg_mcu_t *m) {
+  call(m->staged_n);
+  m->staged_n = 0;
+}
+
+void harness(void) {
+  eg_mcu_t a, b;
+  uint32_t n;
+  wait = n;
+  b = a;
+  bool more = A(take_in)(&a);
+  side = 1;
+  SAME(more == B(take_in)(&b));
+  SAME(a.drained == b.drained && a.staged_n == b.staged_n);
+  SAME(calls[0] <= calls[1] || wait == 0);
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Unit: vote.c
+ * Unwind: 10
+ * Mutants: 7ed833a7c6
+ * Why: equal values may change places. Values are compared and moved, and the two in the middle
+ * added; so what holds for every order of these, of which no two pairs have the same sum, holds for
+ * all: over 32 bits the solver comes to no end. (With nobody: vote_nobody.c.) */
+void harness(void) {
+  eg_evidence_t said[EG_MAX_MEMBERS];
+  voters_t v;
+  GIVEN(v.n >= 1 && v.n <= EG_MAX_MEMBERS);
+  for (int i = 0; i < EG_MAX_MEMBERS; i++) {
+    uint8_t place;
+    GIVEN(place < EG_MAX_MEMBERS);
+    said[i].value = 2 << place;
+    v.said[i] = &said[i];
+  }
+  winner_t a = A(mid_value)(&v), b = B(mid_value)(&v);
+  SAME(a.decided == b.decided && a.label == b.label && a.value == b.value);
+}

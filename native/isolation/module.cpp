@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <cerrno>
+
+#include "confine.hpp"
+
+namespace py = pybind11;
+
+namespace edgeguard {
+void bind_rings(py::module_ &m);
+namespace {
+
+void raise_for(int error) {
+  if (error == 0) return;
+  errno = error;
+  PyErr_SetFromErrno(PyExc_OSError);
+  throw py::error_already_set();
+}
+
+} // namespace
+} // namespace edgeguard
+
+PYBIND11_MODULE(_isolation, m) {
+  using namespace edgeguard;
+  m.doc() = "edgeguard's workers: the memory between them and the guard, and what confines them";
+  bind_rings(m);
+  m.def("no_new_privileges", [] { raise_for(no_new_privileges()); });
+  m.def("drop_capabilities", [] { raise_for(drop_capabilities()); });
+  m.def("landlock_abi", &landlock_abi);
+  m.def(
+      "landlock",
+      [](const std::vector<std::string> &readable, const std::vector<std::string> &devices) {
+        raise_for(landlock(readable, devices));
+      },
+      py::arg("readable"), py::arg("devices"));
+  m.def("has_seccomp", &has_seccomp);
+  m.def("seccomp", [](bool devices) { raise_for(seccomp(devices)); }, py::arg("devices"));
+}

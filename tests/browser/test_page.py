@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page as a person sees it: a real run, a real browser."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from playwright.sync_api import expect
+
+from tests.browser.conftest import TOKEN, Looking, Run
+
+KEEP = os.environ.get("EDGEGUARD_KEEP_PICTURES")  # a folder; docs/telemetry.png was made with it
+LATEST_MS = 500.0
+NO_HORIZONTAL_SCROLL = """() => document.documentElement.scrollWidth <= window.innerWidth &&
+    [...document.querySelectorAll("section")].every(s => s.scrollWidth <= s.clientWidth)"""
+
+
+def kill_a_member(run: Run) -> None:
+    """The worker of the first member; the guard starts another one."""
+    workers = [pid for pid, line in run.children().items() if "telemetry" not in line]
+    os.kill(min(workers), signal.SIGKILL)
+
+
+def delays_ms(looking: Looking) -> list[float]:
+    """From decision to screen, as the page measured it by the stamps of its events; the state that
+    it found when it was opened is no change."""
+    found = "changes.slice(0, -1).filter(c => c.delay !== null).map(c => c.delay)"
+    return looking.page.evaluate(found)
+
+
+def test_everything_is_shown_in_full(full: Run, looking: Looking) -> None:
+    page = looking.page
+    page.goto(full.url)
+    expect(page.locator("#mode")).to_have_text("NOMINAL", timeout=60_000)
+    expect(page.locator("#news")).to_have_text("live · disclosure: full")
+    for member in ("plain", "compact", "robust"):
+        expect(page.locator("#members")).to_contain_text(member)
+    expect(page.locator("#members th").nth(3)).to_have_text("certainty")
+    page.wait_for_function("scene.naturalWidth > 0 && part.naturalWidth > 0")
+    expect(page.locator("#timing")).to_contain_text("late by")
+    expect(page.locator("#risk")).to_have_text("not configured")
+
+    kill_a_member(full)
+    expect(page.locator("#causes")).to_contain_text("MEMBER_LOST", timeout=10_000)
+    expect(page.locator("#changes")).to_contain_text("MEMBER_LOST")
+    expect(page.locator("#causes")).not_to_contain_text("MEMBER_LOST", timeout=30_000)
+
+    page.locator("#token").fill("wrong-token-wrong")
+    page.locator("#rearm").click()
+    expect(page.locator("#answer")).to_have_text("rearm: wrong operator token")
+    page.locator("#token").fill(TOKEN)
+    page.locator("#rearm").click()
+    expect(page.locator("#answer")).to_have_text("rearm: not at standstill")
+    assert page.evaluate(NO_HORIZONTAL_SCROLL)
+    if KEEP:
+        page.set_viewport_size({"width": 1100, "height": 700})
+        page.wait_for_timeout(1500)
+        page.screenshot(path=Path(KEEP) / "telemetry.png", full_page=True)
+        page.set_viewport_size({"width": 390, "height": 844})
+    page.locator("#takeover").click()
+    expect(page.locator("#answer")).to_have_text("takeover: done")
+
+    assert page.evaluate(NO_HORIZONTAL_SCROLL)
+    page.set_viewport_size({"width": 1100, "height": 700})
+    assert page.evaluate(NO_HORIZONTAL_SCROLL)
+    found = delays_ms(looking)
+    assert len(found) >= 2
+    assert max(found) <= LATEST_MS, found
+    assert looking.errors == []
+    assert "operator: takeover: done" in full.end()
+    expect(page.locator("#mode")).to_have_text("unknown", timeout=10_000)
+
+
+def test_label_mode_shows_answers_and_nothing_more(label: Run, looking: Looking) -> None:
+    page = looking.page
+    page.goto(label.url)
+    expect(page.locator("#mode")).to_have_text("NOMINAL", timeout=60_000)
+    expect(page.locator("#news")).to_have_text("live · disclosure: label")
+    expect(page.locator("#members")).to_contain_text("Speed limit", timeout=30_000)
+    expect(page.locator("body")).not_to_contain_text("certainty")
+    expect(page.locator("#frame")).to_be_hidden()
+    assert page.evaluate(NO_HORIZONTAL_SCROLL)
+    kill_a_member(label)
+    expect(page.locator("#causes")).to_contain_text("MEMBER_LOST", timeout=10_000)
+    page.wait_for_timeout(500)
+    assert max(delays_ms(looking)) <= LATEST_MS
+    assert looking.errors == []

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loop around a real guard: deadlines, frames, sources that end or fail."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeguard.decision import Decision
+from edgeguard.intake.sources import Frame
+from edgeguard.loop import Loop
+from edgeguard.loop.loop import paced
+from edgeguard.loop.realtime import sleep_until
+from tests.faults.bench import Bench, camera_guard, write_policy
+
+PERIOD_NS = 10_000_000
+PICTURE = np.zeros((48, 64, 3), np.uint8)
+
+
+class Seen:
+    """Writes down what a watcher is told, and may take its time over it."""
+
+    def __init__(self, hold_up_s: dict[int, float] | None = None) -> None:
+        self.frames: list[Frame] = []
+        self.times_ns: list[int] = []
+        self.decisions: list[Decision] = []
+        self._hold_up_s = hold_up_s or {}
+
+    def saw(self, frame: Frame) -> None:
+        self.frames.append(frame)
+
+    def decided(self, decision: Decision, t_ns: int) -> None:
+        self.times_ns.append(t_ns)
+        self.decisions.append(decision)
+        time.sleep(self._hold_up_s.get(len(self.times_ns), 0.0))
+
+
+def endless() -> Iterator[Frame]:
+    time.sleep(3600)
+    yield Frame(PICTURE, 0, None, {})
+
+
+def frames(count: int, signals: Any = None) -> Iterator[Frame]:
+    for n in range(count):
+        yield Frame(PICTURE + n, n * 100_000_000, None, signals or {})
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    made = Bench(write_policy(tmp_path))
+    made.guard.arm()
+    return made
+
+
+def a_loop(bench: Bench, seen: Seen) -> Loop:
+    loop = Loop(bench.guard, bench.guard, "front", lambda t_ns: {"speed": 20.0})
+    loop.watchers.append(seen)
+    return loop
+
+
+def test_every_deadline_is_met_or_counted(bench: Bench) -> None:
+    seen = Seen(hold_up_s={5: 3.5 * PERIOD_NS / 1e9})
+    loop = a_loop(bench, seen)
+    start_ns = time.monotonic_ns()
+    until_ns = start_ns + 40 * PERIOD_NS
+    loop.real_time(endless(), until_ns)
+    end_ns = time.monotonic_ns()
+    timing = loop.timing
+    assert timing.tick.total == timing.late.total == len(seen.times_ns)
+    least = (until_ns - seen.times_ns[0]) // PERIOD_NS  # the grid begins before the first tick
+    assert least <= len(seen.times_ns) + timing.skipped <= (end_ns - start_ns) // PERIOD_NS + 1
+    assert timing.overruns >= 1
+    assert timing.skipped >= 2
+    assert timing.tick.max_ns >= 3.5 * PERIOD_NS
+    assert end_ns >= until_ns
+
+
+def test_no_tick_is_before_its_deadline() -> None:
+    for ahead_ns in (0, 1, 50_000, 3_000_000):
+        deadline_ns = time.monotonic_ns() + ahead_ns
+        sleep_until(deadline_ns)
+        assert time.monotonic_ns() >= deadline_ns
+
+
+def test_a_tick_leaves_no_cycles_for_a_collector_that_rests(bench: Bench) -> None:
+    loop = a_loop(bench, Seen())
+    bench.say([0.1, 0.2, 0.3, 0.4, 0.0])
+    loop.lockstep(frames(2))
+    gc.collect()
+    gc.disable()
+    try:
+        loop.lockstep(frames(20))
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
+def test_what_the_source_raises_ends_the_loop(bench: Bench) -> None:
+    def broken() -> Iterator[Frame]:
+        yield from frames(1)
+        raise OSError("unplugged")
+
+    with pytest.raises(OSError, match="unplugged"):
+        a_loop(bench, Seen()).real_time(broken(), time.monotonic_ns() + 10**12)
+
+
+def test_the_end_of_the_source_is_the_end(bench: Bench) -> None:
+    seen = Seen()
+    a_loop(bench, seen).real_time(paced(frames(3)), time.monotonic_ns() + 10**12)
+    assert seen.times_ns[-1] - seen.times_ns[0] >= 200_000_000 - 2 * PERIOD_NS
+
+
+def test_watchers_see_the_frames_that_the_members_saw_and_their_signals(tmp_path: Path) -> None:
+    seen = Seen()
+    with camera_guard(tmp_path, "none") as guard:
+        loop = Loop(guard, guard, "front", lambda t_ns: {})
+        loop.watchers.append(seen)
+        good = Frame(PICTURE, 0, None, {"speed": 20.0})
+        grey = Frame(PICTURE[..., 0], 100_000_000, None, {"speed": 20.0})
+        loop.lockstep([good, grey])
+    assert len(seen.frames) == 1
+    assert seen.frames[0] is good
+    assert len(seen.decisions) == 11
+    assert "INPUT_INVALID" not in seen.decisions[-1].present
+
+
+PREPARE = """
+import gc, os, resource, sys, threading
+from edgeguard.loop.realtime import prepare
+if sys.argv[1] == "nobody":
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))
+    resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))
+    os.setgid(65534); os.setuid(65534)
+beside = threading.Event()
+thread = threading.Thread(target=beside.wait)
+thread.start()
+print(*prepare(), sep="\\n")
+locked = next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith("VmLck"))
+fifo = os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO
+assert fifo == (os.sched_getscheduler(thread.native_id) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO)
+beside.set()
+thread.join()
+child = os.fork() or os._exit(os.sched_getscheduler(0))
+print("state", locked > 0, fifo, gc.isenabled(), os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.parametrize("who", ["as-is", "nobody"])
+def test_what_the_system_refuses_is_said_and_what_it_gives_is_there(who: str) -> None:
+    if who == "nobody" and os.geteuid() != 0:
+        who = "as-is"  # we are as good as nobody
+    done = subprocess.run(
+        [sys.executable, "-c", PREPARE, who], capture_output=True, text=True, check=True
+    )
+    refusals, _, state = done.stdout.partition("state ")
+    locked, fifo, collects, inherited = state.split()
+    assert (locked == "False") == ("memory is not locked" in refusals)
+    assert (fifo == "False") == ("no FIFO priority" in refusals)
+    assert collects == "False"
+    assert int(inherited) == os.SCHED_OTHER
+    if who == "nobody":
+        assert (locked, fifo) == ("False", "False")

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a recorder survives: its own death, the guard's, a full disk. The guard decides on."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edgeguard.errors import EdgeguardError
+from edgeguard.output.recorder import Recorder
+from edgeguard.output.recorder.log_reader import Log
+from edgeguard.output.recorder.topics import NOTES
+from edgeguard.output.recorder.verify import State, verify
+from edgeguard.replay import replay
+from tests.faults.bench import Bench, write_policy
+from tests.output.recorder.conftest import wait_for
+
+DRIVE = """
+import sys, time
+from pathlib import Path
+from tests.faults.bench import Bench
+folder = Path(sys.argv[1])
+bench = Bench(folder / "guard.toml")
+recorder = bench.guard.record(folder / "flight.mcap", key=folder / "key.json")
+print(recorder.process_id, flush=True)
+bench.guard.arm()
+while True:
+    bench.run(30, "twenty")
+    print(bench.decision.sequence, flush=True)
+    time.sleep(0.003)
+"""
+
+
+def gone(process_id: int) -> bool:
+    try:
+        state = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return True
+    return state == "Z"
+
+
+def driven(folder: Path, decisions: int) -> tuple[subprocess.Popen[str], int, int]:
+    """A guard in a process of its own, which has recorded so much: it, its recorder's process, and
+    the last sequence that it printed."""
+    write_policy(folder)
+    process = subprocess.Popen(
+        [sys.executable, "-c", DRIVE, str(folder)],
+        stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3],
+    )  # fmt: skip
+    assert process.stdout is not None
+    recorder = int(process.stdout.readline())
+    last = 0
+    while last < decisions:
+        last = int(process.stdout.readline())
+    return process, recorder, last
+
+
+@pytest.mark.parametrize("decisions", [1, 50, 700])
+def test_the_guard_is_killed(
+    tmp_path: Path, log: Path, pinned: Callable[[], str], decisions: int
+) -> None:
+    """Its recorder lives on and writes what was on the tape: nothing is lost."""
+    process, recorder, last = driven(tmp_path, decisions)
+    process.kill()
+    process.wait()
+    wait_for("the recorder ends", lambda: gone(recorder))
+    verdict = verify(log, pinned())
+    assert verdict.state is State.NOT_CLOSED
+    assert verdict.text == f"not closed, ends at record {verdict.records}"
+    assert verdict.decisions >= last
+    outcome = replay(log)
+    assert (outcome.decisions, outcome.difference) == (verdict.decisions, None)
+
+
+def test_both_are_killed(tmp_path: Path, log: Path, pinned: Callable[[], str]) -> None:
+    """What was flushed is there, and vouched for."""
+    process, recorder, _ = driven(tmp_path, 50)
+    wait_for("a flush", lambda: verify(log, pinned()).decisions > 50)
+    flushed = verify(log, pinned()).decisions
+    os.kill(recorder, signal.SIGKILL)
+    process.kill()
+    process.wait()
+    wait_for("the recorder is gone", lambda: gone(recorder))
+    verdict = verify(log, pinned())
+    assert verdict.state is State.NOT_CLOSED
+    assert verdict.decisions >= flushed
+    outcome = replay(log)
+    assert outcome.difference is None and outcome.decisions >= flushed
+
+
+def ticks_until_lost(bench: Bench) -> Callable[[], bool]:
+    def ticks() -> bool:  # each call comes some 10 ms after the one before
+        bench.run(100, "twenty")
+        return "RECORDER_LOST" in bench.decision.causes
+
+    return ticks
+
+
+def test_the_recorder_is_killed(
+    bench: Bench, recorder: Recorder, log: Path, pinned: Callable[[], str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    bench.nominal()
+    wait_for("a flush", lambda: verify(log, pinned()).decisions == 100)
+    os.kill(recorder.process_id, signal.SIGKILL)
+    wait_for("it is noticed", ticks_until_lost(bench))
+    assert bench.decision.mode.name == "NOMINAL", "a lost recorder only warns"
+    assert bench.command == 20.0
+    with caplog.at_level(logging.WARNING):
+        bench.guard.close()
+    assert "not closed" in caplog.text
+    assert verify(log, pinned()).state is State.NOT_CLOSED
+    assert replay(log).decisions == 100
+
+
+def test_the_recorder_stands_still(
+    bench: Bench, recorder: Recorder, log: Path, pinned: Callable[[], str]
+) -> None:
+    """Stopped, it is noticed; let go, it catches up and nothing is missing."""
+    bench.nominal()
+    os.kill(recorder.process_id, signal.SIGSTOP)
+    wait_for("it is noticed", ticks_until_lost(bench))
+    os.kill(recorder.process_id, signal.SIGCONT)
+
+    def found() -> bool:
+        recorder.pace()
+        bench.run(100, "twenty")
+        return "RECORDER_LOST" not in bench.decision.causes
+
+    wait_for("it is back", found)
+    bench.guard.close()
+    outcome = replay(log)
+    assert (outcome.decisions, outcome.lost, outcome.difference) == (bench.ticks, 0, None)
+    assert verify(log, pinned()).state is State.CLOSED
+
+
+def limit(process_id: int, size: int) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.prlimit(process_id, resource.RLIMIT_FSIZE, (size, hard))
+
+
+def test_a_full_disk(
+    bench: Bench, recorder: Recorder, log: Path, pinned: Callable[[], str]
+) -> None:
+    """The file may not grow: the guard warns and decides on; what was written stays verifiable;
+    with room again, the log goes on and says how much is missing."""
+    bench.nominal()
+    wait_for("a flush", lambda: verify(log, pinned()).decisions == 100)
+    limit(recorder.process_id, log.stat().st_size + 100)
+    wait_for("it is noticed", ticks_until_lost(bench))
+    while recorder.tape.waiting < recorder.tape.room - 1000:  # what the tape holds is not lost
+        bench.run(1000, "twenty")
+    bench.run(1000, "twenty")
+    assert bench.decision.mode.name == "NOMINAL" and bench.command == 20.0
+    full = verify(log, pinned())
+    assert (full.state, full.decisions) == (State.NOT_CLOSED, 100)
+    limit(recorder.process_id, resource.RLIM_INFINITY)
+
+    def found() -> bool:
+        recorder.pace()
+        bench.run(100, "twenty")
+        return "RECORDER_LOST" not in bench.decision.causes
+
+    wait_for("it is back", found)
+    bench.guard.close()
+    assert verify(log, pinned()).state is State.CLOSED
+    outcome = replay(log)
+    assert outcome.difference is None and outcome.unknown == 0
+    assert 0 < outcome.lost
+    assert bench.ticks - outcome.lost <= outcome.decisions < bench.ticks
+    notes = [entry.data for entry in Log(log).entries(NOTES)]
+    assert len(notes) >= 1 and b"records are missing here" in notes[0]
+
+
+def test_a_disk_that_stays_full(
+    bench: Bench, recorder: Recorder, log: Path, pinned: Callable[[], str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    bench.nominal()
+    wait_for("a flush", lambda: verify(log, pinned()).decisions == 100)
+    limit(recorder.process_id, log.stat().st_size + 10)
+    bench.run(1000, "twenty")
+    with caplog.at_level(logging.WARNING):
+        bench.guard.close()
+    assert "not closed: File too large" in caplog.text
+    assert verify(log, pinned()).state is State.NOT_CLOSED
+
+
+def test_no_log_is_overwritten(tmp_path: Path, log: Path) -> None:
+    log.write_text("mine")
+    made = Bench(write_policy(tmp_path))
+    with pytest.raises(EdgeguardError, match="exists; a log is never overwritten"):
+        made.guard.record(log, key=tmp_path / "key.json")
+    assert log.read_text() == "mine"
+    made.nominal()
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    made = Bench(write_policy(tmp_path))
+    with pytest.raises(EdgeguardError, match="No such file"):
+        made.guard.record(tmp_path / "no" / "x.mcap", key=tmp_path / "key.json")
+
+
+def test_old_logs_make_room(tmp_path: Path, pinned: Callable[[], str]) -> None:
+    """Every file that is left is a log of its own."""
+    made = Bench(write_policy(tmp_path))
+    recorder = made.guard.record(tmp_path / "row.mcap", key=tmp_path / "key.json", keep_mb=1.0)
+    made.nominal()
+    for _ in range(300):
+        made.run(1000, "twenty")
+        recorder.pace()
+    made.guard.close()
+    files = sorted(tmp_path.glob("row-*.mcap"))
+    assert files[0].name != "row-00001.mcap", "the oldest are gone"
+    assert sum(f.stat().st_size for f in files) <= 1.15e6
+    for file in files:
+        assert verify(file, pinned()).state is State.CLOSED
+        outcome = replay(file)
+        assert outcome.decisions > 100 and outcome.unknown == 0 and outcome.difference is None
+    assert len({verify(file, pinned()).log_number for file in files}) == len(files)
