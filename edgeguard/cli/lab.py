@@ -113,3 +113,40 @@ def export(
                    results=results, seed=seed)  # fmt: skip
     size = out.stat().st_size
     click.echo(f"{out}: {called} version {version}, {len(manifest.parts)} parts, {size:,} bytes")
+
+
+@command.command()
+@click.argument("policy", type=click.Path(path_type=Path, dir_okay=False), metavar="[GUARD.TOML]",
+                required=False)  # fmt: skip
+@click.option("--n", "many", type=click.IntRange(min=1), default=16_600, show_default=True,
+              help="Flips of each model.")  # fmt: skip
+@click.option("--quick", is_flag=True, help="100 of each.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--jobs", type=click.IntRange(1, 64), default=2, show_default=True)
+@click.option("--results", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+              default=Path("edgeguard-inject"), show_default=True,
+              help="Every flip, a line each; what is there is not made again.")  # fmt: skip
+@click.option("--json", "json_to", type=click.Path(path_type=Path), metavar="FILE",
+              help="Write the figures.")  # fmt: skip
+def flips(
+    policy: Path | None, many: int, quick: bool, seed: int, jobs: int, results: Path,
+    json_to: Path | None,
+) -> int:  # fmt: skip
+    """Flip bits of the models of GUARD.TOML (the demo's without it), with and without the guard.
+
+    For guards of traffic signs: the pictures are those of the shipped stream. Exit code 1 when the
+    guard does not make wrong commands at least five times rarer.
+    """
+    from edgeguard import figures
+    from edgeguard.lab.testing.report import run
+
+    if json_to is not None:
+        figures.check_writable(json_to)
+    n = min(many, 100) if quick else many
+    found = run(policy or models_dir() / "guard.toml", n, seed, jobs, results)
+    if json_to is not None:
+        figures.write(json_to, found, seed, ("onnxruntime", "ai-edge-litert", "numpy"))
+    missed = [figure for figure in found if figure.holds is False]
+    for figure in missed:
+        click.echo(f"FAILED {figure.id}: {figure.value:.3g}, want {figure.bar}", err=True)
+    return 1 if missed else 0

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""F09 as a campaign: many flips of every member, resumable, and the rates with their intervals."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from scipy.stats import beta
+
+from edgeguard.config import load, load_cards, model_path
+from edgeguard.figures import Figure, at_most
+from edgeguard.lab.testing import flips
+from firmware_bridge.campaign.run import campaign
+from firmware_bridge.campaign.store import Store
+
+FLIPS = 16_600
+"""Of each model: 95 % of the time the rate is then known to 1 % of itself where it is one half."""
+RATIO = 0.2
+Row = Mapping[str, Any]
+
+
+def run(policy: Path, n: int, seed: int, jobs: int, results: Path) -> list[Figure]:
+    """Make the flips that are missing; print the table. Raises EdgeguardError."""
+    config = load(policy)
+    cards = load_cards(config)
+    names = [f"F09.{name}" for name in cards]
+    digest = hashlib.sha256(policy.read_bytes())
+    for name, card in cards.items():
+        digest.update(model_path(config, name, card).read_bytes())
+    digest.update(Path(flips.__file__).read_bytes())
+    store = Store(results / f"flips-seed{seed}-{digest.hexdigest()[:12]}.jsonl")
+    make = partial(flips.chunk, seed=seed, policy=policy)
+    try:
+        _go(store, make, {name: n for name in names}, jobs)
+    finally:
+        store.close()
+    rows = {name: [r for i, r in store.rows.get(name, {}).items() if i < n] for name in names}
+    found = [figure for name in names for figure in figures(name, rows[name])]
+    _print(rows)
+    return found
+
+
+def _go(store: Store, make: Callable[..., Any], counts: dict[str, int], jobs: int) -> None:
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        tasks = {
+            name: bar.add_task(name, total=n, completed=n - len(store.missing(name, n)))
+            for name, n in counts.items()
+        }
+        campaign(counts, store, make, jobs=jobs, progress=lambda f, k: bar.advance(tasks[f], k))
+
+
+def figures(name: str, rows: Sequence[Row]) -> list[Figure]:
+    """`inject.F09.MEMBER.*`: rates with 95 % intervals (Clopper-Pearson), and their ratio.
+
+    The ratio's bound is the upper end with the guard over the lower end without it, each at
+    97.5 %: together at least 95 %.
+    """
+    n = len(rows)
+    bare, guarded = sum(row["n"] for row in rows), sum(row["w"] for row in rows)
+    seen = Counter(row["s"] for row in rows)
+    low, high = interval(bare, n)
+    guard_low, guard_high = interval(guarded, n)
+    at = f"inject.{name}"
+    return [
+        Figure(f"{at}.injections", n),
+        Figure(f"{at}.wrong_rate_bare", bare / n, "1", n, (low, high)),
+        Figure(f"{at}.wrong_rate_guard", guarded / n, "1", n, (guard_low, guard_high)),
+        at_most(f"{at}.ratio_upper", guard_high / low if low else float("inf"), RATIO, "1", n),
+        Figure(f"{at}.caught_by_self_test", seen["golden"] / n, "1", n),
+        Figure(f"{at}.refused_by_runtime", (seen["refused"] + seen["crashed"]) / n, "1", n),
+    ]
+
+
+def interval(k: int, n: int) -> tuple[float, float]:
+    """Clopper-Pearson, 95 %."""
+    low = float(beta.ppf(0.025, k, n - k + 1)) if k else 0.0
+    high = float(beta.ppf(0.975, k + 1, n - k)) if k < n else 1.0
+    return low, high
+
+
+def _print(rows: Mapping[str, Sequence[Row]]) -> None:
+    table = Table(title="F09: one bit of a model flips", title_justify="left")
+    for name in ("model", "flips", "wrong alone", "wrong through the guard", "ratio at most",
+                 "self-test catches", "runtime refuses"):  # fmt: skip
+        table.add_column(name, justify="left" if name == "model" else "right")
+    for name, made in rows.items():
+        found = {f.id.rpartition(".")[2]: f for f in figures(name, made)}
+        table.add_row(
+            name.removeprefix("F09."), f"{len(made):,}",
+            _rate(found["wrong_rate_bare"]), _rate(found["wrong_rate_guard"]),
+            f"{found['ratio_upper'].value:.2g}", f"{found['caught_by_self_test'].value:.2%}",
+            f"{found['refused_by_runtime'].value:.2%}",
+        )  # fmt: skip
+    console = Console(highlight=False, width=None if Console().is_terminal else 130)
+    console.print(table)
+
+
+def _rate(figure: Figure) -> str:
+    assert figure.interval is not None
+    low, high = figure.interval
+    return f"{figure.value:.3%} [{low:.3%}, {high:.3%}]"

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""F09: bits of the shipped models, flipped one at a time."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from edgeguard.lab.testing import flips
+from edgeguard.lab.testing.constants import constants
+from edgeguard.lab.testing.report import figures
+from edgeguard.zoo import models_dir
+
+POLICY = models_dir() / "guard.toml"
+
+
+@pytest.fixture(scope="module")
+def bench() -> flips.Bench:
+    return flips.bench(POLICY)
+
+
+def arrays(data: bytes) -> dict[str, bytes]:
+    model = onnx.load_from_string(data)
+    return {t.name: onnx.numpy_helper.to_array(t).tobytes() for t in model.graph.initializer}
+
+
+def test_every_bit_of_every_initialiser_is_there_once() -> None:
+    held = constants((models_dir() / "plain.onnx").read_bytes(), ".onnx")
+    before = arrays(held.data)
+    assert held.bits == 8 * sum(map(len, before.values()))
+    assert arrays((models_dir() / "plain.onnx").read_bytes()) == before
+    spread = np.linspace(0, held.bits - 1, 40).astype(int).tolist()
+    for bit in spread:
+        after = arrays(held.flipped(bit))
+        name = held.name(bit).partition("[")[0]
+        assert [n for n in before if after[n] != before[n]] == [name]
+        changed = int.from_bytes(before[name], "little") ^ int.from_bytes(after[name], "little")
+        assert changed.bit_count() == 1
+
+
+def test_a_tflite_file_has_its_weights_scales_and_zero_points() -> None:
+    path: Path = models_dir() / "compact.tflite"
+    held = constants(path.read_bytes(), ".tflite")
+    sizes = {what: 0 for what in ("buffer", "scale", "zero point")}
+    for span in held.spans:
+        sizes["buffer" if span.name.startswith("buffer") else span.name.rpartition(" ")[2]
+              if span.name.endswith("scale") else "zero point"] += span.size  # fmt: skip
+        assert 0 < span.at < span.at + span.size <= len(held.data)
+    assert sizes["buffer"] > 47_000  # as many parameters as its card says
+    assert sizes["zero point"] == 2 * sizes["scale"]  # 8 bytes for each 4
+    flipped = held.flipped(12345)
+    assert sum((a ^ b).bit_count() for a, b in zip(held.data, flipped, strict=True)) == 1
+
+
+def scales_of_limits(bench: flips.Bench) -> list[int]:
+    """The bits that hurt most: a high exponent bit of the scales of the scores of speed limits."""
+    held = bench.constants["plain"]
+    at = 0
+    for span in held.spans:
+        if span.name == "head.weight_scale":
+            return [8 * at + 32 * label + 30 for label in (5, 7, 8)]
+        at += span.size
+    raise AssertionError([span.name for span in held.spans])
+
+
+def test_a_flip_that_hurts_is_masked_by_the_others(bench: flips.Bench) -> None:
+    found = [flips.judge(bench, "plain", bit) for bit in scales_of_limits(bench)]
+    assert any(bare for _, bare, _ in found)
+    assert all(caught == "golden" for caught, bare, _ in found if bare)
+    assert not any(guarded for *_, guarded in found)
+
+
+def test_a_guard_that_trusts_one_member_is_found(bench: flips.Bench) -> None:
+    """With one voter and no threshold the guard commands what the model alone does."""
+    granted = np.array([name == "plain" for name in bench.rows])
+    trusting = replace(bench.demand, quorum=1, certainty=0, granted=granted)
+    said = {
+        name: (label if name == "plain" else np.full_like(label, -1), sure)
+        for name, (label, sure) in bench.said.items()
+    }
+    broken = replace(bench, demand=trusting, said=said)
+    found = [flips.judge(broken, "plain", bit) for bit in scales_of_limits(bench)]
+    assert any(guarded for *_, guarded in found)
+
+
+def test_a_runtime_that_dies_loses_a_member_and_no_more() -> None:
+    def dies() -> tuple[str, bool, bool]:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+    assert flips._apart(dies) == ("crashed", False, False)
+
+
+def test_an_injection_is_its_seeds_alone() -> None:
+    one = flips.inject(POLICY, "compact", 5, 0)
+    assert one == flips.inject(POLICY, "compact", 5, 0)
+    assert one["k"] != flips.inject(POLICY, "compact", 5, 1)["k"]
+
+
+def test_rates_and_their_ratio() -> None:
+    rows = [{"n": i < 40, "w": 0, "s": "golden" if i < 10 else ""} for i in range(1000)]
+    found = {f.id: f for f in figures("F09.x", rows)}
+    assert found["inject.F09.x.wrong_rate_bare"].interval == pytest.approx(
+        (0.0287, 0.0541), abs=2e-4
+    )
+    assert found["inject.F09.x.wrong_rate_guard"].interval == pytest.approx((0, 0.00368), abs=1e-5)
+    assert found["inject.F09.x.ratio_upper"].value == pytest.approx(0.00368 / 0.0287, rel=0.01)
+    assert found["inject.F09.x.ratio_upper"].holds
+    assert found["inject.F09.x.caught_by_self_test"].value == 0.01
