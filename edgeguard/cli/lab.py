@@ -150,3 +150,23 @@ def flips(
     for figure in missed:
         click.echo(f"FAILED {figure.id}: {figure.value:.3g}, want {figure.bar}", err=True)
     return 1 if missed else 0
+
+
+@command.command("common-mode")
+@click.argument("policy", type=click.Path(path_type=Path, dir_okay=False), metavar="[GUARD.TOML]",
+                required=False)  # fmt: skip
+@click.option("--quick", is_flag=True, help="Two pictures of each track in place of ten.")
+@click.option("--json", "json_to", type=click.Path(path_type=Path), metavar="FILE",
+              help="Write the figures.")  # fmt: skip
+def common_mode(policy: Path | None, quick: bool, json_to: Path | None) -> None:
+    """Spoil pictures by weather, light, wear and static attacks; how often do members agree on what
+    is wrong, and what does the guard accept?
+    """
+    from edgeguard import figures
+    from edgeguard.lab.testing.common_mode import run
+
+    if json_to is not None:
+        figures.check_writable(json_to)
+    found = run(policy or models_dir() / "guard.toml", quick)
+    if json_to is not None:
+        figures.write(json_to, found, 0, ("onnxruntime", "ai-edge-litert", "numpy", "pillow"))
