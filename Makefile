@@ -4,7 +4,7 @@
 PYTHON ?= $(shell sh tests/system_tools.sh --python)
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := onnx,litert,images,plots,mcu,can,telemetry
+EXTRAS := onnx,litert,images,plots,mcu,can,telemetry,record
 # Apart, for they bring torch. On x86_64 the one from PyPI comes with CUDA (GBs); where there is no
 # GPU, PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu brings a small one. `make demo` needs
 # neither.
@@ -12,7 +12,7 @@ HEAVY := lab,dev
 NATIVE := $(shell find native firmware_bridge -name '*.c' -o -name '*.h' -o -name '*.cpp' -o -name '*.hpp' -o -name CMakeLists.txt)
 SOURCES := $(filter %.c %.h %.cpp %.hpp,$(NATIVE))
 
-.PHONY: demo demo-mcu test test-legacy bench ctest prove mcdc mutants fuzz traces firmware rules requirements lint wheel clean
+.PHONY: demo demo-mcu test test-legacy bench ctest prove mcdc mutants fuzz traces replay firmware rules requirements lint wheel clean
 
 demo: $(VENV)/run
 	$(BIN)/edgeguard demo
@@ -69,6 +69,10 @@ fuzz: $(VENV)/test
 traces: $(VENV)/test
 	$(BIN)/python native/core/fuzz/fuzz.py --traces $(if $(FULL),--steps 10000000 --small-steps 100000) \
 	  --json build/traces.json
+
+# A recorded drive that nothing is spared, replayed on x86-64 and aarch64 (FULL=1: 10^6 ticks).
+replay: $(VENV)/test
+	$(BIN)/python -m tests.output.recorder.processors $(if $(FULL),--ticks 1000000) --json build/replay.json
 
 # The images of both boards for the demo's guard, with a key made for them; prints flash and RAM.
 firmware: $(VENV)/test

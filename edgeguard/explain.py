@@ -11,6 +11,7 @@ from typing import Any
 from attrs import Factory, define, frozen
 
 from edgeguard._core import CAUSES, Decision, Mode, Policy, Replayer
+from edgeguard.errors import EdgeguardError
 from edgeguard.output.recorder.log_reader import Log
 from edgeguard.output.recorder.topics import ARM, DECISION, GAP, REARM, TAKEOVER, TAPE
 from edgeguard.reasons import Moment, reason
@@ -60,12 +61,16 @@ class Story:
     end_ns: int = 0
 
 
-def explain(path: Path) -> Story:
-    """Read a log. Raises EdgeguardError when it is none, or damaged."""
-    log = Log(path)
-    teller = _Teller(policy_of(log), json.loads(log.about.get("units", "{}")))
-    for entry in log.entries(TAPE):
-        teller.hear(entry.data)
+def explain(path: Path, private_key: Path | None = None) -> Story:
+    """Read a log; private_key: see `Log`. Raises EdgeguardError when it is none, or damaged."""
+    log = Log(path, private_key)
+    policy = policy_of(log)
+    try:
+        teller = _Teller(policy, dict(json.loads(log.about.get("units", "{}"))))
+        for entry in log.entries(TAPE):
+            teller.hear(entry.data)
+    except (ValueError, TypeError, IndexError) as error:
+        raise EdgeguardError(f"{path}: damaged: {error}; see edgeguard verify-log") from None
     return teller.ended()
 
 

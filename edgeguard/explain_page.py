@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from html import escape
 
 from edgeguard.decision import Mode
 from edgeguard.explain import Change, Span, Story
 
-LEFT, WIDE, LANE, TALL = 190, 1200, 20, 120  # pixels
+LEFT, WIDE, LANE, TALL = 190, 1140, 20, 120  # pixels
 COLOURS = {
     "NOMINAL": "#2e9e6b", "DEGRADED": "#e2b93b", "FALLBACK": "#ef7d2f", "SAFE_STOP": "#c62828",
 }  # fmt: skip
@@ -82,16 +83,22 @@ class _Scale:
         return (t_ns - self._start_ns) / 1e9
 
     def axis(self, bottom: int) -> Iterator[str]:
-        for tenth in range(11):
-            x = LEFT + WIDE * tenth / 10
-            yield f'<line class="grid" x1="{x}" y1="10" x2="{x}" y2="{bottom - 14}"/>'
-            label = f"{self._span_ns * tenth / 1e10:.4g} s"
-            yield f'<text x="{x}" y="{bottom}" text-anchor="middle">{label}</text>'
+        span_s = self._span_ns / 1e9
+        step_s = _round(span_s / 10)
+        for n in range(int(span_s / step_s) + 1):
+            x = LEFT + WIDE * n * step_s / span_s
+            yield f'<line class="grid" x1="{x:.1f}" y1="10" x2="{x:.1f}" y2="{bottom - 14}"/>'
+            label = f"{n * step_s:g} s"
+            yield f'<text x="{x:.1f}" y="{bottom}" text-anchor="middle">{label}</text>'
 
 
-def _lane(
-    name: str, y: int, spans: Iterator[Span], scale: _Scale, kind: str = ""
-) -> Iterator[str]:
+def _round(least: float) -> float:
+    """The next number of 1, 2, 5, 10, 20, ... that is not below."""
+    power = 10.0 ** math.floor(math.log10(least))
+    return next(power * n for n in (1, 2, 5, 10) if power * n >= least * (1 - 1e-9))
+
+
+def _lane(name: str, y: int, spans: Iterator[Span], scale: _Scale, kind: str = "") -> Iterator[str]:
     yield f'<text x="{LEFT - 8}" y="{y + 12}" text-anchor="end">{escape(name)}</text>'
     for span in spans:
         x = scale.x(span.start_ns)

@@ -14,7 +14,7 @@ import logging
 import operator
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from time import monotonic, monotonic_ns
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -117,8 +117,8 @@ class Guard:
         signals: name to value in the unit of its table; ``engaged`` = 0 while the vehicle asks for
         no commands. What is missing, NaN or out of range is INPUT_INVALID.
         """
-        for seat in self._remote:
-            seat.hear(self._core)
+        if self._remote:
+            wiring.take_answers(self._core, self._remote)
         given = signals if type(signals) is dict else _as_dict(signals)
         last = self._last or self._parts.first_commands(given)
         rule, spent_ns = self._shadow.run(given.copy(), last, t_ns)
@@ -147,9 +147,7 @@ class Guard:
 
     def wait(self, timeout_s: float) -> None:
         """Block until every worker has answered, or the time is up: for simulated streams only."""
-        end = monotonic() + timeout_s
-        for seat in self._remote:
-            seat.wait(self._core, end - monotonic())
+        wiring.take_answers(self._core, self._remote, timeout_s)
 
     def evidence(self, member: str) -> dict[str, Any]:
         """What this member said last: label, value, certainty, margin, entropy, energy; however
@@ -210,13 +208,14 @@ class Guard:
         self._core.takeover()
 
     def record(
-        self, path: str | Path, *, key: Path | None = None, keep_mb: float | None = None,
-        keep_hours: float | None = None,
+        self, path: str | Path, *, key: Path | None = None, recipient: Path | None = None,
+        keep_mb: float | None = None, keep_hours: float | None = None,
     ) -> Recorder:  # fmt: skip
         """Record every decision with its whole input from now on, until ``close``.
 
         path: a new MCAP file, or the pattern of a row of files when a limit is given; key: the file
-        of the key that signs it. Call it before ``arm``. Raises EdgeguardError when the log cannot
+        of the key that signs it; recipient: a public key (X25519, PEM), whose owner alone can read
+        what is recorded. Call it before ``arm``. Raises EdgeguardError when the log cannot
         be begun. Needs the extra ``record``.
         """
         from edgeguard.output.recorder import Recorder, about
@@ -225,9 +224,16 @@ class Guard:
             raise EdgeguardError(f"already recording to {self._recorder.path}")
         said = about(self.config, self._parts.cards)
         self._recorder = Recorder(
-            path, self._core, said, key=key, keep_mb=keep_mb, keep_hours=keep_hours
-        )
+            path, self._core, said, key=key, recipient=recipient, keep_mb=keep_mb,
+            keep_hours=keep_hours,
+        )  # fmt: skip
         return self._recorder
+
+    @property
+    def log_head(self) -> tuple[int, bytes] | None:
+        """Number and head of the last seal of the recording that is on the disk, if there is one:
+        whoever keeps it elsewhere can tell later whether the log was cut."""
+        return self._recorder.last_seal if self._recorder is not None else None
 
     def close(self) -> None:
         """End the members and the recording. Without them the guard still decides: it falls

@@ -147,7 +147,8 @@ def _disagreement(moment: Moment) -> Iterator[str]:
     for name, evidence, row in moment.channels:
         quorum = _least(row)[1]
         if evidence["votes"] < quorum <= evidence["voters"]:
-            yield f"{name}: {evidence['votes']} of {evidence['voters']} members agree, below {quorum}"
+            agree = f"{evidence['votes']} of {evidence['voters']} members agree"
+            yield f"{name}: {agree}, below {quorum}"
 
 
 def _denied(moment: Moment) -> Iterator[str]:
@@ -155,9 +156,7 @@ def _denied(moment: Moment) -> Iterator[str]:
         asks = ", ".join(
             f"{o} asks {row[o]['certainty'] / ONE:.2f} of {row[o]['quorum']}" for o in OPERATIONS
         )
-        yield (
-            f"{name}: certainty {evidence['certainty']:.2f}, {evidence['votes']} votes; {asks}"
-        )
+        yield (f"{name}: certainty {evidence['certainty']:.2f}, {evidence['votes']} votes; {asks}")
 
 
 def _lost_frames(moment: Moment) -> Iterator[str]:
@@ -198,12 +197,14 @@ def _detectors(cause: str, moment: Moment) -> Iterator[str]:
         if CAUSES[row["cause"]] != cause:
             continue
         low, high = row["min"] / ONE, row["max"] / ONE
+        pair = ", ".join(row.get("association", {}).get("between", ()))
+        name = f"{row['name']} ({pair})" if pair else row["name"]
         if number is None:
-            yield f"{row['name']} cannot be read"
+            yield f"{name} cannot be read"
         elif number < low:
-            yield f"{row['name']} {number:.4g} below {low:.4g}"
+            yield f"{name} {number:.4g} below {low:.4g}"
         elif number > high:
-            yield f"{row['name']} {number:.4g} above {high:.4g}"
+            yield f"{name} {number:.4g} above {high:.4g}"
 
 
 _FINDERS: dict[str, Callable[[Moment], Iterator[str]]] = {

@@ -37,7 +37,7 @@ def policy_of(log: Log) -> dict[str, Any]:
     try:
         policy = json.loads(log.about["policy"])
         Policy(policy)
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise EdgeguardError(
             f"{log.path}: its policy is none for this version of edgeguard "
             f"(recorded by {log.about.get('version', 'an unknown one')}): {error}"
@@ -51,13 +51,16 @@ def tape_of(log: Log) -> Iterator[bytes]:
     return (entry.data for entry in log.entries(TAPE))
 
 
-def replay(path: Path) -> Outcome:
-    """Compute every decision of a log again. Raises EdgeguardError when it cannot be read."""
-    log = Log(path)
+def replay(path: Path, private_key: Path | None = None) -> Outcome:
+    """Compute every decision of a log again; private_key: see `Log`.
+
+    Raises EdgeguardError when it cannot be read.
+    """
+    log = Log(path, private_key)
     policy = Policy(policy_of(log))
     replayer, outcome = Replayer(policy), Outcome()
     for record in tape_of(log):
-        if record[0] == POLICY and record != policy_record(policy):
+        if record[:1] == bytes([POLICY]) and record != policy_record(policy):
             raise EdgeguardError(f"{path}: the policy on its tape is not the one it describes")
         result = replayer.feed(record)
         if result == "malformed":
@@ -73,10 +76,10 @@ def replay(path: Path) -> Outcome:
     return outcome
 
 
-def export(path: Path, out: BinaryIO) -> int:
+def export(path: Path, out: BinaryIO, private_key: Path | None = None) -> int:
     """Write the tape for `native/core/record/replay_tape.c`; returns how many records."""
     count = 0
-    for record in tape_of(Log(path)):
+    for record in tape_of(Log(path, private_key)):
         out.write(struct.pack("<I", len(record)) + record)
         count += 1
     return count

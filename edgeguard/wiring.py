@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import define
@@ -56,20 +56,35 @@ class Seat:
 
     def hear(self, core: Core) -> None:
         """Take a remote member's answer, if there is one."""
-        self._take(core, self.member.poll())
+        take_answers(core, (self,))
 
-    def wait(self, core: Core, timeout_s: float) -> None:
-        """``hear``, waiting for the answer."""
-        self._take(core, self.member.wait(max(0.0, timeout_s)))
-
-    def _take(self, core: Core, result: Result | None) -> None:
-        self.notice(core)
-        if result is None:
-            return
-        ready_ns = result.t_capture_ns + result.took_ns
-        core.evaluate((self.index,), result.t_capture_ns, [ready_ns])
+    def answered(self, core: Core, result: Result) -> None:
+        """After an answer was taken: a newer request may still be under way."""
         if self._flight is not None and self._flight[0] != result.serial:
-            core.handed(self.index, self._flight[1])  # a newer request is still under way
+            core.handed(self.index, self._flight[1])
+
+
+def take_answers(core: Core, seats: Sequence[Seat], timeout_s: float = 0.0) -> None:
+    """Take what remote members have answered, waiting for it up to ``timeout_s`` seconds.
+
+    The evidence of all that looked at the same frame is one native call.
+    """
+    end = time.monotonic() + timeout_s if timeout_s > 0 else 0.0
+    heard: list[tuple[Seat, Result]] = []
+    for seat in seats:
+        member = seat.member
+        result = member.wait(end - time.monotonic()) if end else member.poll()
+        seat.notice(core)
+        if result is not None:
+            heard.append((seat, result))
+    while heard:
+        t_ns = heard[0][1].t_capture_ns
+        same = [(seat, result) for seat, result in heard if result.t_capture_ns == t_ns]
+        heard = [one for one in heard if one[1].t_capture_ns != t_ns]
+        ready_ns = [t_ns + result.took_ns for _, result in same]
+        core.evaluate(tuple(seat.index for seat, _ in same), t_ns, ready_ns)
+        for seat, result in same:
+            seat.answered(core, result)
 
 
 class Eye:

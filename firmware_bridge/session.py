@@ -131,6 +131,18 @@ class Session:
             units = self._host.take()
         self.link.send(units)
 
+    def log(self, sequence: int, digest: bytes) -> None:
+        """Send the head of the recorder's chain."""
+        with self._lock:
+            self._host.log(sequence, digest)
+            units = self._host.take()
+        self.link.send(units)
+
+    @property
+    def log_head(self) -> tuple[int, bytes] | None:
+        """The last one that it confirmed."""
+        return self._host.log_head
+
     @property
     def phase(self) -> Phase:
         """How far arming is."""

@@ -17,7 +17,7 @@ from edgeguard.config.detector_rows import RISK_CAUSES
 from edgeguard.config.mcu import roles
 from edgeguard.config.policy import max_gap_ms
 from edgeguard.config.vocabulary import CAUSES, OPERATIONS, SEVERITIES
-from edgeguard.inference.sandbox import lacking
+from edgeguard.sandbox import lacking
 
 Cards = Mapping[str, Card]
 

@@ -7,24 +7,26 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import attrs
 import click
 
 from edgeguard import figures as results
 from edgeguard.errors import EdgeguardError
 
+PARTS = ("kernels", "guard", "isolation", "recorder", "mcu")
 PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "pillow", "torchvision")
 
 
 @click.command()
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures.")
 @click.option("--rounds", type=click.IntRange(min=20), default=400, show_default=True)
-@click.option("--only", type=click.Choice(["kernels", "guard", "isolation", "mcu"]), help="One part of it.")
+@click.option("--only", type=click.Choice(PARTS), help="One part of it.")
 def command(json_file: Path | None, rounds: int, only: str | None) -> None:
     """Print the cost of preprocessing, of the guard and of isolation, interleaved with the
-    alternatives, and the round trip to a microcontroller in QEMU.
+    alternatives, of recording, and the round trip to a microcontroller in QEMU.
 
-    Needs the extras images and lab (it builds int8 members of the sizes that it measures). Exits 1
-    and names the bar when one does not hold.
+    Needs the extras images, record and lab (it builds int8 members of the sizes that it measures).
+    Exits 1 and names the bar when one does not hold.
     """
     from edgeguard.cli import bench_guard, bench_isolation, bench_kernels
 
@@ -40,6 +42,8 @@ def command(json_file: Path | None, rounds: int, only: str | None) -> None:
         isolation = bench_isolation.figures(rounds)
         found += isolation
         click.echo(f"Isolation, 640x480, three members\n{bench_isolation.lines(isolation)}")
+    if only in (None, "recorder"):
+        found += _recorder(5 * rounds)
     if only in (None, "mcu"):
         found += _mcu(rounds, required=only is not None)
     if json_file is not None:
@@ -48,6 +52,15 @@ def command(json_file: Path | None, rounds: int, only: str | None) -> None:
     if missed:
         click.echo(f"bars that do not hold: {', '.join(missed)}", err=True)
         sys.exit(1)
+
+
+def _recorder(rounds: int) -> list[Any]:
+    """What recording costs."""
+    from edgeguard.cli import bench_record
+
+    found = bench_record.figures(rounds)
+    click.echo(bench_record.lines(found))
+    return [attrs.asdict(figure) for figure in found]
 
 
 def _mcu(rounds: int, required: bool) -> list[Any]:

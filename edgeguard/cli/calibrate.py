@@ -112,6 +112,7 @@ def _run(options: Options) -> None:
     rates = _rates(cfg, found, options)
     target = _write_all(cfg, cards, found, job, fits, rates, options)
     _print(found, job, rates, target)
+    _print_risk(cfg, fits)
     if options.plots and job:
         _draw(found, target)
     if options.json_to is not None:
@@ -270,6 +271,22 @@ def _print(found: Calibration, job: Job | None, rates: dict[str, float], target:
             console.print(f"{name}: " + ", ".join(f"{k} {v:g}" for k, v in line.items()))
     of = f" from {len(job.frames.tracks)} tracks, {len(job.frames.y)} frames" if job else ""
     click.echo(f"{target}: written{of}; it holds for later tracks that are drawn alike")
+
+
+def _print_risk(cfg: GuardConfig, fits: dict[tuple[str, str], dict[str, Any]]) -> None:
+    """What was asked for, and what these blocks show where one half calibrates for the other."""
+    from edgeguard.evidence.risk import measured
+
+    blocks = {name: arrays["blocks"] for (name, what), arrays in fits.items() if what == "risk"}
+    asked = next((d for d in cfg.detectors.values() if d.kind == "risk"), None)
+    if asked is None or not blocks:
+        return
+    promised = asked.max_false_trips_per_hour or 0.0
+    rate, hours = measured(blocks, promised)
+    click.echo(
+        f"risk: false alarms per hour at level 2: <= {promised:g} promised, {rate:.3g} measured in "
+        f"{hours:.2g} h of clean blocks ({len(blocks)} detectors)"
+    )
 
 
 def _table(title: str, *columns: str) -> Table:

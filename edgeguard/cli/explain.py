@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 @click.argument("log", type=click.Path(path_type=Path))
 @click.option("--html", metavar="FILE", type=click.Path(path_type=Path),
               help="Write a timeline as one page.")  # fmt: skip
-def command(log: Path, html: Path | None) -> None:
+@click.option("--private-key", metavar="FILE", type=click.Path(path_type=Path),
+              help="Of the recipient, when LOG is encrypted.")  # fmt: skip
+def command(log: Path, html: Path | None, private_key: Path | None) -> None:
     """For every change of mode in LOG: when, from what to what, the first cause, what was seen.
 
     Times are those of the log's clock, in seconds.
@@ -24,7 +26,7 @@ def command(log: Path, html: Path | None) -> None:
     from edgeguard.explain import explain
     from edgeguard.explain_page import page
 
-    story = explain(log)
+    story = explain(log, private_key)
     for change in story.changes:
         click.echo(_line(change))
     gaps = f", {story.gaps} gaps" if story.gaps else ""

@@ -24,18 +24,31 @@ def command() -> None:
 
 
 @command.command()
-@click.argument("name", type=zoo)
+@click.argument("name", type=click.Choice(["gtsrb", "can"]))
 @click.option("--data", metavar="FILE.npz", help="Images to report on: x [N,32,32,3] uint8, y [N].")
 @data_dir
 @click.option("--quick", is_flag=True, help="Attack 100 images in place of 1,000.")
+@click.option("--ood", is_flag=True, help="The embedding detectors of ood.toml instead.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the figures as JSON.")
 def evaluate(
-    name: str, data: str | None, data_dir: str | None, quick: bool, json_file: str | None
+    name: str, data: str | None, data_dir: str | None, quick: bool, ood: bool, json_file: str | None
 ) -> None:
-    """Print accuracy, robustness and the vote of the shipped models against their bars.
+    """Print accuracy, robustness and the vote of the shipped models against their bars; for "can",
+    what is found of attacks on a car's bus.
 
     Exits 1 and names the bar when one does not hold.
     """
+    if name == "can":
+        from edgeguard.lab.zoo.can import evaluate as run_can
+
+        sys.exit(run_can(data_dir, json_file))
+    if ood:
+        from edgeguard.lab.zoo.ood import evaluate as run_ood
+
+        try:
+            sys.exit(run_ood(data_dir, models_dir(name), json_file))
+        except FileNotFoundError as error:
+            raise EdgeguardError(str(error)) from None
     from edgeguard.lab.zoo.evaluate import evaluate as run
 
     n_pgd = 100 if quick else 1000

@@ -13,7 +13,9 @@ import click
 @click.option("--tape", metavar="FILE", type=click.Path(path_type=Path),
               help="Also write the inputs and decisions as they are, for replay_tape on another "
               "processor.")  # fmt: skip
-def command(log: Path, tape: Path | None) -> int:
+@click.option("--private-key", metavar="FILE", type=click.Path(path_type=Path),
+              help="Of the recipient, when LOG is encrypted.")  # fmt: skip
+def command(log: Path, tape: Path | None, private_key: Path | None) -> int:
     """Compute every decision of LOG again and compare it bit for bit.
 
     No model is needed: a log holds all that the decision core got. Exit code 0 when everything is
@@ -24,8 +26,8 @@ def command(log: Path, tape: Path | None) -> int:
 
     if tape is not None:
         with tape.open("wb") as out:
-            export(log, out)
-    outcome = replay(log)
+            export(log, out, private_key)
+    outcome = replay(log, private_key)
     if outcome.lost:
         click.echo(
             f"{outcome.lost} records are missing in gaps; {outcome.unknown} decisions after them "

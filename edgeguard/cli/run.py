@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 import time
 from collections import Counter
@@ -93,6 +94,7 @@ def command(**given: Any) -> None:
     a PORT, and everything with --realtime, on the clock. Sources are looked at whole, or at the box
     that a recorded stream gives: finding things in a picture is not done here.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's Ctrl-C
     sys.path.insert(0, "")  # module:callable may lie in the working directory
     options = Options(recording=run_record.taken(given), **given)
     with contextlib.ExitStack() as stack:
@@ -136,6 +138,8 @@ def _assemble(options: Options, stack: contextlib.ExitStack) -> Run:
     loop.watchers += [notify] if notify else []
     on_clock = options.realtime or (behind is not None and behind.real_time)
     on_clock = on_clock or options.source.startswith("camera:")
+    if behind is not None:
+        told.append(lambda: run_record.confirmed(behind))
     pace = run_record.begin(guard, options.recording)
     loop.watchers += [] if on_clock else pace
     (behind or guard).arm()

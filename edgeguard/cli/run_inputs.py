@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from edgeguard.config import GuardConfig
 from edgeguard.decision import Decision
 from edgeguard.errors import EdgeguardError
-from edgeguard.intake.sources import Frame, live, recorded
+from edgeguard.intake.decoder import confined
+from edgeguard.intake.sources import Frame, live
 from edgeguard.loop import Signals
 
 
@@ -22,7 +23,7 @@ def open_source(config: GuardConfig, camera: str, source: str) -> Iterator[Frame
         return live(int(source[7:]))
     if source == "simulated":
         return _demo_frames()
-    return recorded(source, config.cameras[camera].rate_hz)
+    return confined(source, config.cameras[camera].rate_hz)
 
 
 class Car:

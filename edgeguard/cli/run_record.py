@@ -16,6 +16,7 @@ from edgeguard.guard import Guard
 from edgeguard.intake.sources import Frame
 
 if TYPE_CHECKING:
+    from edgeguard.output.mcu import Behind
     from edgeguard.output.recorder import Recorder
 
 
@@ -25,13 +26,14 @@ class Recording:
 
     path: Path | None
     key: Path | None
+    recipient: Path | None
     keep_mb: float | None
     keep_hours: float | None
 
 
 def taken(given: dict[str, Any]) -> Recording:
     """Take these options out of those that click read."""
-    names = ("record", "record_key", "keep_mb", "keep_hours")
+    names = ("record", "record_key", "record_to", "keep_mb", "keep_hours")
     return Recording(*(given.pop(name) for name in names))
 
 
@@ -52,6 +54,10 @@ _OPTIONS = (
         help="The key that signs it, made if missing.  [~/.config/edgeguard/log-key.json]",
     ),
     click.option(
+        "--record-to", metavar="FILE", type=click.Path(path_type=Path),
+        help="A public key (X25519, PEM): only its owner can read what is recorded.",
+    ),
+    click.option(
         "--keep-mb", type=click.FloatRange(min=1.0),
         help="Record to a row of files, and remove the oldest beyond so many MB.",
     ),
@@ -68,13 +74,22 @@ def begin(guard: Guard, asked: Recording) -> list[Pace]:
     What is returned watches a loop that runs ahead of the clock.
     """
     if asked.path is None:
-        if asked != Recording(None, None, None, None):
-            raise EdgeguardError("--record-key, --keep-mb and --keep-hours: belong to --record")
+        if asked != Recording(None, None, None, None, None):
+            raise EdgeguardError(
+                "--record-key, --record-to, --keep-mb and --keep-hours: belong to --record"
+            )
         return []
     recorder = guard.record(
-        asked.path, key=asked.key, keep_mb=asked.keep_mb, keep_hours=asked.keep_hours
-    )
+        asked.path, key=asked.key, recipient=asked.recipient, keep_mb=asked.keep_mb,
+        keep_hours=asked.keep_hours,
+    )  # fmt: skip
     return [Pace(recorder)]
+
+
+def confirmed(behind: Behind) -> list[str]:
+    """Which head of the log the microcontroller confirmed last, for `verify-log --head`."""
+    head = behind.log_head
+    return [f"mcu: confirmed the log's head {head[1].hex()} (seal {head[0]})"] if head else []
 
 
 class Pace:

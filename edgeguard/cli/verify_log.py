@@ -7,22 +7,32 @@ from pathlib import Path
 
 import click
 
+from edgeguard.errors import EdgeguardError
+
 
 @click.command()
 @click.argument("log", type=click.Path(path_type=Path))
-@click.option("--key", metavar="HEX|FILE",
-              help="The recorder's first public key.  [~/.config/edgeguard/log-key.pub]")  # fmt: skip
-def command(log: Path, key: str | None) -> int:
+@click.option(
+    "--key", metavar="HEX|FILE",
+    help="The recorder's first public key.  [~/.config/edgeguard/log-key.pub]",
+)  # fmt: skip
+@click.option(
+    "--head", metavar="HEX",
+    help="A head of its chain that was kept elsewhere: without it in the log, it was cut.",
+)  # fmt: skip
+def command(log: Path, key: str | None, head: str | None) -> int:
     """Check every byte of LOG against the recorder's key.
 
     The key must come from somewhere an attacker could not write: a copy made when the recorder ran
     for the first time. Exit code 0: closed, nothing was changed; 1: changed; 3: not closed, and
     nothing was changed up to the record that is named; 2: cannot be read.
     """
-    from edgeguard.output.recorder.keys import default_path, first_key
+    from edgeguard.output.recorder.keys import default_path, first_key, is_hex
     from edgeguard.output.recorder.verify import verify
 
-    verdict = verify(log, first_key(key or str(default_path().with_suffix(".pub"))))
+    if head is not None and not is_hex(head, 32):
+        raise EdgeguardError(f"--head {head}: want 64 hex digits")
+    verdict = verify(log, first_key(key or str(default_path().with_suffix(".pub"))), head)
     about = f"{verdict.decisions} decisions; log {verdict.log_number} of this key"
     click.echo(f"{log}: {verdict.text} ({about})")
     return int(verdict.state)

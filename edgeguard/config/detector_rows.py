@@ -102,6 +102,7 @@ def association(cfg: GuardConfig, name: str, detector: schema.Detector) -> dict[
         "offset": fixed.q16(line["offset"]),
         "least": fixed.q16_ceil(detector.least or 0.0),
         "delay_us": fixed.us_floor(detector.delay_ms or 0.0),
+        "between": list(detector.between),  # for readers of a log
     }  # fmt: skip
 
 

@@ -68,6 +68,18 @@ def check(made: Draft, name: str, detector: schema.Detector) -> None:
         _thresholds(made, at, detector)
 
 
+def check_together(made: Draft) -> None:
+    """A risk level takes two rows of the core's table, and there is one."""
+    risks = [name for name, d in made.detectors.items() if d.kind == "risk"]
+    for name in risks[1:]:
+        made.report.add(("detector", name), f"a second risk level; there is [detector.{risks[0]}]")
+    most = words.MOST["detector"]
+    if len(made.names["detector"]) <= most < len(made.names["detector"]) + len(risks[:1]):
+        made.report.add(
+            ("detector", risks[0]), f"takes two of the core's {most} places; remove a detector"
+        )
+
+
 def _keys(made: Draft, at: KeyPath, detector: schema.Detector) -> None:
     needed, allowed = _NEEDS[detector.kind], _MAY[detector.kind]
     for key in _WHY | dict.fromkeys((*_LIMITS, *_MAY["association"], "max_age_ms"), ""):

@@ -23,6 +23,7 @@ def check(made: Draft) -> None:
         channel_rules.check(made, name, channel)
     for name, detector in made.detectors.items():
         detector_rules.check(made, name, detector)
+    detector_rules.check_together(made)
     for name, row in made.causes.items():
         _cause(made, name, row)
     _rearm(made)

@@ -44,13 +44,23 @@ def constant(value: float = 0.0) -> Controller:
     return rule
 
 
+def follow(signal: str) -> Controller:
+    """Whatever this signal says: the rule runs elsewhere and hands its command in."""
+
+    def rule(signals: Mapping[str, float], last: float, t_ns: int) -> float:
+        return signals[signal]
+
+    return rule
+
+
 BUILT_IN: dict[str, Callable[..., Controller]] = {
     "slow_and_hold": slow_and_hold,
     "constant": constant,
+    "follow": follow,
 }
 
 
-def make_controller(name: str, parameters: Mapping[str, float]) -> Controller:
+def make_controller(name: str, parameters: Mapping[str, Any]) -> Controller:
     """A built-in controller, or ``module:attribute`` of your own, made with these parameters.
 
     Raises ConfigError when there is none of that name or it does not take the parameters.

@@ -1,22 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Risk over time: what is no trip on its own and yet too much to be chance, and security events.
 
-A stream is cut into blocks of ``block_ms``. In each, every detector that was calibrated has a
-worst number; its rank among the worst numbers of the calibration blocks and of the blocks before
-it gives a conformal p-value, and a bet against chance turns that into an e-value e >= 0 whose mean
-is at most 1 (Vovk and Wang, Ann. Stat. 2021). Each detector adds up M = (M + 1) e, an e-detector
-(Shin, Ramdas and Rinaldo, 2024), and the risk is the mean of M over the detectors.
+A stream is cut into blocks of ``BLOCK_S``. In each, every detector that was calibrated has a worst
+number; its rank among those of n calibration blocks gives a conformal p-value, and a bet against
+chance turns that into an e-value e >= 0 (Vovk and Wang, Ann. Stat. 2021). Each detector adds up
+M = (M + 1) e, an e-detector (Shin, Ramdas and Rinaldo, 2024); the risk is the mean of M over them.
 
-**Bound.** An alarm is raised when the mean of M reaches c, and M begins again at 0. For blocks
-that are exchangeable with the calibration blocks, p-values of different blocks are independent
-(Vovk, Gammerman and Shafer 2005, chapter 8), so the mean of M grows by at most 1 a block on
-average, whatever the detectors have to do with each other; an alarm takes at least c out of it.
-So the expected number of alarms in N blocks is at most N / c. c is the number of blocks in an hour
-divided by ``max_false_trips_per_hour``: that many alarms an hour at level 2, a tenth of it at level
-3 (10 c), ten times it at level 1 (c / 10, noted only). Ranks use a bag that is emptied back to the
-calibration blocks when it has doubled; the bound holds for each such run, and so for their sum.
-What is assumed is exchangeability: neighbouring blocks of a drive are alike, so a block should be
-no shorter than what a detector looks at stays in view.
+**Bound.** An alarm is raised when the mean of M reaches c, and M begins again at 0. Where e has a
+mean of at most 1 whatever came before, the mean of M grows by at most 1 a block on average,
+however the detectors depend on each other, and an alarm takes at least c out of it: so at most
+N / c alarms are expected in N blocks. c is the number of blocks in an hour divided by
+``max_false_trips_per_hour``: that many alarms an hour at level 2, a tenth of it at level 3 (10 c),
+ten times it at level 1 (c / 10, noted only).
+
+That e has such a mean: the shares of new blocks that fall between n calibration blocks are drawn as
+Dirichlet(1, ..., 1), so the mean of the bet, given the calibration blocks, is distributed as known;
+e is the bet divided by a quantile of it (``fair_price``), which with CONFIDENCE over the draw of
+the calibration blocks, for all detectors at once, makes its mean at most 1. What is assumed is that
+blocks of a stream are drawn like the calibration blocks, each for itself: neighbouring blocks of a
+drive are alike, so a block should be no shorter than what a detector looks at stays in view.
 
 **Levels.** A level stands for ``HOLD_S`` after its alarm. Security events count points over
 ``WINDOW_S``, each kind once a second: 1 point is level 1, 3 points level 2, 6 points level 3. The
@@ -26,7 +28,7 @@ risk level is the higher of the two, and 3 where both are at least 2.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -47,6 +49,8 @@ Ints = npt.NDArray[np.int64]
 BLOCK_S: Final = 3.0
 HOLD_S: Final = 30.0
 WINDOW_S: Final = 60.0
+CONFIDENCE: Final = 0.95
+_DRAWS: Final = 4000
 LEVELS: Final = {1: 0.1, 2: 1.0, 3: 10.0}  # their share of c
 EVENTS: Final = {  # points
     "link_error": 1,
@@ -80,7 +84,7 @@ class Limits:
 
 
 def block_scores(tracks: Sequence[Ints], limits: Limits, per_block: int) -> Ints:
-    """The scores of all whole blocks of calibration tracks, sorted.
+    """The scores of all whole blocks of calibration tracks, in their order.
 
     tracks: numbers [frames or ticks] in Q16.16, UNREADABLE where there is none to be had, less than
     -UNREADABLE/2 where the detector says nothing; ``per_block`` of them make a block.
@@ -94,7 +98,7 @@ def block_scores(tracks: Sequence[Ints], limits: Limits, per_block: int) -> Ints
                 found.append(UNREADABLE)
             elif len(block):
                 found.append(limits.score(int(block.min()), int(block.max())))
-    return np.sort(np.array(found, np.int64))
+    return np.array(found, np.int64)
 
 
 def e_value(p: float) -> float:
@@ -105,21 +109,28 @@ def e_value(p: float) -> float:
     return (1.0 - p + p * log) / (p * log * log)
 
 
+def fair_price(blocks: int, detectors: int) -> float:
+    """What a bet on ranks among so many calibration blocks may pay on average, at CONFIDENCE for so
+    many detectors at once; by simulation, with a fixed seed."""
+    pays = np.array([e_value((i + 1) / (blocks + 1)) for i in range(blocks + 1)])
+    shares = np.random.default_rng(0).exponential(size=(_DRAWS, blocks + 1))
+    mean = shares @ pays / shares.sum(1)
+    return float(np.quantile(mean, 1.0 - (1.0 - CONFIDENCE) / detectors))
+
+
 @dataclass
 class _Detector:
-    """One detector's calibration scores, its bag, and M of each level."""
+    """One detector's calibration scores, the price of its bet, and M of each level."""
 
     calibration: list[int]
-    bag: list[int] = field(default_factory=list)
+    price: float
     m: dict[int, float] = field(default_factory=lambda: dict.fromkeys(LEVELS, 0.0))
 
-    def p_value(self, score: int) -> float:
-        """Rank of a new score; it stays in the bag."""
-        if not self.bag or len(self.bag) >= 2 * len(self.calibration):
-            self.bag = list(self.calibration)
-        at_least = len(self.bag) - bisect_left(self.bag, score) + 1
-        insort(self.bag, score)
-        return at_least / len(self.bag)
+    def e(self, score: int) -> float:
+        """The fair bet on the rank of a new score."""
+        n = len(self.calibration)
+        at_least = n - bisect_left(self.calibration, score) + 1
+        return e_value(at_least / (n + 1)) / self.price
 
 
 class Evidence:
@@ -130,8 +141,9 @@ class Evidence:
         block_s: float = BLOCK_S,
     ) -> None:  # fmt: skip
         """calibration: block scores by detector; those without any are left out."""
+        known = {name: sorted(map(int, s)) for name, s in calibration.items() if len(s)}
         self._detectors = {
-            n: _Detector(sorted(map(int, s))) for n, s in calibration.items() if len(s)
+            name: _Detector(s, fair_price(len(s), len(known))) for name, s in known.items()
         }
         self._c = 3600.0 / block_s / max_false_trips_per_hour
         self._until = dict.fromkeys(LEVELS, -math.inf)
@@ -143,7 +155,7 @@ class Evidence:
             score = scores.get(name)
             if score is None:
                 continue
-            e = e_value(detector.p_value(score))
+            e = detector.e(score)
             for level in LEVELS:
                 detector.m[level] = (detector.m[level] + 1.0) * e
         for level, share in LEVELS.items():
@@ -168,6 +180,28 @@ def points(name: str) -> int:
     if name not in EVENTS:
         raise ValueError(f"no security event {name!r}; there are {', '.join(EVENTS)}")
     return EVENTS[name]
+
+
+def measured(
+    blocks: Mapping[str, Ints], max_false_trips_per_hour: float, splits: int = 40
+) -> tuple[float, float]:
+    """Alarms of level 2 per hour on clean blocks, and the hours that were looked at.
+
+    One random half of the blocks calibrates and the other is the stream, ``splits`` times. Blocks
+    of detectors with as many of them are of the same seconds, and stay so.
+    """
+    alarms, seen = 0, 0
+    for seed in range(splits):
+        orders = {n: np.random.default_rng(seed).permutation(len(b)) for n, b in blocks.items()}
+        halves = {n: np.split(blocks[n][order], [len(order) // 2]) for n, order in orders.items()}
+        evidence = Evidence({n: h[0].tolist() for n, h in halves.items()}, max_false_trips_per_hour)
+        count = min(len(h[1]) for h in halves.values())
+        for i in range(count):
+            now = i * int(BLOCK_S * 1e9)
+            evidence.block({n: int(h[1][i]) for n, h in halves.items()}, now)
+        alarms, seen = alarms + evidence.alarms[2], seen + count
+    hours = seen * BLOCK_S / 3600
+    return alarms / hours, hours
 
 
 class Events:

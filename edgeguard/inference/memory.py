@@ -18,8 +18,8 @@ import numpy as np
 from edgeguard import _isolation
 from edgeguard.card import Card
 from edgeguard.inference.buffers import Array
+from edgeguard.sandbox import F_SEAL_FUTURE_WRITE
 
-F_SEAL_FUTURE_WRITE = 0x10  # Linux 5.1; in `fcntl` from Python 3.13 on
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 
 

@@ -11,17 +11,12 @@ import contextlib
 import json
 import os
 import select
-import signal
-import subprocess
-import sys
-import sysconfig
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import edgeguard.inference
+from edgeguard import sandbox
 from edgeguard.inference.members import RestartBudget
 
 if TYPE_CHECKING:
@@ -29,14 +24,7 @@ if TYPE_CHECKING:
 
 _HELLO_BYTES = 65536
 _GONE = "the worker ended"
-# -c puts the working directory first on the path: gone before anything is imported from it.
-_PROGRAM = (
-    "import sys; sys.path[:] = [p for p in sys.path if p]; import json; "
-    "o = json.loads(sys.argv[1]); sys.path[:] = o['path']; "
-    "from edgeguard.inference.worker import main; sys.exit(main(o))"
-)
-_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-_DEBUG = "EDGEGUARD_DEBUG"  # any value: workers write to our stderr
+_PROGRAM = sandbox.program("edgeguard.inference.worker")
 
 
 class Supervisor:
@@ -60,7 +48,7 @@ class Supervisor:
         self._settled = threading.Event()  # alive, or not to be waited for any longer
         self._closing = threading.Event()
         self._ended = False  # the thread has done its last
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: sandbox.Process | None = None
         for member in self.members:
             member.worker = self
         name = "+".join(member.name for member in self.members)
@@ -91,7 +79,7 @@ class Supervisor:
             member.forget()
         self._settled.clear()
         if self._process is not None:
-            _kill(self._process)
+            self._process.kill()
 
     # --- the supervising side ---
 
@@ -108,7 +96,7 @@ class Supervisor:
             for member in self.members:
                 member.forget()
             if process is not None:
-                _kill(process)  # it has nothing to save
+                process.kill()  # it has nothing to save
         self._thread.join(2.0)
         with self.lock:
             if self._ended:  # else the thread does it as its last
@@ -157,12 +145,12 @@ class Supervisor:
         with self.lock:
             self._process = process
             if self._closing.is_set():
-                _kill(process)
+                process.kill()
         with os.fdopen(hearing, "rb", buffering=0) as ear:
             hello = self._hear(ear.fileno(), self._start_timeout_s)
             admitted = "providers" in hello and self._admit(hello)
             if not admitted:
-                _kill(process)
+                process.kill()
             code = process.wait()
             last = self._hear(ear.fileno(), 0) if admitted else {}
         with self.lock:
@@ -170,11 +158,13 @@ class Supervisor:
             if self.alive:
                 self.lose(_GONE)
             if self.reason == _GONE:
-                self.reason = _text(last, "failed") or f"the worker was ended by {_ending(code)}"
+                self.reason = (
+                    _text(last, "failed") or f"the worker was ended by {sandbox.ending(code)}"
+                )
             if not admitted and not self._closing.is_set():
                 self.reason = (
                     _text(hello, "refused")
-                    or f"the worker was ended by {_ending(code)} while it loaded the model"
+                    or f"the worker was ended by {sandbox.ending(code)} while it loaded the model"
                 )
         return admitted
 
@@ -195,24 +185,15 @@ class Supervisor:
             self._settled.set()
         return True
 
-    def _start(self) -> tuple[subprocess.Popen[bytes], int]:
+    def _start(self) -> tuple[sandbox.Process, int]:
         with contextlib.suppress(BlockingIOError):  # what a former worker was told
             os.eventfd_read(self._wake)
         ear, mouth = os.pipe2(os.O_CLOEXEC)
         spec = self._spec_file()
         kept = {m.frames.fd for m in self.members} | {m.answers.fd for m in self.members}
-        options = {
-            "path": _path(), "parent": os.getpid(), "mouth": mouth, "wake": self._wake,
-            "done": self._done, "spec": spec,
-        }  # fmt: skip
-        quiet = None if os.environ.get(_DEBUG) else subprocess.DEVNULL
+        options = {"mouth": mouth, "wake": self._wake, "done": self._done, "spec": spec}
         try:
-            process = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM, json.dumps(options)],
-                stdin=subprocess.DEVNULL, stdout=quiet, stderr=quiet,
-                pass_fds=(mouth, self._wake, self._done, spec, *kept),
-                env=os.environ | _ONE_THREAD,
-            )  # fmt: skip
+            process = sandbox.start(_PROGRAM, options, (*options.values(), *kept))
         except (OSError, ValueError):
             os.close(ear)
             raise
@@ -268,29 +249,3 @@ def _spec(member: ChildProcess) -> dict[str, Any]:
         "frames": member.frames.fd, "lanes": member.frames.lanes, "lane": member.lane,
         "answers": member.answers.fd,
     }  # fmt: skip
-
-
-def _path() -> list[str]:
-    """Our import path without the working directory, and this very package on it.
-
-    The standard library stays before all installed packages.
-    """
-    path = [entry for entry in sys.path if entry]
-    root = str(Path(edgeguard.inference.__file__).parents[2])
-    if root not in path:
-        packages = sysconfig.get_path("purelib")
-        path.insert(path.index(packages) if packages in path else len(path), root)
-    return path
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        process.kill()
-
-
-def _ending(code: int) -> str:
-    if code >= 0:
-        return f"itself with exit code {code}"
-    with contextlib.suppress(ValueError):
-        return signal.Signals(-code).name
-    return f"signal {-code}"

@@ -10,32 +10,25 @@ read; the answer is written to the member's own memory, and ``done`` ticks.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib
 import json
 import os
 import select
-import signal
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from edgeguard import sandbox
 from edgeguard.card import Card
 from edgeguard.errors import EdgeguardError, InferenceError
-from edgeguard.inference import sandbox
 from edgeguard.inference.memory import Answers, Frames
 from edgeguard.inference.model import Model, load_model
 
-_PR_SET_PDEATHSIG = 1
 _HOST = frozenset({"CPUExecutionProvider", "CPU", "XNNPACK"})
 
 
 def main(options: dict[str, Any]) -> int:
-    """Run a worker. ``options``: descriptors ``mouth``, ``wake``, ``done``, ``spec``; ``parent``
-    pid."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us in order
-    _die_with(options["parent"])
+    """Run a worker. ``options``: the descriptors ``mouth``, ``wake``, ``done`` and ``spec``."""
     mouth = options["mouth"]
     with os.fdopen(options["spec"], "rb") as file:
         file.seek(0)
@@ -91,13 +84,13 @@ class _Lane:
 def _serve(lanes: list[_Lane], epoch: int, wake: int, done: int) -> None:
     waiting, clock = select.poll(), sandbox.Clock()
     waiting.register(wake, select.POLLIN)
+    clock.answered(time.process_time())  # from here on it is the time of an answer that counts
     while True:
-        answered = [lane.serve(epoch) for lane in lanes]
-        if any(answered):  # one tick for all of them: to wake a waiting driver is not cheap
+        while any([lane.serve(epoch) for lane in lanes]):  # all of them: no short cut
+            # One tick for all: to wake a waiting driver is not cheap.
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_write(done, 1)
-            continue  # more may have been asked meanwhile
-        clock.answered(time.process_time())
+            clock.answered(time.process_time())
         waiting.poll()
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(wake)
@@ -126,10 +119,3 @@ def _import_runtimes(members: list[dict[str, Any]], cards: list[Card]) -> None:
 def _say(mouth: int, **what: Any) -> None:
     with contextlib.suppress(OSError):  # nobody listens any more
         os.write(mouth, json.dumps(what).encode() + b"\n")
-
-
-def _die_with(parent: int) -> None:
-    """Ask the kernel to kill this process when its parent ends, and end now if it has already."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        sys.exit(1)

@@ -20,6 +20,7 @@ from firmware_bridge.twin import McuTwin
 
 MOST = 32767.0  # Q16.16
 WARM_TICKS = 20
+LOG_EVERY = 50  # ticks between two heads of the recording: a flush takes as long
 ARM_S = 5.0  # a board that was just given power needs a part of it for its self-test
 
 
@@ -47,6 +48,9 @@ class Microcontroller(Protocol):
 
     def before(self, signals: Mapping[str, float], t_ns: int) -> Heard: ...
     def after(self, decision: Decision, t_ns: int) -> None: ...
+    def log(self, sequence: int, digest: bytes) -> None: ...
+    @property
+    def log_head(self) -> tuple[int, bytes] | None: ...
     def close(self) -> None: ...
 
 
@@ -55,6 +59,8 @@ class Decider(Protocol):
 
     config: GuardConfig
 
+    @property
+    def log_head(self) -> tuple[int, bytes] | None: ...
     def arm(self) -> None: ...
     def ask(self, question: int) -> None: ...
     def note(self, causes: int) -> None: ...
@@ -62,6 +68,7 @@ class Decider(Protocol):
     def doubts(self, token: str) -> str | None: ...
     def rearm(self, token: str) -> str | None: ...
     def takeover(self) -> None: ...
+    def event(self, name: str) -> None: ...
 
 
 class Behind:
@@ -73,6 +80,7 @@ class Behind:
     def __init__(self, guard: Decider, mcu: Microcontroller) -> None:
         self._guard, self._mcu = guard, mcu
         self._roles = roles(guard.config)
+        self._ticks = 0
         self.state: State | None = None
         """What the microcontroller said last, while that is recent."""
 
@@ -89,7 +97,21 @@ class Behind:
         self._guard.note(heard.causes)
         decision = self._guard.decide({**signals, **_measured(self._roles, heard.state)}, t_ns)
         self._mcu.after(decision, t_ns)
+        self._ticks += 1
+        if self._ticks % LOG_EVERY == 0:
+            self._tell_log_head()
         return decision
+
+    def _tell_log_head(self) -> None:
+        """Until it is confirmed: the link may lose it."""
+        head = self._guard.log_head
+        if head is not None and head != self._mcu.log_head:
+            self._mcu.log(*head)
+
+    @property
+    def log_head(self) -> tuple[int, bytes] | None:
+        """The head of the recording that the microcontroller confirmed last."""
+        return self._mcu.log_head
 
     def doubts(self, token: str) -> str | None:
         """See `Guard.doubts`."""
@@ -106,6 +128,10 @@ class Behind:
     def takeover(self) -> None:
         """See `Guard.takeover`."""
         self._guard.takeover()
+
+    def event(self, name: str) -> None:
+        """See `Guard.event`."""
+        self._guard.event(name)
 
     @property
     def said(self) -> str:
@@ -180,6 +206,15 @@ class OnPort:
     def after(self, decision: Decision, t_ns: int) -> None:
         """Never waits."""
         self._session.after(decision)
+
+    def log(self, sequence: int, digest: bytes) -> None:
+        """Never waits."""
+        self._session.log(sequence, digest)
+
+    @property
+    def log_head(self) -> tuple[int, bytes] | None:
+        """What it confirmed last."""
+        return self._session.log_head
 
     def close(self) -> None:
         """Close the port."""
@@ -268,6 +303,15 @@ class InTwin:
         """The bytes arrive at once."""
         self.host.decided(decision, t_ns // 1000)
         self._give(self.host.take(), t_ns // 1000)
+
+    def log(self, sequence: int, digest: bytes) -> None:
+        """It arrives on the twin's next turn."""
+        self.host.log(sequence, digest)
+
+    @property
+    def log_head(self) -> tuple[int, bytes] | None:
+        """What it confirmed last."""
+        return self.host.log_head
 
     def close(self) -> None:
         """Nothing is open."""

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bind_record.hpp"
 
-#include <pybind11/numpy.h>
-#include <pybind11/stl.h>
-
+#include <cmath>
+#include <algorithm>
 #include <memory>
 #include <string_view>
+#include <vector>
 
 #include "bind_decision.hpp"
 #include "tape.hpp"
@@ -114,7 +114,11 @@ public:
     for (size_t i = 0; i < p.members.size(); i++)
       members[p.members[i].c_str()] = of_member(in_.member[i]);
     py::list detectors;
-    for (size_t i = 0; i < p.detectors.size(); i++) detectors.append(of_number(in_.detector[i]));
+    for (size_t i = 0; i < p.detectors.size(); i++) {
+      const eg_number_t &n = in_.detector[i]; // NaN: it says nothing; None: it cannot be read
+      bool silent = n.validity == EG_ABSENT;
+      detectors.append(silent ? py::object(py::float_(std::nan(""))) : of_number(n));
+    }
     d["elapsed_us"] = in_.elapsed_us;
     d["missed"] = in_.missed;
     d["engaged"] = in_.engaged != 0;
@@ -163,6 +167,22 @@ void bind_record(py::module_ &m) {
       .def_property(
           "failing", [](Tape &t) { return t.head().failing.load() != 0; },
           [](Tape &t, bool is) { t.head().failing.store(is); })
+      .def("sealed",
+           [](Tape &t, uint32_t number, std::string_view hash) {
+             Tape::Hash copy{};
+             if (hash.size() != copy.size()) throw py::value_error("hash: want 32 bytes");
+             std::copy(hash.begin(), hash.end(), copy.begin());
+             t.sealed(number, copy);
+           })
+      .def_property_readonly(
+          "last_seal",
+          [](Tape &t) -> py::object {
+            uint32_t number = 0;
+            Tape::Hash hash{};
+            if (!t.last_seal(number, hash)) return py::none();
+            return py::make_tuple(
+                number, py::bytes(reinterpret_cast<const char *>(hash.data()), hash.size()));
+          })
       .def_property_readonly("waiting", &Tape::waiting)
       .def_property_readonly("room", &Tape::room);
   py::class_<Replayer>(m, "Replayer")

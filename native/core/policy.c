@@ -99,10 +99,14 @@ static const char *check_sizes(const eg_policy_t *p) {
   return NULL;
 }
 
-static const char *check_parts(const eg_policy_t *p) {
+static const char *check_labels(const eg_policy_t *p) {
   for (uint16_t i = 0; i < p->labels; i++)
     if (p->label[i].channel < EG_HOLD || p->label[i].channel >= (int32_t)p->channels)
       return "labels: no such channel";
+  return NULL;
+}
+
+static const char *check_parts(const eg_policy_t *p) {
   for (uint8_t i = 0; i < p->cameras; i++)
     if (p->camera[i].max_age_us == EG_AGE_MAX) return "cameras: no age limit";
   for (uint8_t i = 0; i < p->members; i++)
@@ -123,6 +127,7 @@ static const char *check_parts(const eg_policy_t *p) {
 const char *eg_policy_check(const eg_policy_t *p) {
   const char *wrong = check_sizes(p);
   if (!wrong) wrong = check_causes(p);
+  if (!wrong) wrong = check_labels(p);
   if (!wrong) wrong = check_parts(p);
   for (uint8_t i = 0; !wrong && i < p->channels; i++) wrong = check_channel(p, i);
   return wrong;

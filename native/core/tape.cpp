@@ -87,15 +87,6 @@ void Tape::scores(uint8_t member, uint32_t serial, uint8_t dtype, const void *ra
   keep({{head, sizeof head}, {static_cast<const uint8_t *>(raw), bytes}});
 }
 
-void Tape::frame(uint8_t camera, int64_t t_ns, const std::array<uint32_t, 3> &shape,
-                 const void *pixels) {
-  uint8_t head[2 + 8 + 12] = {EG_RECORD_FRAME, camera};
-  put_le(head + 2, static_cast<uint64_t>(t_ns), 8);
-  for (size_t i = 0; i < 3; i++) put_le(head + 10 + 4 * i, shape[i], 4);
-  size_t bytes = size_t{shape[0]} * shape[1] * shape[2];
-  keep({{head, sizeof head}, {static_cast<const uint8_t *>(pixels), bytes}});
-}
-
 Tape::Piece Tape::piece(uint64_t at, size_t bytes) const {
   size_t start = at % size_;
   return {ring_ + start, std::min(bytes, size_ - start)};
@@ -111,6 +102,20 @@ bool Tape::next(Piece &first, Piece &second) const {
   first = piece(at + kLength, length);
   second = {ring_, length - first.bytes};
   return true;
+}
+
+void Tape::sealed(uint32_t number, const Hash &hash) {
+  head_->edition.fetch_add(1);
+  head_->seal.store(number);
+  for (size_t i = 0; i < hash.size(); i++) head_->hash[i].store(hash[i]);
+  head_->edition.fetch_add(1);
+}
+
+bool Tape::last_seal(uint32_t &number, Hash &hash) const {
+  uint32_t edition = head_->edition.load();
+  number = head_->seal.load();
+  for (size_t i = 0; i < hash.size(); i++) hash[i] = head_->hash[i].load();
+  return edition != 0 && edition % 2 == 0 && edition == head_->edition.load();
 }
 
 void Tape::taken(size_t record_bytes) {

@@ -23,6 +23,9 @@ struct TapeHead {
   alignas(64) std::atomic<uint64_t> taken;   // bytes, ever
   std::atomic<uint32_t> failing;             // the recorder cannot write, or is gone
   std::atomic<uint32_t> beats;               // counts the recorder's turns
+  std::atomic<uint32_t> edition;             // of the seal below; odd while it is being written
+  std::atomic<uint32_t> seal;                // number of the last seal that reached the disk
+  std::array<std::atomic<uint8_t>, 32> hash; // its head of the chain
 };
 
 class Tape {
@@ -38,8 +41,6 @@ public:
                 const eg_decision_t &made);
   void operation(eg_record_kind_t kind, uint8_t result);
   void scores(uint8_t member, uint32_t serial, uint8_t dtype, const void *raw, size_t bytes);
-  void frame(uint8_t camera, int64_t t_ns, const std::array<uint32_t, 3> &shape,
-             const void *pixels);
   bool lost() const { return lost_ > 0 || head_->failing.load(std::memory_order_relaxed) != 0; }
 
   // The recorder's side: the next record as its bytes in the ring, in one or two pieces.
@@ -49,6 +50,11 @@ public:
   };
   bool next(Piece &first, Piece &second) const;
   void taken(size_t record_bytes);
+
+  // The last seal on the disk: the recorder says it, the deciding side tells it to others.
+  using Hash = std::array<uint8_t, 32>;
+  void sealed(uint32_t number, const Hash &hash);
+  bool last_seal(uint32_t &number, Hash &hash) const; // false: none, or just being replaced
 
   size_t waiting() const { return head_->written.load() - head_->taken.load(); }
   size_t room() const { return size_; }

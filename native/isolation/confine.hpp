@@ -19,4 +19,9 @@ bool has_seccomp();
 // accelerator's driver needs (opening for writing, anonymous files).
 int seccomp(bool devices);
 
+// A new process with these descriptors, stdin from nowhere, and stdout and stderr to nowhere when
+// ``quiet``.
+int spawn(const std::vector<std::string> &arguments, const std::vector<std::string> &environment,
+          const std::vector<int> &kept, bool quiet, int &pid);
+
 } // namespace edgeguard

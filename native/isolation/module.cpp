@@ -37,4 +37,18 @@ PYBIND11_MODULE(_isolation, m) {
       py::arg("readable"), py::arg("devices"));
   m.def("has_seccomp", &has_seccomp);
   m.def("seccomp", [](bool devices) { raise_for(seccomp(devices)); }, py::arg("devices"));
+  m.def(
+      "spawn",
+      [](const std::vector<std::string> &arguments, const std::vector<std::string> &environment,
+         const std::vector<int> &kept, bool quiet) {
+        if (arguments.empty()) throw py::value_error("arguments: want a program");
+        int pid = 0, error = 0;
+        {
+          py::gil_scoped_release others_go_on;
+          error = spawn(arguments, environment, kept, quiet, pid);
+        }
+        raise_for(error);
+        return pid;
+      },
+      py::arg("arguments"), py::arg("environment"), py::arg("kept"), py::arg("quiet"));
 }

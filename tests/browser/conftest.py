@@ -14,12 +14,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from edgeguard.zoo import models_dir
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra dev")
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 TOKEN = "a-token-for-the-test"
 START_S = 60.0
@@ -100,7 +103,7 @@ def _run(folder: Path, disclosure: str) -> Iterator[Run]:
 class Looking:
     """A page in the browser with everything that went wrong on it."""
 
-    page: playwright.Page
+    page: Page
     errors: list[str] = field(default_factory=list)
 
 
@@ -109,7 +112,9 @@ def looking() -> Iterator[Looking]:
     """390 px wide, as a phone is."""
     if CHROMIUM is None:
         pytest.skip("needs chromium; apt-get install chromium")
-    with playwright.sync_playwright() as play:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
         root = ["--no-sandbox"] if os.geteuid() == 0 else []
         browser = play.chromium.launch(executable_path=CHROMIUM, args=root)
         page = browser.new_page(viewport={"width": 390, "height": 844})

@@ -3,13 +3,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
-from playwright.sync_api import expect
+import pytest
 
 from tests.browser.conftest import TOKEN, Looking, Run
+
+expect = pytest.importorskip("playwright.sync_api", reason="playwright is in the extra dev").expect
+pytest.importorskip("prometheus_client", reason="the page needs the extra telemetry")
 
 KEEP = os.environ.get("EDGEGUARD_KEEP_PICTURES")  # a folder; docs/telemetry.png was made with it
 LATEST_MS = 500.0
@@ -28,6 +35,22 @@ def delays_ms(looking: Looking) -> list[float]:
     it found when it was opened is no change."""
     found = "changes.slice(0, -1).filter(c => c.delay !== null).map(c => c.delay)"
     return looking.page.evaluate(found)
+
+
+def everything(run: Run) -> bytes:
+    """All that the server says: events of two seconds, metrics, and what it answers for frames."""
+    said = b""
+    for path in ("metrics", "frame.png", "part.png"):
+        try:
+            with urllib.request.urlopen(run.url + path, timeout=20) as reply:
+                said += reply.read()
+        except urllib.error.HTTPError as refused:
+            said += refused.read()
+    with urllib.request.urlopen(run.url + "events", timeout=20) as events:
+        end = time.monotonic() + 2.0
+        while time.monotonic() < end:
+            said += events.readline()
+    return said
 
 
 def test_everything_is_shown_in_full(full: Run, looking: Looking) -> None:
@@ -87,3 +110,14 @@ def test_label_mode_shows_answers_and_nothing_more(label: Run, looking: Looking)
     page.wait_for_timeout(500)
     assert max(delays_ms(looking)) <= LATEST_MS
     assert looking.errors == []
+
+    said = everything(label)
+    label.end()
+    decisions = map(json.loads, (label.folder / "out.jsonl").read_text().splitlines())
+    sure = {str(d["evidence"]["target_speed"]["certainty"]) for d in decisions}
+    telling = {number.encode() for number in sure if len(number) > 6}
+    assert len(telling) >= 3  # certainties that are like nothing else
+    assert not [number for number in telling if number in said]
+    for word in (b"certainty", b"margin", b"entropy", b"energy", b"PNG", b"value"):
+        assert word not in said
+    assert b'"label": "Speed limit' in said

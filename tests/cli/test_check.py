@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from edgeguard import _core
+from edgeguard import _core, _isolation
 from edgeguard.cli.main import COMMANDS, main
 from edgeguard.config.vocabulary import CAUSES
+from edgeguard.zoo import models_dir
 
 FULL = Path(__file__).parents[1] / "config" / "full"
 
@@ -53,6 +54,25 @@ def test_what_is_allowed_and_may_still_surprise_is_noted(
     assert "member.compact: the same file as member.plain" in notes
     assert "camera.front: no member that runs here looks through it" in notes
     assert "channel.steering: no degraded envelope" in notes
+
+
+def test_what_this_kernel_does_not_give_to_workers_is_noted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_isolation, "landlock_abi", lambda: 0)
+    monkeypatch.setattr(_isolation, "has_seccomp", lambda: False)
+    guard_toml = Path(shutil.copytree(models_dir(), tmp_path / "gtsrb")) / "guard.toml"
+    text = guard_toml.read_text()
+    guard_toml.write_text(text.replace('isolation = "process"', 'process = "eyes"', 1))
+    assert run("check", guard_toml, "--json") == 0
+    out = json.loads(capsys.readouterr().out)
+    notes = "\n".join(out["notes"])
+    for what in out["isolation_lacks"]:
+        assert f"workers: this kernel does not give {what}" in notes
+    assert "Landlock: a worker can read what we can" in notes
+    assert "seccomp: a worker can call all of the kernel" in notes
+    assert out["members"]["plain"]["process"] == "process eyes"
+    assert out["members"]["robust"]["process"] == "own process"
 
 
 def test_what_is_wrong_goes_to_stderr_with_exit_code_2(

@@ -18,7 +18,7 @@ pytest.importorskip("mcap", reason="the recorder needs the extra record")
 
 from edgeguard.cli.main import main
 from edgeguard.zoo import models_dir
-from tests.faults.bench import Bench, write_policy
+from tests.faults.bench import POLICY, Bench, write_policy
 
 Edgeguard = Callable[..., tuple[int, str, str]]
 
@@ -230,3 +230,45 @@ def test_options_of_a_recording_need_one(tmp_path: Path, edgeguard: Edgeguard) -
     policy.write_text(RUN_POLICY)
     code, _, said = edgeguard("run", policy, "--source", "camera:99", "--keep-mb", "5")
     assert code == 2 and "belong to --record" in said
+
+
+def test_a_head_that_is_none(log: Path, edgeguard: Edgeguard) -> None:
+    given = ("verify-log", log, "--key", log.with_name("key.pub"), "--head")
+    code, _, said = edgeguard(*given, "12")
+    assert code == 2 and "want 64 hex digits" in said
+    code, said, _ = edgeguard(*given, "12" * 32)
+    assert code == 1 and "was cut" in said
+
+
+def test_a_broken_association_is_explained_by_its_pair(tmp_path: Path, edgeguard: Edgeguard) -> None:
+    pair = """
+[signal.wheel]
+unit = "m/s"
+range = [0.0, 70.0]
+
+[detector.wheel]
+kind = "association"
+between = ["speed", "wheel"]
+relation = "difference"
+above = 1.0
+below = -1.0
+
+[detector.silent]
+kind = "association"
+between = ["speed"]
+relation = "rate"
+delay_ms = 2550
+above = 100.0
+"""
+    bench = Bench(write_policy(tmp_path, POLICY + pair), start_ns=0)
+    bench.signals["wheel"] = 20.0
+    bench.guard.record(tmp_path / "flight.mcap", key=tmp_path / "key.json")
+    bench.nominal()
+    bench.signals["wheel"] = 12.0
+    bench.run(500, "twenty")
+    bench.guard.close()
+    code, said, _ = edgeguard("explain", tmp_path / "flight.mcap")
+    assert code == 0 and "wheel (speed, wheel) 8 above 1" in said
+    assert "silent" not in said  # it has not said anything yet
+    code, said, _ = edgeguard("replay", tmp_path / "flight.mcap")
+    assert code == 0 and "all the same bit for bit" in said

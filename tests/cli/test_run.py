@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -154,6 +155,27 @@ def test_a_frame_that_does_not_fit_is_no_frame(
         assert any("FRAME_LOST" in r["present"] or "NOT_ARMED" in r["present"] for r in records)
         assert done.stderr.count("frame refused") == 1
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_a_person_or_a_service_manager_ends_it_in_order(
+    policy: Path, pictures: np.ndarray, tmp_path: Path, end: signal.Signals
+) -> None:
+    np.savez(tmp_path / "drive.npz", x=np.repeat(pictures, 1000, axis=0))
+    with subprocess.Popen(
+        [sys.executable, "-m", "edgeguard", "run", str(policy), "--source", "drive.npz",
+         "--realtime", "--signal", "speed=20"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(end)
+        out, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    counted = int(said.partition(" decisions: ")[0].splitlines()[-1])
+    assert 0 <= counted - (out.count("\n") + 1) <= 1  # it may end between counting and writing
+    for line in ("decision: p50 ", "tick: p50 ", "wake-up late by: p50 ", "overruns: "):
+        assert line in said
 
 
 USERS = """

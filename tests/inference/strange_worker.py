@@ -9,7 +9,9 @@ o = json.loads(sys.argv[1])
 sys.path[:] = o["path"]
 import ctypes, errno, os, resource, signal, socket, time
 import numpy as np
-from edgeguard.inference import sandbox, worker
+from edgeguard import sandbox
+from edgeguard.inference import worker
+sandbox.die_with(o["parent"])
 load, libc = worker.load_model, ctypes.CDLL(None, use_errno=True)
 
 class Strange:

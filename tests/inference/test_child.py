@@ -22,6 +22,7 @@ import pytest
 import tiny_models
 from tiny_models import build, images, reference, tiny, weights
 
+from edgeguard import sandbox
 from edgeguard.errors import ModelRefused
 from edgeguard.inference import supervisor
 from edgeguard.inference.child import ChildProcess
@@ -543,11 +544,11 @@ def test_nothing_in_the_working_directory_is_run_by_the_worker(tmp_path: Path) -
 
 
 def test_installed_packages_stay_behind_the_standard_library() -> None:
-    path = supervisor._path()
+    path = sandbox.import_path()
     library, packages = (sysconfig.get_path(name) for name in ("stdlib", "purelib"))
     assert path.index(library) < path.index(packages)
     assert "" not in path
-    assert str(Path(supervisor.__file__).parents[2]) in path
+    assert str(Path(sandbox.__file__).parents[1]) in path
 
 
 def run_python(program: str, *arguments: str) -> subprocess.Popen[str]:

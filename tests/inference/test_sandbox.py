@@ -15,8 +15,8 @@ import pytest
 from strange_worker import program
 from tiny_models import images, tiny
 
-from edgeguard import _isolation
-from edgeguard.inference import sandbox, supervisor
+from edgeguard import _isolation, sandbox
+from edgeguard.inference import supervisor
 from edgeguard.inference.child import ChildProcess, open_group
 from edgeguard.inference.members import MemberSpec
 
@@ -204,7 +204,7 @@ sandbox._isolation.landlock = sandbox._isolation.seccomp = refused
 """
     run = """
 held = resource.getrlimit(resource.RLIMIT_CORE)[1] == 0
-held = held and os.sched_getscheduler(0) == os.SCHED_BATCH
+held = held and os.getpriority(os.PRIO_PROCESS, 0) > 0
 worker._say(o["mouth"], failed=f"held: {held}")
 os._exit(1)
 """
@@ -310,7 +310,9 @@ def test_the_limits_of_a_worker_are_set(tmp_path: Path) -> None:
     assert 0 < limits["AS"] < 2**34
     assert 0 < limits["CPU"] <= sandbox.LOADING_CPU_S
     assert 0 < limits["NOFILE"] < 128
-    assert os.sched_getscheduler(member.pid) == os.SCHED_BATCH
+    assert os.sched_getscheduler(member.pid) == os.SCHED_OTHER
+    mine, its = (os.getpriority(os.PRIO_PROCESS, pid) for pid in (0, member.pid))
+    assert its == min(mine + 1, 19)
     status = Path(f"/proc/{member.pid}/status").read_text()
     assert "NoNewPrivs:\t1" in status
     assert "CapEff:\t0000000000000000" in status

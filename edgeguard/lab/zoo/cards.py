@@ -86,10 +86,10 @@ def export(
 ) -> dict[str, tuple[float, int]]:
     """Write float twin and int8 file; returns scale and zero point of the ends by name."""
     if runtime == "onnx":
-        quantize_onnx.export_float(net, twin)
+        quantize_onnx.export_float(nets.folded(net), twin)
         quantize_onnx.quantize_onnx(twin, file, runners.chw(runners.to_float(frames)))
         return quantize_onnx.quantization(file)
-    quantize_tflite.export_float(net, twin)
+    quantize_tflite.export_float(nets.folded(net), twin)
     quantize_tflite.quantize_tflite(twin, file, runners.to_float(frames))
     return quantize_tflite.quantization(file)
 

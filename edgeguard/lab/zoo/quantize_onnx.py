@@ -28,18 +28,16 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from edgeguard.lab.zoo.nets import Classifier, folded
-
 INPUT, SCORES, EMBEDDING = "image", "scores", "embedding"
 INPUT_SCALE, INPUT_ZERO = 1.0 / 255.0, -128
 HEAD_ROOM = 1.15  # calibrated range of the scores is widened by this factor
 
 
-def export_float(net: Classifier, path: Path) -> None:
-    """Write the float32 twin: image [N, 3, 32, 32] in [0, 1] -> scores, embedding."""
+def export_float(net: torch.nn.Module, path: Path, shape: tuple[int, ...] = (3, 32, 32)) -> None:
+    """Write the float32 twin: image [N, C, H, W] in [0, 1] -> scores, embedding."""
     torch.onnx.export(
-        folded(net),
-        (torch.zeros(1, 3, 32, 32),),
+        net,
+        (torch.zeros(1, *shape),),
         str(path),
         dynamo=False,
         opset_version=17,
@@ -96,7 +94,7 @@ def affine(low: float, high: float) -> tuple[float, int]:
 
 
 def quantize_onnx(float_path: Path, path: Path, x: npt.NDArray[np.float32]) -> None:
-    """Write the int8 file of a float twin; x float32 [N, 3, 32, 32] are the calibration images."""
+    """Write the int8 file of a float twin; x float32 [N, C, H, W] are the calibration images."""
     scale, zero = affine(*score_range(float_path, x))
     overrides = {
         INPUT: [

@@ -18,26 +18,25 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from edgeguard.lab.zoo.nets import Classifier, folded
 from edgeguard.lab.zoo.quantize_onnx import EMBEDDING, HEAD_ROOM, INPUT, SCORES
 
 SIGNATURE = "serving_default"
 
 
-def export_float(net: Classifier, path: Path) -> None:
-    """Write the float32 twin: image [1, 32, 32, 3] in [0, 1] -> scores, embedding."""
+def export_float(net: torch.nn.Module, path: Path, shape: tuple[int, ...] = (32, 32, 3)) -> None:
+    """Write the float32 twin: image [1, H, W, C] in [0, 1] -> scores, embedding."""
     import litert_torch
 
-    ready = litert_torch.to_channel_last_io(folded(net), args=[0]).eval()
+    ready = litert_torch.to_channel_last_io(net, args=[0]).eval()
     with contextlib.redirect_stdout(io.StringIO()):
-        litert_torch.convert(ready, (torch.zeros(1, 32, 32, 3),)).export(str(path))
+        litert_torch.convert(ready, (torch.zeros(1, *shape),)).export(str(path))
     model = _read(path.read_bytes())
     shorten_names(model)
     path.write_bytes(_written(model))
 
 
 def quantize_tflite(float_path: Path, path: Path, x: npt.NDArray[np.float32]) -> None:
-    """Write the full int8 file of a float twin; x float32 [N, 32, 32, 3] calibrates it."""
+    """Write the full int8 file of a float twin; x float32 [N, H, W, C] calibrates it."""
     from ai_edge_quantizer import calibrator, quantizer, recipe
     from ai_edge_quantizer.utils import qsv_utils
 

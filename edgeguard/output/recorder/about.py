@@ -26,4 +26,3 @@ def about(config: GuardConfig, cards: Mapping[str, Card]) -> dict[str, str]:
         "units": json.dumps({name: channel.unit for name, channel in config.channels.items()}),
         "models": json.dumps(models),
     }
-

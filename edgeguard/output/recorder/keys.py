@@ -16,6 +16,7 @@ import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -84,15 +85,15 @@ def begin(path: Path) -> Signer:
 
 
 def first_key(text: str) -> str:
-    """The pinned public key: its 64 hex digits, or a file that holds them. Raises EdgeguardError."""
+    """The pinned public key: its 64 hex digits, or a file with them. Raises EdgeguardError."""
     given = text
-    if not _is_hex(text, 32):
+    if not is_hex(text, 32):
         try:
             given = Path(text).read_text(encoding="ascii").strip()
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else "holds no key"
             raise EdgeguardError(f"{text}: {why}; want 64 hex digits or a .pub file") from None
-    if not _is_hex(given, 32):
+    if not is_hex(given, 32):
         raise EdgeguardError(f"{text}: want the 64 hex digits of a public key")
     return given
 
@@ -101,7 +102,7 @@ def broken_link(lineage: tuple[Link, ...], pinned: str) -> str | None:
     """Why the pinned key does not vouch for the last one of the lineage, or None when it does."""
     if not lineage or lineage[0].public != pinned:
         return "signed by another key than the given one"
-    for i, (before, after) in enumerate(zip(lineage, lineage[1:], strict=False), 1):
+    for i, (before, after) in enumerate(pairwise(lineage), 1):
         if not signed(before.public, VOUCH + bytes.fromhex(after.public), after.signature):
             return f"key {i} of its lineage is not signed by the one before it"
     return None
@@ -110,7 +111,7 @@ def broken_link(lineage: tuple[Link, ...], pinned: str) -> str | None:
 def signed(public: str, message: bytes, signature: str) -> bool:
     """Whether this signature of the message is by that key, both in hex of small letters: there is
     one way to write each, so that no bit of a stored one can change unnoticed."""
-    if not _is_hex(public, 32) or not _is_hex(signature, 64):
+    if not is_hex(public, 32) or not is_hex(signature, 64):
         return False
     try:
         key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public))
@@ -127,7 +128,7 @@ def links(raw: Any) -> tuple[Link, ...]:
     found = []
     for i, item in enumerate(raw):
         good = isinstance(item, list) and len(item) == 2
-        if not good or not _is_hex(item[0], 32) or not (_is_hex(item[1], 64) or i == 0):
+        if not good or not is_hex(item[0], 32) or not (is_hex(item[1], 64) or i == 0):
             raise ValueError(f"key {i} is none")
         found.append(Link(item[0], item[1]))
     return tuple(found)
@@ -138,7 +139,8 @@ def stored(lineage: tuple[Link, ...]) -> list[list[str]]:
     return [[link.public, link.signature] for link in lineage]
 
 
-def _is_hex(text: object, size: int) -> bool:
+def is_hex(text: object, size: int) -> bool:
+    """Whether this is so many bytes, in hex of small letters."""
     digits = "0123456789abcdef"
     return isinstance(text, str) and len(text) == 2 * size and all(c in digits for c in text)
 

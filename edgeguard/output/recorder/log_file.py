@@ -40,12 +40,14 @@ from mcap.records import (
     SummaryOffset,
 )
 
+from edgeguard.output.recorder.box import Box
 from edgeguard.output.recorder.keys import Signer, stored
 
 MAGIC = b"\x89MCAP0\r\n"
 SEAL = "edgeguard.seal"
 ABOUT = "edgeguard.log"
 LINEAGE = "edgeguard.lineage"
+BOX = "edgeguard.box"
 PROFILE = ""
 LIBRARY = "edgeguard"
 SIGNED = b"edgeguard seal 1\n"
@@ -60,6 +62,9 @@ class Topic:
     encoding: str
     schema_name: str = ""
     schema: Mapping[str, object] | None = None
+
+
+ENCRYPTED = Topic("/edgeguard/encrypted", "edgeguard-box-1")
 
 
 @frozen
@@ -110,7 +115,12 @@ def as_bytes(*records: McapRecord) -> bytes:
     builder = RecordBuilder()
     for record in records:
         record.write(builder)
-    return builder.end()
+    return _taken(builder)
+
+
+def _taken(builder: RecordBuilder) -> bytes:
+    made: bytes = builder.end()  # type: ignore[no-untyped-call]
+    return made
 
 
 @define
@@ -136,16 +146,22 @@ class LogFile:
     nothing is lost but time, and the file ends where the last seal does."""
 
     def __init__(
-        self, path: Path, topics: Sequence[Topic], about: Mapping[str, str], signer: Signer
-    ) -> None:
+        self, path: Path, topics: Sequence[Topic], about: Mapping[str, str], signer: Signer,
+        box: Box | None = None,
+    ) -> None:  # fmt: skip
         """Makes the file and seals its beginning. Raises OSError, also when it exists; no file is
-        left then."""
+        left then.
+
+        box: hides every message from all but its recipient.
+        """
         self.path = path
-        self._signer = signer
+        self._signer, self._box = signer, box
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         self.size = 0
         self.records = self.decisions = 0
         self._seals = 0
+        self.sealed = 0, NO_HASH
+        """Seals that reached the disk, and the head of the last one."""
         self._head, self._block_start = NO_HASH, b""
         self._waiting = _Waiting()
         self._unwritten, self._ended = b"", False
@@ -153,13 +169,17 @@ class LogFile:
         self._metadata: list[bytes] = []
         self._counts: dict[int, int] = defaultdict(int)
         self._span_ns: tuple[int, int] | None = None
-        self._catalogue = _catalogue(topics)
+        self._hidden = len(topics) + 1  # the channel of what only the recipient can read
+        self._catalogue = _catalogue([*topics, *([ENCRYPTED] if box else [])])
         self._begin(about)
 
     def _begin(self, about: Mapping[str, str]) -> None:
         start = MAGIC + as_bytes(Header(PROFILE, LIBRARY), *self._catalogue)
         lineage = {"keys": json.dumps(stored(self._signer.lineage))}
-        for name, content in ((LINEAGE, lineage), (ABOUT, dict(about))):
+        told = [(LINEAGE, lineage), (ABOUT, dict(about))]
+        if self._box is not None:
+            told.append((BOX, {"to": self._box.to.hex(), "public": self._box.public.hex()}))
+        for name, content in told:
             record = as_bytes(Metadata(name, content))
             self._metadata.append(as_bytes(MetadataIndex(len(start), len(record), name)))
             start += record
@@ -223,6 +243,7 @@ class LogFile:
             os.lseek(self._file, self.size, os.SEEK_SET)
             raise
         self.size, self._unwritten = done, b""
+        self.sealed = self._seals, self._head
 
     def _made_seal(self, block: bytes, rest: str) -> Seal:
         head = chained(self._head, self._block_start + block)
@@ -242,7 +263,9 @@ class LogFile:
         w, self._waiting = self._waiting, _Waiting()
         self.records += w.records
         self.decisions += w.decisions
-        raw = w.builder.end()
+        if self._box is not None:
+            w = self._locked(self._box, w)
+        raw = _taken(w.builder)
         packed = zstandard.compress(raw, 1)
         chunk = as_bytes(Chunk("zstd", packed, w.last_ns, w.first_ns, zlib.crc32(raw), len(raw)))
         start = self.size + len(self._unwritten)
@@ -269,6 +292,14 @@ class LogFile:
             )
         )
         return chunk + indexes
+
+    def _locked(self, box: Box, w: _Waiting) -> _Waiting:
+        """One message instead of these."""
+        hidden = _Waiting()
+        plain = _taken(w.builder)
+        block = struct.pack("<I", len(plain)) + zstandard.compress(plain, 1)
+        hidden.add(self._hidden, w.last_ns, box.lock(block))
+        return hidden
 
     def _rest(self, start: int) -> bytes:
         """What follows the last seal, which ends at `start`: the summary of an MCAP file."""

@@ -17,7 +17,8 @@ from mcap.records import Channel, Chunk, Message, Metadata
 from mcap.stream_reader import breakup_chunk
 
 from edgeguard.errors import EdgeguardError
-from edgeguard.output.recorder.log_file import ABOUT, MAGIC
+from edgeguard.output.recorder.box import Opener, private
+from edgeguard.output.recorder.log_file import ABOUT, BOX, MAGIC
 
 HEAD = 9  # opcode and length of a record
 UNREADABLE = (McapError, ValueError, KeyError, struct.error, RecursionError)
@@ -70,9 +71,14 @@ def stream(data: mmap.mmap | bytes, raw: Raw) -> ReadDataStream:
 class Log:
     """A log's messages, in the order in which they were recorded."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises EdgeguardError when it is no log of this recorder."""
+    def __init__(self, path: Path, private_key: Path | None = None) -> None:
+        """private_key: of the recipient, when the log is encrypted.
+
+        Raises EdgeguardError when it is no log of this recorder, or cannot be opened with the key.
+        """
         self.path = path
+        self._opener: Opener | None = None
+        self._box: dict[str, str] = {}
         self._data = mapped(path)
         self.about: dict[str, str] = {}
         self._topics: dict[int, str] = {}
@@ -82,6 +88,22 @@ class Log:
             self.about = {}
         if self._data[: len(MAGIC)] != MAGIC or not self.about:
             raise EdgeguardError(f"{path}: is no log that edgeguard recorded")
+        if self._box:
+            self._opener = self._open(private_key)
+
+    def _open(self, private_key: Path | None) -> Opener:
+        to = self._box.get("to")
+        if private_key is None:
+            raise EdgeguardError(
+                f"{self.path}: is encrypted to the key {to}; give its private key: --private-key"
+            )
+        mine = private(private_key)
+        if mine.public_key().public_bytes_raw().hex() != to:
+            raise EdgeguardError(f"{private_key}: is not the key that {self.path} is encrypted to")
+        try:
+            return Opener(mine, bytes.fromhex(self._box["public"]))
+        except (KeyError, ValueError):
+            raise EdgeguardError(f"{self.path}: damaged; see edgeguard verify-log") from None
 
     def _read_start(self) -> None:
         for raw in raw_records(self._data):
@@ -92,6 +114,8 @@ class Log:
                 metadata = Metadata.read(stream(self._data, raw))
                 if metadata.name == ABOUT:
                     self.about = metadata.metadata
+                elif metadata.name == BOX:
+                    self._box = metadata.metadata
             elif raw.opcode == Opcode.CHUNK:
                 return
 
@@ -102,11 +126,27 @@ class Log:
             if raw.opcode != Opcode.CHUNK:
                 continue
             try:
-                messages = breakup_chunk(Chunk.read(stream(self._data, raw)), validate_crc=True)
+                chunk = Chunk.read(stream(self._data, raw))
+                messages = list(self._messages(chunk))
             except Exception as error:  # whatever a damaged chunk makes of its decoder
                 raise EdgeguardError(
                     f"{self.path}: damaged at byte {raw.start}: {error}; see edgeguard verify-log"
                 ) from None
             for m in messages:
-                if isinstance(m, Message) and m.channel_id in wanted:
+                if m.channel_id in wanted:
                     yield Entry(self._topics[m.channel_id], m.log_time, m.data)
+
+    def _messages(self, chunk: Chunk) -> Iterator[Message]:
+        for m in breakup_chunk(chunk, validate_crc=True):
+            if not isinstance(m, Message):
+                continue
+            if self._opener is None:
+                yield m
+                continue
+            block = self._opener.open(m.data)
+            size = int.from_bytes(block[:4], "little")
+            yield from _plain(Chunk("zstd", block[4:], m.log_time, m.log_time, 0, size))
+
+
+def _plain(chunk: Chunk) -> Iterator[Message]:
+    return (m for m in breakup_chunk(chunk) if isinstance(m, Message))

@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from attrs import frozen
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from edgeguard.errors import EdgeguardError
 from edgeguard.output.recorder import keys
+from edgeguard.output.recorder.box import Box
 from edgeguard.output.recorder.log_file import LogFile
 from edgeguard.output.recorder.topics import POLICY, STATE, TOPICS, Translator
 
@@ -35,11 +37,12 @@ class Logs:
     """Takes the records of a tape, in order."""
 
     def __init__(
-        self, path: Path, key: Path, about: Mapping[str, str], translator: Translator, keep: Keep
-    ) -> None:
+        self, path: Path, key: Path, about: Mapping[str, str], translator: Translator, keep: Keep,
+        recipient: X25519PublicKey | None = None,
+    ) -> None:  # fmt: skip
         """Opens the first log. Raises EdgeguardError and OSError."""
         self._path, self._key, self._about, self._keep = path, key, about, keep
-        self._translator = translator
+        self._translator, self._recipient = translator, recipient
         self._policy = b""
         self._log = self._open()
 
@@ -60,6 +63,11 @@ class Logs:
         """Bytes that are not on the disk yet."""
         return self._log.waiting
 
+    @property
+    def sealed(self) -> tuple[int, str]:
+        """Seals of this file that reached the disk, and the head of the last one."""
+        return self._log.sealed
+
     def close(self) -> None:
         """With an end record. Raises OSError."""
         self._log.close()
@@ -71,7 +79,8 @@ class Logs:
     def _open(self) -> LogFile:
         path = self._numbered() if self._keep.limited else self._path
         try:
-            log = LogFile(path, TOPICS, self._about, keys.begin(self._key))
+            box = Box(self._recipient) if self._recipient is not None else None
+            log = LogFile(path, TOPICS, self._about, keys.begin(self._key), box)
         except FileExistsError:
             raise EdgeguardError(f"{path}: exists; a log is never overwritten") from None
         self._began_s = time.monotonic()

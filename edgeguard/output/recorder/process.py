@@ -21,6 +21,7 @@ from typing import Any
 
 from edgeguard._core import Tape
 from edgeguard.errors import EdgeguardError
+from edgeguard.output.recorder.box import recipient
 from edgeguard.output.recorder.logs import Keep, Logs
 from edgeguard.output.recorder.topics import Translator
 
@@ -86,6 +87,8 @@ class Turns:
     def _flush(self) -> None:
         self._logs.flush()
         self._flushed_s = time.monotonic()
+        number, head = self._logs.sealed
+        self._tape.sealed(number, bytes.fromhex(head))
 
 
 def main() -> None:
@@ -94,7 +97,8 @@ def main() -> None:
         signal.signal(stop, signal.SIG_IGN)  # the guard says when
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file limit is an error like a full disk
     os.nice(5)
-    line = sys.stdin.buffer.raw.readline()  # type: ignore[attr-defined]  # nothing is read ahead
+    with open(0, "rb", buffering=0, closefd=False) as told:  # nothing is read ahead of a line
+        line = told.readline()
     try:
         turns = _begin(json.loads(line))
     except (EdgeguardError, OSError) as error:
@@ -115,7 +119,8 @@ def _begin(given: dict[str, Any]) -> Turns:
     memory = mmap.mmap(given["fd"], given["bytes"])
     translator = Translator(json.loads(about["policy"]))
     keep = Keep(given["keep_mb"], given["keep_hours"])
-    logs = Logs(Path(given["path"]), Path(given["key"]), about, translator, keep)
+    to = recipient(Path(given["recipient"])) if given["recipient"] else None
+    logs = Logs(Path(given["path"]), Path(given["key"]), about, translator, keep, to)
     return Turns(Tape(memory), logs)
 
 
@@ -123,7 +128,7 @@ def _say(text: str) -> None:
     try:
         print(text, flush=True)
     except OSError:  # nobody listens any more
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
 
 
 if __name__ == "__main__":

@@ -18,6 +18,9 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import mcap  # noqa: F401  # the other process needs it; when it is missing, this one can say so
 
 from edgeguard._core import Core, Tape
 from edgeguard.errors import EdgeguardError
@@ -37,10 +40,11 @@ class Recorder:
 
     def __init__(
         self, path: str | Path, core: Core, about: Mapping[str, str], *,
-        key: Path | None = None, keep_mb: float | None = None, keep_hours: float | None = None,
+        key: Path | None = None, recipient: Path | None = None, keep_mb: float | None = None,
+        keep_hours: float | None = None,
     ) -> None:  # fmt: skip
-        """about: what the log says of itself, see `about`. Raises EdgeguardError when the log
-        cannot be begun."""
+        """about: what the log says of itself, see `about`; the rest: see `Guard.record`. Raises
+        EdgeguardError when the log cannot be begun."""
         self.path = Path(path).absolute()
         self._core = core
         fd = os.memfd_create("edgeguard-tape")
@@ -51,32 +55,36 @@ class Recorder:
             self._process = _start(fd)
         finally:
             os.close(fd)
-        self._begin(fd, about, key or default_path(), keep_mb, keep_hours)
+        self._begin(
+            {
+                "fd": fd, "bytes": TAPE_BYTES, "path": str(self.path), "about": dict(about),
+                "key": str(key or default_path()), "keep_mb": keep_mb, "keep_hours": keep_hours,
+                "recipient": str(recipient.absolute()) if recipient is not None else None,
+            }
+        )  # fmt: skip
         self._ended = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="recorder", daemon=True)
         self._watcher.start()
 
-    def _begin(
-        self, fd: int, about: Mapping[str, str], key: Path, keep_mb: float | None,
-        keep_hours: float | None,
-    ) -> None:  # fmt: skip
-        given = {
-            "fd": fd, "bytes": TAPE_BYTES, "path": str(self.path), "key": str(key),
-            "about": dict(about), "keep_mb": keep_mb, "keep_hours": keep_hours,
-        }  # fmt: skip
+    def _begin(self, given: dict[str, Any]) -> None:
         self._tell(json.dumps(given))
         said = self._hear(START_S)
+        if said == "ready" and not self._core.record(self.tape):
+            said = "the policy does not fit on the tape"
         if said != "ready":
             self._process.kill()
             self._process.wait()
             raise EdgeguardError(f"recorder: {said or 'does not start'}")
-        if not self._core.record(self.tape):
-            raise EdgeguardError("recorder: the policy does not fit on the tape")
 
     @property
     def process_id(self) -> int:
         """Of the process that writes."""
         return self._process.pid
+
+    @property
+    def last_seal(self) -> tuple[int, bytes] | None:
+        """Its number in the file and its head of the chain, once one has reached the disk."""
+        return self.tape.last_seal
 
     def pace(self) -> None:
         """Wait while the tape is half full: for simulated streams only, which run ahead of it."""

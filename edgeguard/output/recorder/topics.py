@@ -11,7 +11,7 @@ from edgeguard.output.recorder.log_file import LogFile, Topic
 from edgeguard.output.sinks import as_record
 
 # Kinds of records on the tape (native/core/record/record.h).
-POLICY, STATE, DECISION, ARM, REARM, TAKEOVER, SCORES, GAP, FRAME = range(1, 10)
+POLICY, STATE, DECISION, ARM, REARM, TAKEOVER, SCORES, GAP = range(1, 9)
 
 TAPE, DECISIONS, SIGNALS, HEALTH, RAW_SCORES, NOTES = (
     "/edgeguard/tape", "/edgeguard/decision", "/edgeguard/signals", "/edgeguard/health",

@@ -40,17 +40,18 @@ class Verdict(NamedTuple):
     """Logs with this key before it; a number that is missing is a log that is missing."""
 
 
-def verify(path: Path, pinned: str) -> Verdict:
+def verify(path: Path, pinned: str, confirmed: str | None = None) -> Verdict:
     """Check a log against the first public key (64 hex digits) of whoever recorded it.
 
-    Raises EdgeguardError when the file cannot be read.
+    confirmed: a head of its chain (64 hex digits) that somebody else has kept: a log without it was
+    cut. Raises EdgeguardError when the file cannot be read.
     """
-    return verify_bytes(mapped(path), pinned)
+    return verify_bytes(mapped(path), pinned, confirmed)
 
 
-def verify_bytes(data: mmap.mmap | bytes, pinned: str) -> Verdict:
+def verify_bytes(data: mmap.mmap | bytes, pinned: str, confirmed: str | None = None) -> Verdict:
     """The same of a log in memory."""
-    return _Check(data, pinned).verdict()
+    return _Check(data, pinned, confirmed).verdict()
 
 
 class _Changed(Exception):
@@ -58,8 +59,8 @@ class _Changed(Exception):
 
 
 class _Check:
-    def __init__(self, data: mmap.mmap | bytes, pinned: str) -> None:
-        self._data, self._pinned = data, pinned
+    def __init__(self, data: mmap.mmap | bytes, pinned: str, confirmed: str | None) -> None:
+        self._data, self._pinned, self._missing = data, pinned, confirmed
         self._key: str | None = None  # that the next seal must be signed with
         self._lineage = ""
         self._log_number = 0
@@ -69,6 +70,8 @@ class _Check:
     def verdict(self) -> Verdict:
         try:
             closed = self._walk()
+            if self._missing is not None:
+                raise _Changed("was cut: the head that was confirmed elsewhere is not in it")
         except UNREADABLE:
             return self._said(State.CHANGED, "changed: holds a record that cannot be read")
         except _Changed as error:
@@ -126,6 +129,8 @@ class _Check:
         if not signed(self._key or "", seal.message(), seal.signature):
             raise _Changed(f"{where} is not signed by the recorder")
         self._head, self._from = seal.head, raw.start
+        if seal.head == self._missing:
+            self._missing = None
         self._key, self._last = seal.following, seal
 
     def _first_key(self) -> None:

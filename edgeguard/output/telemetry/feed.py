@@ -63,8 +63,8 @@ class Feed:
         )  # fmt: skip
         if shown != self._told or self._due(wire.SNAPSHOT, SNAPSHOT_NS):
             now = snapshot(self._guard, self._cards, decision)
-            now["decided_unix_ms"] = time.time_ns() / 1e6
-            now["risk"] = None  # 0 to 3 once there is one level
+            now["decided_unix_ms"] = time.time_ns() // 1_000_000
+            now["risk"] = self._guard.risk
             now["request"] = self._requests.last if self._requests else None
             if self._link.send_json(wire.SNAPSHOT, now):
                 self._told = shown

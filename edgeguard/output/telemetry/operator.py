@@ -28,6 +28,7 @@ class Commanded(Protocol):
     def doubts(self, token: str) -> str | None: ...
     def rearm(self, token: str) -> str | None: ...
     def takeover(self) -> None: ...
+    def event(self, name: str) -> None: ...
 
 
 def read_token(path: Path) -> str:
@@ -81,7 +82,7 @@ class Requests:
         _log.warning("operator: %s: %s", what, answer or "done")
         self.answered += 1
         self.counts[f"{what} {'refused' if answer else 'done'}"] += 1
-        self.last = {"do": what, "answer": answer, "unix_ms": time.time_ns() / 1e6}
+        self.last = {"do": what, "answer": answer, "unix_ms": time.time_ns() // 1_000_000}
         self._link.send_json(ANSWER, {"id": asked.get("id"), "answer": answer})
 
     def _answer(self, what: str, token: str) -> str | None:
@@ -91,9 +92,11 @@ class Requests:
         if len(recent) >= MOST:
             return TOO_OFTEN
         recent.append(now_ns)
+        doubts = self._guard.doubts(token)
+        if doubts is not None:
+            self._guard.event("failed_authentication")
+            return doubts
         if what == "rearm":
             return self._guard.rearm(token)
-        doubts = self._guard.doubts(token)
-        if doubts is None:
-            self._guard.takeover()
-        return doubts
+        self._guard.takeover()
+        return None

@@ -8,19 +8,23 @@ import hashlib
 import ipaddress
 import json
 import re
+import resource
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from functools import cache
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
+from socketserver import TCPServer
 from typing import Any
 from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from edgeguard import _isolation
 from edgeguard.output.telemetry.board import Board
 from edgeguard.output.telemetry.metrics import Metrics
 from edgeguard.output.telemetry.process import MOST_REQUEST
@@ -42,6 +46,10 @@ class Server(ThreadingHTTPServer):
         self.registry.register(Metrics(board))
         self._free = threading.BoundedSemaphore(MOST_CONNECTIONS)
         super().__init__((host, port), Handler)
+
+    def server_bind(self) -> None:
+        """Without asking anybody for our name, which may take seconds."""
+        TCPServer.server_bind(self)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if self._free.acquire(blocking=False):
@@ -198,9 +206,31 @@ def _is_ours(host: str, named: str) -> bool:
     return True
 
 
+def confine() -> list[str]:
+    """Give up what is not needed once the address is bound and the page is read: every file, new
+    programs, new rights. Returns what this kernel cannot take, in words."""
+    failed = []
+    steps: tuple[tuple[str, Callable[[], None]], ...] = (
+        ("no core files", lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0))),
+        ("no files", lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))),
+        ("capabilities", _isolation.drop_capabilities),
+        ("no new privileges", _isolation.no_new_privileges),
+        ("Landlock", lambda: _isolation.landlock([], [])),
+    )
+    for name, step in steps:
+        try:
+            step()
+        except (OSError, ValueError) as error:
+            failed.append(f"{name}: {error}")
+    return failed
+
+
 def serve(board: Board, host: str, port: int, ready: Callable[[], object]) -> None:
     """Serve until the deciding process ends. Raises OSError when the address is not to be had."""
     server = Server(board, host, port)
+    policy()  # reads the page
+    for lacking in confine():
+        print(f"telemetry process: {lacking}", file=sys.stderr)
     ready()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     board.receive()

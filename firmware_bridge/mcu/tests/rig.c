@@ -149,6 +149,7 @@ void rig_ask_arm(rig_t *r) {
 /* What the firmware sent, as the host hears it. */
 static void hear(rig_t *r) {
   eg_message_t m;
+  r->sent = r->twin.tx_used;
   for (uint32_t i = 0; i < r->twin.tx_used; i++) {
     if (!eg_link_byte(&r->host, r->twin.tx[i], host_now(r), &m) || lost(r, m.type)) continue;
     r->seen[m.type]++;

@@ -34,6 +34,7 @@ typedef struct {
   eg_boot_t boot;
   eg_log_head_t head;
   uint32_t seen[EG_MESSAGES]; /* messages that came, by kind */
+  uint32_t sent;              /* bytes of the last turn */
   uint8_t link_key[EG_KEY_BYTES], operator_key[EG_KEY_BYTES], hash[EG_HASH_BYTES];
   uint8_t nonce[EG_NONCE_BYTES];
   uint32_t arm_delay_us; /* from CHALLENGE to ARM */

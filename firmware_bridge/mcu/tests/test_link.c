@@ -83,6 +83,7 @@ static void answers(void (*prepare)(rig_t *r), const char *what) {
   uint32_t us = 0;
   for (; r.twin.mcu.out.mode != EG_SAFE_STOP && us < 1000000; us += TURN_US) rig_turn(&r);
   CHECK(r.twin.mcu.out.causes & EG_BIT(EG_ANSWER_WRONG), "%s: %x", what, r.twin.mcu.out.causes);
+  CHECK((r.twin.mcu.out.causes & EG_BIT(EG_NOT_ARMED)) == 0, "%s: not armed", what);
   CHECK(r.twin.now_us - last_us <= RAMP_US + TURN_US, "%s: %u us", what, us);
   stops(&r, EG_ANSWER_WRONG);
   CHECK(r.twin.strokes > strokes + 300, "%s: the hardware watchdog is stroked all the same", what);
@@ -211,6 +212,28 @@ static void silence_while_a_person_drives_changes_nothing(void) {
   }
 }
 
+/* The loop stood for so long that the link counts as lost; the frame at its end opens nothing. */
+static void a_frame_from_the_turn_that_lost_it_counts_for_nothing(void) {
+  rig_t r;
+  rig_steady(&r);
+  r.engaged = 0;
+  r.twin.now_us += 60000;
+  rig_turn(&r);
+  CHECK(!r.twin.mcu.heard.link.in_session, "causes %x", r.twin.mcu.out.causes);
+  CHECK(r.twin.mcu.out.active && rig_out(&r, EG_SPEED) < Q(10), "%d", rig_out(&r, EG_SPEED));
+}
+
+static void armed_is_engaged_until_a_command_says_otherwise(void) {
+  rig_t r;
+  rig_start(&r);
+  CHECK(rig_arm(&r) == EG_ARM_OK, "result %u", r.armed.result);
+  rig_step(&r);
+  CHECK(r.twin.mcu.out.active, "inactive before the first command");
+  r.engaged = 0;
+  rig_turns(&r, 2);
+  CHECK(!r.twin.mcu.out.active, "active after it");
+}
+
 int main(void) {
   silence_stops();
   garbage_stops();
@@ -227,5 +250,7 @@ int main(void) {
   another_key_is_not_heard();
   flapping_does_not_chatter();
   silence_while_a_person_drives_changes_nothing();
+  a_frame_from_the_turn_that_lost_it_counts_for_nothing();
+  armed_is_engaged_until_a_command_says_otherwise();
   return 0;
 }

@@ -108,9 +108,10 @@ static void a_persons_path_whatever_the_mode(void) {
   rig_turns(&r, 3);
   r.follows = 0;
   r.mute = 1;
-  r.steering = Q(-0.02);
   rig_turns(&r, 20);
   CHECK(r.twin.mcu.out.mode == EG_SAFE_STOP && !r.twin.mcu.out.active, "%u", r.twin.mcu.out.mode);
+  r.steering = Q(-0.02);
+  rig_turns(&r, 2);
   CHECK(rule(&r) == Q(-0.02), "%d", rule(&r));
 }
 

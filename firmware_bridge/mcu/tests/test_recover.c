@@ -117,6 +117,7 @@ static void stops_on_the_bare_manoeuvre(void) {
   bare.causes = bare.present = EG_BIT(EG_SELF_TEST);
   bare.channel[EG_SPEED].command = Q(10) - Q(0.04);
   bare.channel[EG_STEERING].command = Q(0.03);
+  CHECK(!r.twin.mcu.in.member[EG_SPEED].present, "listens to the host");
   CHECK(memcmp(&bare, &r.twin.mcu.out, sizeof bare) == 0, "says more");
   CHECK(rig_out(&r, EG_STEERING) == Q(0.03), "%d", rig_out(&r, EG_STEERING));
 }
@@ -137,6 +138,27 @@ static void stops_from_what_is_measured(uint8_t validity, int32_t speed, int32_t
   CHECK(rig_out(&r, EG_STEERING) == steering, "%d", rig_out(&r, EG_STEERING));
 }
 
+/* So soon after power came that it may not move at all: not even towards a speed that was made up. */
+static void nothing_measured_is_standstill(void) {
+  rig_t r;
+  eg_mcu_config_t config = rig_config();
+  config.policy.members = 0;
+  rig_start_with(&r, &config);
+  r.twin.sensed.speed.validity = r.twin.sensed.steering.validity = EG_ABSENT;
+  turn_after(&r, 1);
+  CHECK(rig_out(&r, EG_SPEED) == 0 && rig_out(&r, EG_STEERING) == 0, "%d", rig_out(&r, EG_SPEED));
+}
+
+/* The manoeuvre itself says that it ran, and for how long. */
+static void a_controller_that_did_not_run_is_none(void) {
+  rig_t r;
+  rig_start(&r);
+  rig_step(&r); /* from here on this is the board */
+  eg_sense(&r.twin.mcu, r.twin.now_us, TURN_US);
+  CHECK(!r.twin.mcu.in.rule_ok && r.twin.mcu.in.rule_us == EG_AGE_MAX, "%u",
+        r.twin.mcu.in.rule_us);
+}
+
 int main(void) {
   knows_no_suggestion();
   the_period_is_the_tables();
@@ -148,5 +170,7 @@ int main(void) {
   stops_from_what_is_measured(EG_VALID, Q(10) - Q(0.04), Q(0.03));
   stops_from_what_is_measured(EG_ABSENT, 0, 0);
   stops_from_what_is_measured(EG_INVALID, 0, 0);
+  nothing_measured_is_standstill();
+  a_controller_that_did_not_run_is_none();
   return 0;
 }

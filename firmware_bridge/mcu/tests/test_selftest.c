@@ -37,9 +37,13 @@ static void stack(void) {
   rig_t r;
   for (uint32_t i = 0; i < EG_TWIN_CANARY; i++) {
     rig_steady(&r);
+    CHECK(r.twin.canary[i] == EG_CANARY, "%x", r.twin.canary[i]);
     r.twin.canary[i] ^= 1u << i;
     goes_safe(&r, 1, EG_FAIL_STACK, "stack");
   }
+  rig_steady(&r);
+  r.twin.canary[0] = 0; /* what most of a stack holds */
+  goes_safe(&r, 1, EG_FAIL_STACK, "stack of zeros");
 }
 
 static void flash(void) {

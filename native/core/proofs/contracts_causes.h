@@ -47,18 +47,16 @@ void eg_causes_update(const eg_policy_t *p, eg_state_t *s, uint32_t present, uin
     /* FLOW-1 */ ENSURES(FOLDED(s, EG_CHECK_CAUSES));
 
 static bool somebody_asks(const eg_policy_t *p, uint32_t causes) {
-  for (uint32_t c = 0; c < EG_CAUSES; c++)
-    if (p->cause[c].asks_operator && HAS(causes, c)) return true;
-  return false;
+#define ASKS_NOBODY(c) (!HAS(causes, c) || !p->cause[c].asks_operator)
+  return !(ALL_CAUSES(ASKS_NOBODY));
 }
 
 bool eg_asks_operator(const eg_policy_t *p, uint32_t causes) REQUIRES(READS(p)) ASSIGNS()
     ENSURES(RET == somebody_asks(p, causes));
 
 static bool has_severity(const eg_policy_t *p, uint32_t causes, uint32_t severity) {
-  for (uint32_t c = 0; c < EG_CAUSES; c++)
-    if (HAS(causes, c) && p->cause[c].severity == severity) return true;
-  return false;
+#define OTHER_THAN_THAT(c) (!HAS(causes, c) || p->cause[c].severity != severity)
+  return !(ALL_CAUSES(OTHER_THAN_THAT));
 }
 
 eg_mode_t eg_mode(const eg_policy_t *p, const eg_state_t *s)

@@ -48,14 +48,14 @@ uint32_t eg_cameras_update(const eg_policy_t *p, eg_state_t *s, const eg_input_t
   ((in)->age_us != EG_AGE_MAX && (in)->evidence.bad == 0 && (in)->evidence.out_of_range == 0 &&    \
    (in)->evidence.rail <= (m)->max_rail && (in)->evidence.distinct >= (m)->min_distinct &&         \
    (in)->evidence.sum >= (m)->sum_min && (in)->evidence.sum <= (m)->sum_max &&                     \
-   ((m)->kind == EG_BY_VALUE || (in)->evidence.label < (int32_t)(p)->labels))
+   ((m)->kind != EG_BY_LABEL || (in)->evidence.label < (int32_t)(p)->labels))
 
 static bool may_in(const eg_policy_t *p, uint32_t member, eg_mode_t mode) {
   return (p->member[member].modes >> (uint32_t)mode) % 2u != 0;
 }
 
 static bool authorized(const eg_policy_t *p, uint32_t member, int32_t label) {
-  if (p->member[member].kind == EG_BY_VALUE || label < 0 || label >= (int32_t)p->labels)
+  if (p->member[member].kind != EG_BY_LABEL || label < 0 || label >= (int32_t)p->labels)
     return true;
   int32_t channel = label_channel(p, label);
   return channel < 0 || may(p, member, (uint32_t)channel) != 0;
@@ -110,7 +110,8 @@ uint32_t eg_members_update(const eg_policy_t *p, eg_state_t *s, const eg_input_t
 #define DETECTS(p, s, in, d)                                                                       \
   ((in)->detector[d].validity == EG_INVALID ||                                                     \
    ((in)->detector[d].validity == EG_VALID &&                                                      \
-    ((p)->detector[d].member == EG_NONE || (s)->member[(p)->detector[d].member].held) &&           \
+    ((p)->detector[d].member == EG_NONE ||                                                         \
+     (s)->member[(p)->detector[d].member % EG_MAX_MEMBERS].held) &&                                \
     ((in)->detector[d].value < (p)->detector[d].min ||                                             \
      (in)->detector[d].value > (p)->detector[d].max)))
 
@@ -121,7 +122,7 @@ uint32_t eg_numbers_check(const eg_policy_t *p, eg_state_t *s, const eg_input_t 
     /* NUM-1 */ ENSURES(IMPLIES(a_signal < p->signals && !SIGNAL_OK(p, in, a_signal),
                                 HAS(RET, EG_INPUT_INVALID)))
     /* NUM-2 */ ENSURES(IMPLIES(a_detector < p->detectors && DETECTS(p, s, in, a_detector),
-                                HAS(RET, p->detector[a_detector].cause)))
+                                HAS(RET, p->detector[a_detector].cause % EG_CAUSES)))
     /* FLOW-1 */ ENSURES(FOLDED(s, EG_CHECK_NUMBERS));
 
 #endif

@@ -25,7 +25,7 @@ void prove_credit_us(void) {
 }
 
 /*! enforce eg_causes_update; replace credit_us eg_debounce_step eg_flow_fold; object-bits 12;
- * seconds 9; fields 4 */
+ * fields 4; seconds 9 */
 void prove_causes_update(void) {
   free_choice();
   eg_policy_t p;
@@ -41,7 +41,7 @@ void prove_asks_operator(void) {
   REACHED;
 }
 
-/*! enforce eg_worst; fields 4 */
+/*! enforce eg_worst; fields 4; seconds 3 */
 void prove_worst(void) {
   free_choice();
   eg_policy_t p;
@@ -49,7 +49,7 @@ void prove_worst(void) {
   REACHED;
 }
 
-/*! enforce eg_mode; replace eg_worst; fields 4 */
+/*! enforce eg_mode; replace eg_worst; fields 4; seconds 4 */
 void prove_mode(void) {
   free_choice();
   eg_policy_t p;
@@ -58,7 +58,7 @@ void prove_mode(void) {
   REACHED;
 }
 
-/*! enforce eg_rearm; fields 4 */
+/*! enforce eg_rearm; fields 4; seconds 3 */
 void prove_rearm(void) {
   free_choice();
   eg_policy_t p;
@@ -68,7 +68,7 @@ void prove_rearm(void) {
 }
 
 /* Adding causes never relaxes the mode, whatever the table says. */
-/*! unwind 31; fields 4 */
+/*! unwind 31; fields 4; seconds 4 */
 void prove_worst_grows(void) {
   eg_policy_t p;
   uint32_t causes = nondet_u32(), more = nondet_u32();

@@ -104,8 +104,8 @@ void prove_want_of(void) {
   REACHED;
 }
 
-/*! enforce limits_now; proves limits_now/limits_named; replace eg_limits_at eg_rate_step; unwind 10
- */
+/*! enforce limits_now; proves limits_now/limits_named; replace eg_limits_at eg_rate_step; unwind
+ * 10; seconds 4 */
 void prove_limits_now(void) {
   free_choice();
   eg_policy_t p;
@@ -117,7 +117,7 @@ void prove_limits_now(void) {
 }
 
 /*! enforce command; replace want_of limits_now/limits_named eg_envelope_step; unwind 10;
- * object-bits 9; seconds 10; fields 4 */
+ * object-bits 9; fields 4; seconds 12 */
 void prove_command(void) {
   free_choice();
   eg_policy_t p;
@@ -128,7 +128,7 @@ void prove_command(void) {
   REACHED;
 }
 
-/*! enforce eg_channels_start; replace start; unwind 6; fields 4 */
+/*! enforce eg_channels_start; replace start; unwind 6; fields 4; seconds 3 */
 void prove_channels_start(void) {
   free_choice();
   eg_policy_t p;
@@ -138,7 +138,7 @@ void prove_channels_start(void) {
   REACHED;
 }
 
-/*! enforce eg_commands_update; replace command eg_flow_fold; unwind 6; fields 4 */
+/*! enforce eg_commands_update; replace command eg_flow_fold; unwind 6; fields 4; seconds 9 */
 void prove_commands_update(void) {
   free_choice();
   eg_policy_t p;

@@ -55,7 +55,7 @@ void prove_between(void) {
   REACHED;
 }
 
-/*! enforce strictest; unwind 10 */
+/*! enforce strictest; unwind 10; seconds 12 */
 void prove_strictest(void) {
   free_choice();
   eg_limit_table_t t;
@@ -63,7 +63,7 @@ void prove_strictest(void) {
   REACHED;
 }
 
-/*! enforce eg_limits_at; replace strictest between; unwind 10 */
+/*! enforce eg_limits_at; replace strictest between; unwind 10; seconds 4 */
 void prove_limits_at(void) {
   free_choice();
   eg_limit_table_t t;
@@ -90,7 +90,7 @@ void prove_ramp(void) {
 }
 
 /* A policy whose stop command lies in all rows has tables that eg_limits_at can use. */
-/*! unwind 10 */
+/*! unwind 10; seconds 7 */
 void prove_tables_overlap(void) {
   eg_limit_table_t t;
   if (table_ok(&t, nondet_i32())) CHECK(rows_ok(&t), "ENV-7 what the policy's check lets pass");

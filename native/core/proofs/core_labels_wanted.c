@@ -3,7 +3,7 @@
 #define REAL_LABELS
 #include "core_vote.c"
 
-/*! enforce wanted/wanted_c; unwind 10 */
+/*! enforce wanted/wanted_c; unwind 10; seconds 12 */
 void prove_wanted(void) {
   eg_policy_t p;
   some_policy(&p);

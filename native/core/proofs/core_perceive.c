@@ -45,9 +45,9 @@ static bool may_suggest_in_c(const eg_member_t *m, eg_mode_t mode)
 
 static bool may_suggest_for_c(const eg_policy_t *p, const eg_member_t *m, int32_t label)
     REQUIRES(READS(p) && READS(m))
-        REQUIRES(m->kind == EG_BY_VALUE || (label >= 0 && label < (int32_t)p->labels))
+        REQUIRES(m->kind != EG_BY_LABEL || (label >= 0 && label < (int32_t)p->labels))
             REQUIRES(label_ok(p, label) && p->channels <= EG_MAX_CHANNELS) ASSIGNS()
-    /* VOTE-2 */ ENSURES(RET == (m->kind == EG_BY_VALUE || label_channel(p, label) < 0 ||
+    /* VOTE-2 */ ENSURES(RET == (m->kind != EG_BY_LABEL || label_channel(p, label) < 0 ||
                                  (((uint32_t)m->may >> (2 * (uint32_t)label_channel(p, label))) &
                                   3u) != 0));
 
@@ -138,7 +138,7 @@ void prove_camera_update(void) {
   REACHED;
 }
 
-/*! enforce eg_cameras_update; replace camera_update signed_off; unwind 6; fields 4 */
+/*! enforce eg_cameras_update; replace camera_update signed_off; unwind 6; fields 4; seconds 3 */
 void prove_cameras_update(void) {
   free_choice();
   eg_policy_t p;
@@ -165,33 +165,35 @@ void prove_may_suggest_in(void) {
   REACHED;
 }
 
-/*! enforce eg_inference_faults; replace sane may_suggest_in may_suggest_for if_set */
+/*! enforce eg_inference_faults; replace sane may_suggest_in may_suggest_for if_set; fields 4;
+ * seconds 6 */
 void prove_inference_faults(void) {
   eg_policy_t p;
   eg_suggestion_t in;
-  FOR_ANY(member, EG_MAX_MEMBERS) eg_inference_faults(&p, member, (eg_mode_t)nondet_u32(), &in);
+  eg_inference_faults(&p, nondet_u8(), (eg_mode_t)nondet_u32(), &in);
   REACHED;
 }
 
-/*! enforce take; replace eg_inference_faults */
+/*! enforce take; replace eg_inference_faults; fields 4; seconds 13 */
 void prove_take(void) {
   eg_policy_t p;
   eg_member_state_t s;
   eg_suggestion_t in;
-  FOR_ANY(member, EG_MAX_MEMBERS) take(&p, member, (eg_mode_t)nondet_u32(), &s, &in);
+  take(&p, nondet_u8(), (eg_mode_t)nondet_u32(), &s, &in);
   REACHED;
 }
 
-/*! enforce member_update; replace take may_suggest_in if_set */
+/*! enforce member_update; replace take may_suggest_in if_set; fields 4; seconds 7 */
 void prove_member_update(void) {
   eg_policy_t p;
   eg_member_state_t s;
   eg_suggestion_t in;
-  FOR_ANY(member, EG_MAX_MEMBERS) member_update(&p, member, (eg_mode_t)nondet_u32(), &s, &in);
+  member_update(&p, nondet_u8(), (eg_mode_t)nondet_u32(), &s, &in);
   REACHED;
 }
 
-/*! enforce eg_members_update; replace eg_mode member_update signed_off; unwind 10; fields 4 */
+/*! enforce eg_members_update; replace eg_mode member_update signed_off; unwind 10; fields 4;
+ * seconds 30 */
 void prove_members_update(void) {
   free_choice();
   eg_policy_t p;
@@ -210,7 +212,8 @@ void prove_signal(void) {
   REACHED;
 }
 
-/*! enforce eg_numbers_check; replace eg_number_ok if_set signed_off; unwind 18; fields 4 */
+/*! enforce eg_numbers_check; replace eg_number_ok if_set signed_off; unwind 18; fields 4;
+ * object-bits 10; seconds 20 */
 void prove_numbers_check(void) {
   free_choice();
   eg_policy_t p;

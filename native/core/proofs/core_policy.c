@@ -15,6 +15,11 @@ static const char *check_cause_c(const eg_cause_row_t *row) REQUIRES(READS(row))
 static const char *check_causes_c(const eg_policy_t *p) REQUIRES(READS(p)) ASSIGNS()
     /* POL-1 */ ENSURES(IMPLIES(IS_NULL, causes_ok(p)));
 
+static const char *check_row_c(const eg_policy_t *p, const eg_limit_table_t *t, uint8_t row,
+                               int32_t stop)
+    REQUIRES(READS(p) && READS(t) && p->period_us <= 1000000 && row < EG_MAX_ROWS) ASSIGNS()
+    /* POL-1 */ ENSURES(IMPLIES(IS_NULL, row_ok(t, row, stop)));
+
 static const char *check_table_c(const eg_policy_t *p, const eg_limit_table_t *t, int32_t stop)
     REQUIRES(READS(p) && READS(t) && p->period_us <= 1000000) ASSIGNS()
     /* POL-1 */ ENSURES(IMPLIES(IS_NULL, table_ok(t, stop)));
@@ -40,11 +45,13 @@ static const char *check_sizes_c(const eg_policy_t *p) REQUIRES(READS(p)) ASSIGN
     /* POL-1 */ ENSURES(IMPLIES(IS_NULL, sizes_ok(p)))
         ENSURES(IMPLIES(IS_NULL && p->labels > 0, p->label != NULL));
 
-static const char *check_parts_c(const eg_policy_t *p) REQUIRES(READS(p) && sizes_ok(p))
+static const char *check_labels_c(const eg_policy_t *p) REQUIRES(READS(p) && sizes_ok(p))
     REQUIRES(p->labels == 0 || __CPROVER_r_ok(p->label, p->labels * sizeof *p->label)) ASSIGNS()
-    /* POL-1 */ ENSURES(IMPLIES(IS_NULL, detectors_ok(p) && members_ok(p) && camera_rows_ok(p)))
     /* POL-1 */ ENSURES(IMPLIES(IS_NULL &&a_label >= 0 && a_label < p->labels,
                                 label_ok(p, a_label)));
+
+static const char *check_parts_c(const eg_policy_t *p) REQUIRES(READS(p) && sizes_ok(p)) ASSIGNS()
+    /* POL-1 */ ENSURES(IMPLIES(IS_NULL, detectors_ok(p) && members_ok(p) && camera_rows_ok(p)));
 
 /*! enforce signal_ok */
 void prove_signal_ok(void) {
@@ -60,14 +67,22 @@ void prove_check_cause(void) {
   REACHED;
 }
 
-/*! enforce check_causes; replace check_cause */
+/*! enforce check_causes; replace check_cause; object-bits 10; seconds 15 */
 void prove_check_causes(void) {
   eg_policy_t p;
   check_causes(&p);
   REACHED;
 }
 
-/*! enforce check_table; replace eg_rate_step; unwind 10 */
+/*! enforce check_row; replace eg_rate_step */
+void prove_check_row(void) {
+  eg_policy_t p;
+  eg_limit_table_t t;
+  check_row(&p, &t, nondet_u8(), nondet_i32());
+  REACHED;
+}
+
+/*! enforce check_table; replace check_row; unwind 10; object-bits 9; solver kissat; seconds 20 */
 void prove_check_table(void) {
   eg_policy_t p;
   eg_limit_table_t t;
@@ -89,7 +104,8 @@ void prove_granted(void) {
   REACHED;
 }
 
-/*! enforce check_channel; replace signal_ok granted may_of check_table; unwind 10; fields 4 */
+/*! enforce check_channel; replace signal_ok granted may_of check_table; unwind 10; fields 4;
+ * object-bits 10; seconds 20 */
 void prove_check_channel(void) {
   free_choice();
   eg_policy_t p;
@@ -104,18 +120,24 @@ void prove_check_sizes(void) {
   REACHED;
 }
 
-/*! enforce check_parts; loops core_policy.loops.json; unwind 18
- */
-void prove_check_parts(void) {
+/*! enforce check_labels; loops core_policy.loops.json; seconds 4 */
+void prove_check_labels(void) {
   free_choice();
   eg_policy_t p;
   some_policy(&p);
+  check_labels(&p);
+  REACHED;
+}
+
+/*! enforce check_parts; unwind 18; object-bits 9; seconds 9 */
+void prove_check_parts(void) {
+  eg_policy_t p;
   check_parts(&p);
   REACHED;
 }
 
-/*! enforce eg_policy_check; replace check_sizes check_causes check_parts check_channel; unwind 18;
- * fields 4 */
+/*! enforce eg_policy_check; replace check_sizes check_causes check_labels check_parts
+ * check_channel; unwind 18; fields 4; object-bits 10; seconds 20 */
 void prove_policy_check(void) {
   free_choice();
   eg_policy_t p;

@@ -24,7 +24,7 @@ void prove_clamp(void) {
   REACHED;
 }
 
-/*! enforce eg_time_advance; replace eg_age_add eg_flow_fold; unwind 10; fields 4 */
+/*! enforce eg_time_advance; replace eg_age_add eg_flow_fold; unwind 10; fields 4; object-bits 10 */
 void prove_time_advance(void) {
   free_choice();
   eg_policy_t p;

@@ -8,7 +8,7 @@ import json
 import re
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ LIBRARY_LOOPS = (
 HARNESS = re.compile(
     r"/\*!(?P<words>.*?)\*/\s*void (?P<name>\w+)\(void\) \{(?P<body>.*?)\n\}", re.S
 )
+WRONG = re.compile(r"error|invariant|condition|no body|objects", re.I)
 VERSION = 6  # of what is kept in the cache
 
 ID = re.compile(r"\b[A-Z]+-\d+[a-z]?\b")
@@ -174,9 +175,7 @@ def _tool(command: list[str], limit_s: int, good: tuple[int, ...] = (0,)) -> str
         raise _ToolError(f"{command[0]}: no result in {limit_s} s of processor time")
     if done.returncode not in good:
         text = (done.stdout + done.stderr).strip().splitlines()
-        wrong = [
-            line for line in text if re.search(r"error|invariant|Condition|no body|objects", line, re.I)
-        ]
+        wrong = [line for line in text if WRONG.search(line)]
         raise _ToolError(f"{command[0]}: {' | '.join((wrong or text)[-6:])}")
     return done.stdout
 
@@ -186,11 +185,12 @@ def _includes(core: Path) -> list[str]:
 
 
 def _key(job: Job, core: Path) -> str:
-    sum_ = hashlib.sha256(repr((VERSION, job, CHECKS)).encode())
-    sum_.update(job.file.read_bytes())
+    """Of what is compiled and how, and of the ids in it; other comments change nothing."""
     sources = [str(job.file), *(str(core / f) for f in job.links)]
     text = _tool(["cc", "-E", "-P", "-C", "-w", "-std=c99", *_includes(core), *sources], 60)
-    sum_.update(text.encode())
+    how = replace(job, file=Path(), tags=frozenset(), seconds=0)
+    sum_ = hashlib.sha256(repr((VERSION, how, CHECKS, ID.findall(text))).encode())
+    sum_.update(" ".join(re.sub(r"/\*.*?\*/", "", text, flags=re.S).split()).encode())
     if job.loops:
         sum_.update((HERE / job.loops).read_bytes())
     return sum_.hexdigest()[:16]

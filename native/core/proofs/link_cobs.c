@@ -3,8 +3,9 @@
 
 #include "cobs.c"
 
-/*! enforce eg_cobs_encode; loops link_cobs_encode.loops.json */
+/*! enforce eg_cobs_encode; loops link_cobs_encode.loops.json; seconds 6 */
 void prove_cobs_encode(void) {
+  free_link_choice();
   uint16_t n;
   ASSUME(n <= 254);
   uint8_t *data = malloc(n), *out = malloc(n + 1u);
@@ -16,6 +17,7 @@ void prove_cobs_encode(void) {
 /* Any number of bytes into any room. */
 /*! enforce eg_cobs_decode; loops link_cobs_decode.loops.json */
 void prove_cobs_decode(void) {
+  free_link_choice();
   uint16_t n, room;
   uint8_t *data = malloc(n), *out = malloc(room);
   ASSUME(data != NULL && out != NULL);

@@ -7,6 +7,15 @@
 #include "edgeguard/watchdog.h"
 #include "contracts_flow.h"
 
+/* Any one of each, so all of them: chosen before a proof begins. */
+static uint8_t a_type;
+static uint16_t a_byte;
+
+static void free_link_choice(void) {
+  a_type = nondet_u8();
+  a_byte = (uint16_t)(nondet_u32() & UINT16_MAX);
+}
+
 /* ------------------------------------------------------------------ clock.c */
 
 #define CLOCK_ERROR_MAX_US (EG_ROUND_TRIP_MAX_US / 2u)
@@ -117,8 +126,6 @@ eg_e2e_state_t eg_e2e_machine_step(eg_e2e_machine_t *m, eg_e2e_result_t result) 
 
 /* ------------------------------------------------------------------- cobs.c */
 
-static uint16_t a_byte; /* any one, so all of them */
-
 uint16_t eg_cobs_encode(const uint8_t *data, uint16_t n, uint8_t *out)
     REQUIRES(n <= 254 && __CPROVER_r_ok(data, n) && __CPROVER_rw_ok(out, n + 1u))
         ASSIGNS(__CPROVER_object_upto(out, n + 1u)) ENSURES(RET == n + 1u)
@@ -145,11 +152,16 @@ static uint32_t id_of(uint8_t type) {
   return 0x45470100u | code[type];
 }
 
+#ifdef OPAQUE_TYPES /* who only asks for it needs not know which one it is */
+uint8_t __CPROVER_uninterpreted_type_of(uint32_t id);
+#define type_of __CPROVER_uninterpreted_type_of
+#else
 static uint8_t type_of(uint32_t id) {
   for (uint8_t t = 0; t < 12; t++)
     if (id == id_of(t)) return t;
   return EG_MESSAGES;
 }
+#endif
 
 /* Every enumeration, flag and count in range. */
 static bool fields_ok(const eg_message_t *m) {
@@ -186,6 +198,16 @@ uint32_t eg_message_data_id(eg_message_type_t type) REQUIRES((uint32_t)type < EG
     /* MESSAGE-4 */ ENSURES(RET == id_of(type));
 
 uint8_t eg_message_type(uint32_t data_id) ASSIGNS()
-    /* MESSAGE-4 */ ENSURES(RET == type_of(data_id));
+    /* MESSAGE-4 */ ENSURES(RET == type_of(data_id)) ENSURES(RET <= EG_MESSAGES);
+
+/* ------------------------------------------------------------------- cmac.c */
+
+#define SAME_TAG(a, b)                                                                             \
+  ((a)[0] == (b)[0] && (a)[1] == (b)[1] && (a)[2] == (b)[2] && (a)[3] == (b)[3] &&                 \
+   (a)[4] == (b)[4] && (a)[5] == (b)[5] && (a)[6] == (b)[6] && (a)[7] == (b)[7])
+
+bool eg_tag_equal(const uint8_t a[EG_TAG_BYTES], const uint8_t b[EG_TAG_BYTES])
+    REQUIRES(__CPROVER_r_ok(a, EG_TAG_BYTES) && __CPROVER_r_ok(b, EG_TAG_BYTES)) ASSIGNS()
+    /* TAG-1 */ ENSURES(RET == SAME_TAG(a, b));
 
 #endif

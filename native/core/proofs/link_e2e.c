@@ -121,11 +121,10 @@ static eg_e2e_state_t leads_to(uint8_t state, uint8_t ok, uint8_t errors) {
 }
 
 #define WINDOW_STATE(m)                                                                            \
-  leads_to((m)->state, count(m, EG_E2E_OK, EG_E2E_OKSOMELOST),                                     \
-           count(m, EG_E2E_ERROR, EG_E2E_ERROR))
+  leads_to((m)->state, count(m, EG_E2E_OK, EG_E2E_OKSOMELOST), count(m, EG_E2E_ERROR, EG_E2E_ERROR))
 
-static eg_e2e_state_t from_window_c(const eg_e2e_machine_t *m)
-    REQUIRES(READS(m)) REQUIRES(m->state >= EG_E2E_INIT && m->state <= EG_E2E_INVALID) ASSIGNS()
+static eg_e2e_state_t from_window_c(const eg_e2e_machine_t *m) REQUIRES(READS(m))
+    REQUIRES(m->state >= EG_E2E_INIT && m->state <= EG_E2E_INVALID) ASSIGNS()
     /* PROFILE-3 */ ENSURES(RET == WINDOW_STATE(m));
 
 /*! enforce eg_e2e_machine_init */
@@ -157,7 +156,8 @@ void prove_machine_window(void) {
   ASSUME(MACHINE_OK(&m) && result < EG_E2E_RESULTS && i < EG_E2E_WINDOW);
   eg_e2e_machine_t old = m;
   eg_e2e_machine_step(&m, (eg_e2e_result_t)result);
-  CHECK(m.result[i] == (i == old.next ? result : old.result[i]), "PROFILE-3 the window moves by one");
+  CHECK(m.result[i] == (i == old.next ? result : old.result[i]),
+        "PROFILE-3 the window moves by one");
   uint8_t new_state = m.state;
   m.state = old.state;
   CHECK(IMPLIES(old.state != EG_E2E_NODATA, new_state == WINDOW_STATE(&m)),

@@ -57,8 +57,7 @@ void eg_watchdog_command(eg_watchdog_t *w, const eg_command_msg_t *c)
 void eg_watchdog_verdict(eg_watchdog_t *w, const eg_verdict_t *v) REQUIRES(WRITES(w) && READS(v))
     ASSIGNS(w->verdict)
     /* WATCH-1 */ ENSURES(w->verdict.known && w->verdict.tick == v->tick &&
-                          w->verdict.crc ==
-                              CRC_END(CRC(CRC(EG_CRC_START, v->causes), v->present)));
+                          w->verdict.crc == CRC_END(CRC(CRC(EG_CRC_START, v->causes), v->present)));
 
 /* The word for word reading of "right": to the open question, of a tick that is newer modulo 2^32,
  * in the window, with the value that question, tick and findings make, of findings that the
@@ -83,8 +82,8 @@ void eg_watchdog_verdict(eg_watchdog_t *w, const eg_verdict_t *v) REQUIRES(WRITE
   w->question, w->asked_us, w->last, w->last_tick, w->started, w->wrong, w->answered, w->early,    \
       w->mistaken, w->unseen
 
-static void judge_c(eg_watchdog_t *w, const eg_answer_t *a)
-    REQUIRES(WRITES(w) && READS(a)) REQUIRES(dog_ok(w)) ASSIGNS(ANSWERING) ENSURES(dog_ok(w))
+static void judge_c(eg_watchdog_t *w, const eg_answer_t *a) REQUIRES(WRITES(w) && READS(a))
+    REQUIRES(dog_ok(w)) ASSIGNS(ANSWERING) ENSURES(dog_ok(w))
     /* WATCH-1 */ ENSURES(COUNTED(w, answered) == RIGHT(w, a))
     /* WATCH-1 */ ENSURES(IMPLIES(RIGHT(w, a), w->started && w->last_tick == a->tick &&
                                                    w->last == a->question && w->question == 0))
@@ -94,9 +93,8 @@ static void judge_c(eg_watchdog_t *w, const eg_answer_t *a)
     /* WATCH-2 */ ENSURES((w->wrong != 0) == (OLD(w->wrong) || !(RIGHT(w, a) || UNSEEN(w, a))))
     /* WATCH-4 */ ENSURES(IMPLIES(UNSEEN(w, a), w->question == OLD(w->question)));
 
-void eg_watchdog_answer(eg_watchdog_t *w, const eg_answer_t *a)
-    REQUIRES(WRITES(w) && READS(a)) REQUIRES(dog_ok(w)) ASSIGNS(ANSWERING, w->again)
-        ENSURES(dog_ok(w))
+void eg_watchdog_answer(eg_watchdog_t *w, const eg_answer_t *a) REQUIRES(WRITES(w) && READS(a))
+    REQUIRES(dog_ok(w)) ASSIGNS(ANSWERING, w->again) ENSURES(dog_ok(w))
     /* WATCH-1 */ ENSURES(COUNTED(w, answered) == (!AGAIN(w, a) && RIGHT(w, a)))
     /* WATCH-1 */ ENSURES(IMPLIES(!COUNTED(w, answered), w->started == OLD(w->started) &&
                                                              w->last_tick == OLD(w->last_tick) &&
@@ -108,12 +106,11 @@ void eg_watchdog_answer(eg_watchdog_t *w, const eg_answer_t *a)
 /* Late: the question that the window closed on is gone, and that is wrong. */
 #define LATER(w, by) AGED(OLD((w)->since_us), by)
 
-bool eg_watchdog_tick(eg_watchdog_t *w, uint32_t elapsed_us)
-    REQUIRES(WRITES(w)) REQUIRES(dog_ok(w))
-        ASSIGNS(w->since_us, w->asked_us, w->question, w->wrong, w->late) ENSURES(dog_ok(w))
+bool eg_watchdog_tick(eg_watchdog_t *w, uint32_t elapsed_us) REQUIRES(WRITES(w)) REQUIRES(dog_ok(w))
+    ASSIGNS(w->since_us, w->asked_us, w->question, w->wrong, w->late) ENSURES(dog_ok(w))
     /* WATCH-2 */ ENSURES(RET == w->wrong && w->since_us == LATER(w, elapsed_us))
     /* WATCH-2 */ ENSURES((w->wrong != 0) == (OLD(w->wrong) || (OLD(w->question) != 0 &&
-                                                         LATER(w, elapsed_us) > 40000)))
+                                                                LATER(w, elapsed_us) > 40000)))
     /* WATCH-2 */ ENSURES(w->question == (LATER(w, elapsed_us) > 40000 ? 0 : OLD(w->question)));
 
 /*! enforce eg_watchdog_init */

@@ -50,6 +50,7 @@ uint32_t __CPROVER_uninterpreted_crc32(uint32_t crc, uint32_t word);
 #define ALL_CHANNELS ALL4
 
 #define ALL_CAUSES ALL29
+#define ALL_ROWS ALL8
 
 typedef char sizes_are_written_out[EG_MAX_MEMBERS == 8 && EG_MAX_CAMERAS == 4 &&
                                            EG_MAX_SIGNALS == 16 && EG_MAX_DETECTORS == 16 &&

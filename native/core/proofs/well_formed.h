@@ -33,17 +33,17 @@ static bool limits_ok(const eg_limits_t *l) {
   return l->min <= l->max && l->rise >= 1 && l->fall >= 1;
 }
 
+static bool row_ok(const eg_limit_table_t *t, uint32_t i, int32_t stop) {
+  const eg_limits_t *l = &t->row[i].limits;
+  if (!limits_ok(l) || stop < l->min || stop > l->max) return false;
+  if (i == 0) return true;
+  int64_t apart = (int64_t)t->row[i].at - t->row[i - 1].at;
+  return apart > 0 && apart <= INT32_MAX;
+}
+
 static bool table_ok(const eg_limit_table_t *t, int32_t stop) {
-  if (t->rows < 1 || t->rows > EG_MAX_ROWS) return false;
-  for (uint32_t i = 0; i < EG_MAX_ROWS; i++) {
-    if (i >= t->rows) break;
-    const eg_limits_t *l = &t->row[i].limits;
-    if (!limits_ok(l) || stop < l->min || stop > l->max) return false;
-    if (i == 0) continue;
-    int64_t apart = (int64_t)t->row[i].at - t->row[i - 1].at;
-    if (apart <= 0 || apart > INT32_MAX) return false;
-  }
-  return true;
+#define ROW_OK(i) ((i) >= t->rows || row_ok(t, i, stop))
+  return t->rows >= 1 && t->rows <= EG_MAX_ROWS && ALL_ROWS(ROW_OK);
 }
 
 /* Ordered rows whose ranges have a value in common: any two of them do. */
@@ -171,7 +171,7 @@ static eg_mode_t mode_of(const eg_policy_t *p, const eg_state_t *s) {
 
 /* A suggestion that is held names a label of the table. */
 static bool held_ok(const eg_policy_t *p, const eg_member_state_t *m, uint32_t member) {
-  if (!m->held || p->member[member].kind == EG_BY_VALUE) return true;
+  if (!m->held || p->member[member].kind != EG_BY_LABEL) return true;
   return m->evidence.label >= 0 && m->evidence.label < (int32_t)p->labels &&
          label_ok(p, m->evidence.label);
 }

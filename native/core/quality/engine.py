@@ -33,7 +33,7 @@ LEAST_CPU_MS = 500
 TIMES_CPU = 5  # what the test takes on the code as it is
 MEASURED_CPU_MS = 60000  # while that is not known
 OBJECTS = (("gcc-14", "-O2"), ("clang-19", "-O2"), ("gcc-14", "-O3"))
-TRAPS = ("-fsanitize=undefined,bounds-strict", "-fsanitize-trap=undefined")
+TRAPS = ("-fsanitize=undefined,bounds-strict", "-fsanitize-trap=undefined", "-D_FORTIFY_SOURCE=3")
 FORMATTING = re.compile(r"/\*.*?\*/", re.DOTALL)
 
 
@@ -234,9 +234,10 @@ class Bench:
         # From standard input, so that no path gets into the object.
         command = [compiler, level, *first, f"-iquote{CORE}", *self.target.flags, "-x", "c", "-c"]
         out = folder / "object.o"
+        place = folder if mutated else self.folder  # a mutated header lies in the former
         done = subprocess.run(
             [*command, "-", "-o", str(out)],
-            input=source.read_bytes(), cwd=folder, capture_output=True, check=False,
+            input=source.read_bytes(), cwd=place, capture_output=True, check=False,
         )  # fmt: skip
         data = out.read_bytes() if done.returncode == 0 else os.urandom(8)
         if not mutated:
@@ -251,7 +252,8 @@ class Cache:
         self.path = path
         self.known: dict[str, Verdict] = {}
         self.hints: dict[str, str] = {}
-        parts = [*target.units, *target.support, *target.headers, HERE / "runner.c"]
+        parts = [*target.units, *target.support, *target.headers]
+        parts += [HERE / "runner.c", HERE / "engine.py"]
         parts += sorted({s for t in target.tests for s in t.sources})
         digest = hashlib.sha256()
         for part in parts:

@@ -7,6 +7,7 @@
 /* A field that is added to one of these has to be walked below, under a new EG_RECORD_VERSION:
  * these lines refuse to compile until somebody did. */
 #define SIZE_IS(type, bytes) typedef char type##_is_walked[sizeof(type) == (bytes) ? 1 : -1]
+#define EIGHTS(bytes) (((bytes) + 7) / 8 * 8) /* what is aligned to 8 bytes follows */
 #if UINTPTR_MAX > UINT32_MAX /* layouts with a pointer differ elsewhere; one check is enough */
 SIZE_IS(eg_cause_row_t, 12);
 SIZE_IS(eg_limit_row_t, 20);
@@ -20,6 +21,13 @@ SIZE_IS(eg_input_t, 20 + 4 * EG_MAX_CHANNELS + 8 * (EG_MAX_SIGNALS + EG_MAX_DETE
                         24 * EG_MAX_CAMERAS + 64 * EG_MAX_MEMBERS);
 SIZE_IS(eg_member_state_t, 64);
 SIZE_IS(eg_camera_state_t, 16 + 24 * EG_FRAMES_KEPT);
+SIZE_IS(eg_channel_state_t, 12);
+SIZE_IS(eg_debounce_t, 8);
+SIZE_IS(eg_state_t, EIGHTS(4 + 4 * 4 + 4 * EG_CHECKS + 8 * EG_CAUSES + 64 * EG_MAX_MEMBERS) +
+                        EIGHTS((16 + 24 * EG_FRAMES_KEPT) * EG_MAX_CAMERAS + 12 * EG_MAX_CHANNELS));
+SIZE_IS(eg_policy_t, EIGHTS(28 + 12 * EG_CAUSES + 28 * EG_MAX_MEMBERS + 4 * EG_MAX_CAMERAS +
+                            8 * EG_MAX_SIGNALS + 356 * EG_MAX_CHANNELS + 12 * EG_MAX_DETECTORS) +
+                         8);
 SIZE_IS(eg_command_t, 20);
 SIZE_IS(eg_decision_t,
         16 + 4 * (EG_MAX_MEMBERS + EG_MAX_CAMERAS) + 20 * EG_MAX_CHANNELS + 8 + 4 * EG_CHECKS);

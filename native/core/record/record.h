@@ -28,11 +28,10 @@ typedef enum {
   EG_RECORD_REARM,
   EG_RECORD_TAKEOVER,
   EG_RECORD_SCORES,
-  EG_RECORD_GAP,
-  EG_RECORD_FRAME
+  EG_RECORD_GAP
 } eg_record_kind_t;
 
-#define EG_RECORD_MAX 4096u /* bytes that any of them needs but POLICY, SCORES and FRAME */
+#define EG_RECORD_MAX 4096u /* bytes that any of them needs but POLICY and SCORES */
 #define EG_RECORD_POLICY_MAX (EG_RECORD_MAX + 5u * UINT16_MAX)
 
 /* Each returns the bytes written to `out`, or 0 when `room` is too small. */

@@ -61,8 +61,7 @@ eg_replay_result_t eg_replay(eg_replay_t *r, const uint8_t *record, size_t n) {
   case EG_RECORD_REARM:
   case EG_RECORD_TAKEOVER: return takes_operation(r, record, n);
   case EG_RECORD_GAP: r->knows_state = false; return EG_REPLAY_NOTHING;
-  case EG_RECORD_SCORES:
-  case EG_RECORD_FRAME: return EG_REPLAY_NOTHING;
+  case EG_RECORD_SCORES: return EG_REPLAY_NOTHING;
   default: return EG_REPLAY_MALFORMED;
   }
 }

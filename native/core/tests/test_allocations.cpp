@@ -48,7 +48,17 @@ static HostPolicy policy() {
   p.cameras = {"front"};
   p.signals = {"speed"};
   p.channels = {"target_speed", "other"};
-  p.detectors = {{false, 0, kBlackShare}};
+  AssociationSpec pair;
+  pair.delay_us = 300000;
+  p.associations = {pair};
+  p.detectors = {{Source::kCamera, 0, kBlackShare, 0},
+                 {Source::kAssociation, 0, 0, 0},
+                 {Source::kEmbedding, 0, 0, 0},
+                 {Source::kGiven, 0, 0, 1000000}};
+  p.table.detector[1] = {EG_ASSOCIATION_BROKEN, EG_NONE, -65536, 65536};
+  p.table.detector[2] = {EG_OUT_OF_DISTRIBUTION, 0, INT32_MIN, INT32_MAX};
+  p.table.detector[3] = {EG_RISK_RAISED, EG_NONE, 0, 131071};
+  p.table.detectors = 4;
   for (const char *name : {"one", "two", "three"}) {
     ScoreSpec s;
     s.n = 43;
@@ -58,6 +68,16 @@ static HostPolicy policy() {
     p.scores.push_back(s);
   }
   return p;
+}
+
+static EmbeddingFit one_class() {
+  EmbeddingFit fit;
+  fit.n = 4;
+  fit.dtype = kI8;
+  fit.centre = {0, 0, 0, 0};
+  fit.projection = {1, 0, 0, 0, 0, 1, 0, 0};
+  fit.points = {1, 1};
+  return fit;
 }
 
 static void empty(Tape &tape) {
@@ -70,6 +90,8 @@ int main() {
   Tape tape(memory, sizeof memory);
   Border border(policy());
   if (!border.record(&tape)) return std::puts("broken: the policy does not fit on the tape"), 1;
+  static const signed char embedding[4] = {1, 2, 3, 4};
+  border.embedding(2, one_class(), embedding);
   border.arm();
   const double features[kImageFeatures] = {100, 20, 0.1, 0, 5};
   long before = taken;
@@ -82,6 +104,7 @@ int main() {
       static_cast<signed char *>(border.scores(m))[step % 5] = static_cast<signed char>(step % 120);
       border.scored(m, now, now + 1000000);
     }
+    border.measure(3, 0.0, now);
     border.signal(0, 20.0);
     bool rule_ok = border.rule(0, 5.0) && border.rule(1, 0.0);
     border.engaged(true, false);

@@ -6,13 +6,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-pytest.importorskip("mcap", reason="the recorder needs the extra record")
-
-from edgeguard.output.recorder import Recorder
 from tests.faults.bench import Bench, certain, write_policy
+
+if TYPE_CHECKING:
+    from edgeguard.output.recorder import Recorder
 
 
 def wait_for(what: str, holds: Callable[[], bool], seconds: float = 60.0) -> None:

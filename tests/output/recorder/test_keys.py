@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("mcap", reason="the recorder needs the extra record")
+
+
 from edgeguard.errors import EdgeguardError
 from edgeguard.output.recorder.keys import begin, broken_link, first_key, links, signed, stored
 

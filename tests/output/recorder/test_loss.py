@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("mcap", reason="the recorder needs the extra record")
+
+
 from edgeguard.errors import EdgeguardError
 from edgeguard.output.recorder import Recorder
 from edgeguard.output.recorder.log_reader import Log
@@ -174,7 +177,7 @@ def test_a_full_disk(
     assert verify(log, pinned()).state is State.CLOSED
     outcome = replay(log)
     assert outcome.difference is None and outcome.unknown == 0
-    assert 0 < outcome.lost
+    assert outcome.lost > 0
     assert bench.ticks - outcome.lost <= outcome.decisions < bench.ticks
     notes = [entry.data for entry in Log(log).entries(NOTES)]
     assert len(notes) >= 1 and b"records are missing here" in notes[0]

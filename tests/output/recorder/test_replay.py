@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import shutil
 import struct
 import subprocess
@@ -11,9 +13,13 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("mcap", reason="the recorder needs the extra record")
+
+
 from edgeguard._core import Replayer
 from edgeguard.decision import Policy
 from edgeguard.errors import EdgeguardError
+from edgeguard.explain import explain
 from edgeguard.output.recorder.log_reader import Log
 from edgeguard.output.recorder.topics import (
     ARM,
@@ -28,9 +34,7 @@ from edgeguard.output.recorder.verify import State, verify
 from edgeguard.replay import export, policy_of, replay
 from tests.faults.bench import Bench, certain
 from tests.output.recorder.conftest import eventful
-
-CORE = Path(__file__).parents[3] / "native" / "core"
-COMPILERS = {"here": ("cc", ()), "aarch64": ("aarch64-linux-gnu-gcc", ("qemu-aarch64",))}
+from tests.output.recorder.processors import COMPILERS, built
 
 
 def test_every_decision_is_computed_again(
@@ -114,19 +118,12 @@ def test_what_is_no_log_is_said(tmp_path: Path) -> None:
         replay(tmp_path / "nowhere.mcap")
 
 
-def built(where: str, folder: Path) -> list[str]:
-    """The command that plays a tape on this processor."""
+def built_or_skipped(where: str, folder: Path) -> list[str]:
     compiler, runner = COMPILERS[where]
     for tool in (compiler, *runner):
         if shutil.which(tool) is None:
             pytest.skip(f"needs {tool}")
-    out = folder / f"replay_{where}"
-    sources = [*CORE.glob("*.c"), *(CORE / "record").glob("*.c")]
-    subprocess.run(
-        [compiler, "-static", "-std=c99", "-O2", f"-I{CORE / 'include'}", *sources, "-o", out],
-        check=True,
-    )
-    return [*runner, str(out)]
+    return built(where, folder)
 
 
 def test_another_processor_comes_to_the_same(bench: Bench, log: Path, tmp_path: Path) -> None:
@@ -136,7 +133,7 @@ def test_another_processor_comes_to_the_same(bench: Bench, log: Path, tmp_path: 
         export(log, out)
     said = set()
     for where in COMPILERS:
-        command = [*built(where, tmp_path), str(tmp_path / "tape")]
+        command = [*built_or_skipped(where, tmp_path), str(tmp_path / "tape")]
         said.add(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert len(said) == 1
     assert said.pop().startswith(f"{bench.ticks} decisions ")
@@ -147,7 +144,7 @@ def test_the_program_finds_a_difference_and_no_tape(
 ) -> None:
     bench.nominal()
     bench.guard.close()
-    command = built("here", tmp_path)
+    command = built_or_skipped("x86-64", tmp_path)
     tape = bytearray()
     for entry in Log(log).entries(TAPE):
         tape += struct.pack("<I", len(entry.data)) + entry.data
@@ -157,3 +154,31 @@ def test_the_program_finds_a_difference_and_no_tape(
         (tmp_path / "changed").write_bytes(changed)
         done = subprocess.run([*command, str(tmp_path / "changed")], check=False)
         assert done.returncode == status
+
+
+def test_a_forged_log_is_refused_in_words(
+    bench: Bench, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever stands in it, nobody sees a traceback."""
+    bench.nominal()
+    bench.guard.close()
+    found = Log(log)
+    entries, about = list(found.entries(TAPE)), dict(found.about)
+    dice = random.Random(1)
+    for _ in range(300):
+        at = dice.randrange(len(entries))
+        data = bytearray(entries[at].data[: dice.randrange(len(entries[at].data) + 1)])
+        if data:
+            data[dice.randrange(min(len(data), 3))] = dice.randrange(256)
+        forged = [*entries[:at], entries[at]._replace(data=bytes(data)), *entries[at + 1 :]]
+        monkeypatch.setattr(Log, "entries", lambda self, *topics, forged=forged: iter(forged))
+        for tool in (replay, explain):
+            with contextlib.suppress(EdgeguardError):
+                tool(log)
+    monkeypatch.undo()
+    for policy in ("", "{}", "[]", "3", '"x"', "[" * 100_000, about["policy"][:-1], None):
+        said = {**about, "policy": policy} if policy is not None else {}
+        monkeypatch.setattr(Log, "_read_start", lambda self, s=said: setattr(self, "about", s))
+        for tool in (replay, explain):
+            with pytest.raises(EdgeguardError):
+                tool(log)

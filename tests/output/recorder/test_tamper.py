@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
+pytest.importorskip("mcap", reason="the recorder needs the extra record")
+
 from mcap.opcode import Opcode
 from mcap.reader import make_reader
 

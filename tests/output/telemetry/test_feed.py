@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from prometheus_client.parser import text_string_to_metric_families
 
 from edgeguard.config.vocabulary import CAUSES
 from edgeguard.output.telemetry import Requests
@@ -52,6 +54,24 @@ def test_a_killed_reader_is_a_counter(
     assert served.dropped >= 100
     assert shown.told == twin.told
     assert "telemetry process lost" in shown.feed.lines()[0]
+
+
+PARENT = """
+import time
+from tests.output.telemetry.conftest import Served
+print(Served().pid, flush=True)
+time.sleep(3600)
+"""
+
+
+def test_it_does_not_outlive_the_deciding_process() -> None:
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        handle = os.pidfd_open(int(parent.stdout.readline()))
+        parent.kill()
+    ended, _, _ = select.select([handle], [], [], 60.0)
+    os.close(handle)
+    assert ended
 
 
 def test_a_change_that_was_dropped_is_told_later(tmp_path: Path) -> None:
@@ -124,6 +144,8 @@ def test_metrics_are_those_of_the_decisions(served: Served, tmp_path: Path) -> N
     shown.run(1)
     while served.event()["sequence"] < 121:
         pass
+    from prometheus_client.parser import text_string_to_metric_families
+
     _, body, headers = served.ask("GET", "/metrics")
     assert headers["Content-Type"].startswith("text/plain")
     found = {

@@ -63,10 +63,14 @@ def test_the_right_token_at_standstill_clears_the_stop(
     assert TOKEN not in caplog.text
 
 
-def test_takeover_needs_the_token_too(served: Served, tmp_path: Path) -> None:
+def test_takeover_needs_the_token_too(
+    served: Served, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     shown = Shown(tmp_path, "label", served, token=TOKEN)
     shown.run(50)
-    assert answer(shown, served, "/takeover", {"token": "x" * 20}) == "wrong operator token"
+    with caplog.at_level(logging.WARNING, "edgeguard"):
+        assert answer(shown, served, "/takeover", {"token": "x" * 20}) == "wrong operator token"
+    assert any("failed_authentication" in message for message in caplog.messages)
     assert shown.bench.decision.active
     assert answer(shown, served, "/takeover", RIGHT) is None
     shown.run(1, say=None)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Unit: causes.c
- * Unwind: 26
+ * Unwind: 34
  * Mutants: 29f68f9041 d8ba25cf89
  * Why: the second loop acts on bits that the first one set; there are none beyond the last cause.
  */

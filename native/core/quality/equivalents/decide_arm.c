@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Unit: decide.c
- * Unwind: 26
+ * Unwind: 34
  * Mutants: e94ec3f9ec
  * Why: EG_CLEARS_NEVER is the largest value that eg_policy_check accepts. */
 void harness(void) {

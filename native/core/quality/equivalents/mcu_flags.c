@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Unit: mcu.c
  * Stub: eg_crc_of save note_failed
- * Unwind: 6
- * Mutants: b864dd31a5 ce70cba2c7 14c5e1fbbd 03ac189c17
+ * Unwind: 20
+ * Mutants: b864dd31a5 fded7bb24b 14c5e1fbbd 03ac189c17
  * Why: a flag is only asked whether it is set, here and in the core. */
 static eg_mcu_config_t config;
 static eg_record_t record[2];

@@ -2,15 +2,20 @@
 /* Unit: perceive.c
  * Stub: member_update
  * Unwind: 20
- * Mutants: 306a20ba9b
+ * Mutants: 897419c04e
  * Why: the counter meets the number of members, which is no more than EG_MAX_MEMBERS. */
 uint32_t __CPROVER_uninterpreted_crc(uint32_t crc, uint32_t word);
 
-uint32_t STUB(member_update)(const eg_policy_t *p, uint8_t member, eg_member_state_t *s,
-                             const eg_suggestion_t *in) {
+uint32_t STUB(member_update)(const eg_policy_t *p, uint8_t member, eg_mode_t mode,
+                             eg_member_state_t *s, const eg_suggestion_t *in) {
   (void)p;
-  call((uint64_t)member << 32 | s->age_us);
+  call((uint64_t)mode << 40 | (uint64_t)member << 32 | s->age_us);
   return in->serial;
+}
+
+eg_mode_t eg_mode(const eg_policy_t *p, const eg_state_t *s) {
+  (void)p;
+  return s->armed ? EG_NOMINAL : EG_SAFE_STOP;
 }
 
 uint32_t eg_crc_u32(uint32_t crc, uint32_t word) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Unit: policy.c
- * Unwind: 28
+ * Unwind: 34
  * Mutants: f03a884808
  * Why: no severity is above SAFE_STOP by then: check_cause saw to it. */
 void harness(void) {

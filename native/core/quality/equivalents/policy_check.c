@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Unit: policy.c
- * Stub: check_sizes check_causes check_parts check_channel
+ * Stub: check_sizes check_causes check_labels check_parts check_channel
  * Unwind: 260
- * Mutants: 6ac75e4f9a
+ * Mutants: 4f98aa76ae
  * Why: the counter meets the number of channels. */
-static const char *sizes, *causes, *parts, *channel_of[256];
+static const char *sizes, *causes, *labels, *parts, *channel_of[256];
 
 const char *STUB(check_sizes)(const eg_policy_t *p) {
   (void)p;
@@ -14,6 +14,11 @@ const char *STUB(check_sizes)(const eg_policy_t *p) {
 const char *STUB(check_causes)(const eg_policy_t *p) {
   (void)p;
   return causes;
+}
+
+const char *STUB(check_labels)(const eg_policy_t *p) {
+  (void)p;
+  return labels;
 }
 
 const char *STUB(check_parts)(const eg_policy_t *p) {
@@ -36,6 +41,7 @@ void harness(void) {
   eg_policy_t p;
   sizes = any();
   causes = any();
+  labels = any();
   parts = any();
   for (int i = 0; i < 256; i++) channel_of[i] = any();
   const char *a = A(eg_policy_check)(&p);

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recorded sources, decoded in a confined process: bytes from outside are parsed nowhere else.
+
+Over one pipe the process sends, for each frame, a length, a line of JSON and the pixels; it ends
+with ``{"end": true}``, or with ``{"error": ...}``. Nothing that it says is believed unchecked.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import select
+import struct
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeguard import sandbox
+from edgeguard.errors import EdgeguardError
+from edgeguard.intake.sources import Box, Frame, recorded
+
+SILENCE_S = 60.0  # so long a frame, or the reading of a whole stream, may take
+_MOST_BYTES = 2**28  # of a frame
+_MOST_TEXT = 2**16
+_LENGTH = struct.Struct("<I")
+_PROGRAM = sandbox.program("edgeguard.intake.decoder")
+_ENVIRONMENT = {"OPENCV_FFMPEG_CAPTURE_OPTIONS": "threads;1", "OPENCV_LOG_LEVEL": "SILENT"}
+
+
+def confined(source: str, rate_hz: float) -> Iterator[Frame]:
+    """As ``sources.recorded``, decoded in a confined process.
+
+    Raises EdgeguardError as that does, and when the decoder crashes or goes silent.
+    """
+    ear, mouth = os.pipe2(os.O_CLOEXEC)
+    options = {"source": source, "rate_hz": rate_hz, "mouth": mouth}
+    try:
+        process = sandbox.start(_PROGRAM, options, (mouth,), _ENVIRONMENT)
+    except BaseException:
+        os.close(ear)
+        raise
+    finally:
+        os.close(mouth)
+    return _frames(source, process, ear)
+
+
+def _frames(source: str, process: sandbox.Process, ear: int) -> Iterator[Frame]:
+    stream = _Stream(source, ear)
+    try:
+        while True:
+            said = stream.line()
+            if said is None:
+                ending = sandbox.ending(process.wait())
+                raise EdgeguardError(f"{source}: its decoder was ended by {ending}")
+            if "end" in said:
+                return
+            if "lacks" in said:
+                raise ModuleNotFoundError(said["lacks"], name=str(said["lacks"]))
+            if "error" in said:
+                raise EdgeguardError(str(said["error"])[:1000])
+            yield _frame(source, said, stream)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ear)
+
+
+class _Stream:
+    def __init__(self, source: str, ear: int) -> None:
+        self._source, self._ear = source, ear
+        self._waiting = select.poll()
+        self._waiting.register(ear, select.POLLIN)
+
+    def line(self) -> dict[str, Any] | None:
+        """What the decoder says next; None when it is gone."""
+        head = self.read(_LENGTH.size)
+        if head is None:
+            return None
+        (length,) = _LENGTH.unpack(head)
+        text = self.read(length) if length <= _MOST_TEXT else b""
+        if text is None:
+            return None
+        try:
+            said = json.loads(text)
+        except (ValueError, RecursionError):
+            said = None
+        if not isinstance(said, dict):
+            raise EdgeguardError(f"{self._source}: its decoder talks nonsense")
+        return said
+
+    def read(self, count: int) -> bytearray | None:
+        """So many bytes; None when the decoder is gone before."""
+        found = bytearray(count)
+        view, end = memoryview(found), time.monotonic() + SILENCE_S
+        while view:
+            if not self._waiting.poll(max(0.0, end - time.monotonic()) * 1e3):
+                raise EdgeguardError(f"{self._source}: no frame for {SILENCE_S:g} s")
+            got = os.readv(self._ear, [view])
+            if got == 0:
+                return None
+            view = view[got:]
+        return found
+
+
+def _frame(source: str, said: dict[str, Any], stream: _Stream) -> Frame:
+    try:
+        shape = tuple(int(n) for n in said["shape"])
+        t_ns, box, signals = int(said["t_ns"]), said["box"], dict(said["signals"])
+        size = math.prod(shape)
+        if not 2 <= len(shape) <= 3 or min(shape) < 0 or size > _MOST_BYTES:
+            raise ValueError(shape)
+        where: Box | None = None
+        if box is not None:
+            x, y, width, height = (int(n) for n in box)
+            where = x, y, width, height
+        numbers = {str(name): float(value) for name, value in signals.items()}
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise EdgeguardError(f"{source}: its decoder talks nonsense") from None
+    pixels = stream.read(size)
+    if pixels is None:
+        raise EdgeguardError(f"{source}: its decoder ended in a frame")
+    return Frame(np.frombuffer(pixels, np.uint8).reshape(shape), t_ns, where, numbers)
+
+
+def main(options: dict[str, Any]) -> int:
+    """The confined process. ``options``: ``source``, ``rate_hz``, the descriptor ``mouth``."""
+    need = sandbox.Need((Path(options["source"]).absolute(),), threads=True)
+    sandbox.confine(need)
+    sandbox.limit(need)
+    mouth, clock = options["mouth"], sandbox.Clock()
+    try:
+        for frame in recorded(options["source"], options["rate_hz"]):
+            image = frame.image
+            _say(
+                mouth,
+                {
+                    "shape": image.shape, "t_ns": frame.t_ns, "box": frame.box,
+                    "signals": dict(frame.signals),
+                },
+                image.tobytes(),
+            )  # fmt: skip
+            clock.answered(time.process_time())
+    except EdgeguardError as error:
+        _say(mouth, {"error": str(error)[:1000]})
+    except ModuleNotFoundError as error:
+        _say(mouth, {"lacks": error.name})
+    except BrokenPipeError:
+        return 0
+    except Exception as error:  # OpenCV and numpy raise whatever they like over damaged files
+        what = str(error).partition("\n")[0][:500] or type(error).__name__
+        _say(mouth, {"error": f"{options['source']}: cannot be decoded: {what}"})
+    else:
+        _say(mouth, {"end": True})
+    return 0
+
+
+def _say(mouth: int, what: dict[str, Any], pixels: Any = b"") -> None:
+    text = json.dumps(what).encode()
+    for part in (_LENGTH.pack(len(text)) + text, pixels):
+        view = memoryview(part)
+        while view:
+            view = view[os.write(mouth, view) :]

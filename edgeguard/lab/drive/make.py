@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From trained networks to what the runtime loads: int8 file, float twin, card, golden vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeguard.lab.drive import nets, record, train
+from edgeguard.lab.drive.nets import KINDS, Kind
+from edgeguard.lab.zoo import quantize_onnx, runners
+from edgeguard.lab.zoo.cards import write_json
+
+STEPS, EPOCHS, SEED = 700, 24, 0
+GOLDEN = 8
+U8 = npt.NDArray[np.uint8]
+
+
+def make(names: tuple[str, ...], work: Path, out: Path, epochs: int = EPOCHS) -> None:
+    """Record, train and write members of the driving zoo. work: keeps frames and weights."""
+    frames, steering = record.cached(work, "train", record.TRAIN, STEPS)
+    held_frames, held_steering = record.cached(work, "held", record.HELD, STEPS)
+    out.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        kind = KINDS[name]
+        x, held = train.inputs(kind, frames), train.inputs(kind, held_frames)
+        trained = train.train(kind, x, steering, (held, held_steering), epochs, SEED)
+        train.save(trained, work / f"{name}.pt")
+        card = publish(kind, trained, held, held_steering, len(x), epochs, out)
+        print(f"{name}: {card['accuracy']}")
+
+
+def publish(
+    kind: Kind, trained: train.Trained, held: U8, wanted: npt.NDArray[np.float32], frames: int,
+    epochs: int, out: Path,
+) -> dict[str, Any]:  # fmt: skip
+    """Write every file of one member, and return its card."""
+    suffix = "tflite" if kind.runtime == "litert" else "onnx"
+    twin, file = out / f"{kind.name}.float.{suffix}", out / f"{kind.name}.{suffix}"
+    found = export(kind, trained.net, twin, file, held)
+    said = (_steering(file, held) - found["scores"][1]) * found["scores"][0]
+    golden = _golden(file, held, out / f"{kind.name}.golden.npz", kind)
+    card = {
+        "name": kind.name, "task": "regressor", "runtime": kind.runtime, "file": file.name,
+        "sha256": runners.digest(file), "float_twin": twin.name,
+        "float_twin_sha256": runners.digest(twin), "bytes": file.stat().st_size,
+        "parameters": nets.parameters(trained.net), "value_range": [-1.0, 1.0], "unit": "1",
+        "input": _input(kind, found["image"]), "outputs": _outputs(trained, found),
+        "golden": {"file": golden.name, "sha256": runners.digest(golden), "inputs": GOLDEN},
+        "training": {
+            "data": "CarRacing-v3 (gymnasium), seeds 1000-1029, steering of the rule",
+            "frames": frames, "epochs": epochs, "seed": SEED,
+            "adversarial_radius_255": kind.radius, "seconds": round(trained.seconds, 1),
+        },
+        "accuracy": {
+            "data": "seeds 2000-2003", "n": len(held), "float_rms": round(trained.held_rms, 4),
+            "int8_rms": round(float(np.sqrt(((said - wanted) ** 2).mean())), 4),
+        },
+    }  # fmt: skip
+    write_json(out / f"{kind.name}.card.json", card)
+    return card
+
+
+def export(kind: Kind, net: nets.Steerer, twin: Path, file: Path, held: U8) -> dict[str, Any]:
+    """Float twin and int8 file; returns scale and zero point of the ends by name."""
+    pictures = held[:: max(1, len(held) // 400)]
+    if kind.runtime == "onnx":
+        quantize_onnx.export_float(net, twin, pictures.shape[1:])
+        quantize_onnx.quantize_onnx(twin, file, runners.to_float(pictures))
+        return dict(quantize_onnx.quantization(file))
+    from edgeguard.lab.zoo import quantize_tflite
+
+    last = np.ascontiguousarray(pictures.transpose(0, 2, 3, 1))
+    quantize_tflite.export_float(net, twin, last.shape[1:])
+    quantize_tflite.quantize_tflite(twin, file, runners.to_float(last))
+    return dict(quantize_tflite.quantization(file))
+
+
+def _fed(file: Path, pictures: U8) -> U8:
+    """In the layout of the file's runtime; `runners` take pictures as NHWC."""
+    return np.ascontiguousarray(pictures.transpose(0, 2, 3, 1))
+
+
+def _steering(file: Path, pictures: U8) -> npt.NDArray[np.float64]:
+    """Raw answers of the int8 file [N]."""
+    return runners.run(file, _fed(file, pictures))[0].reshape(-1).astype(np.float64)
+
+
+def _golden(file: Path, pictures: U8, to: Path, kind: Kind) -> Path:
+    """Inputs as fed to the model, and its raw answers."""
+    chosen = pictures[np.linspace(0, len(pictures) - 1, GOLDEN).astype(int)]
+    scores = runners.run(file, _fed(file, chosen))[0]
+    x = runners.to_int8(chosen if kind.runtime == "onnx" else _fed(file, chosen))
+    np.savez_compressed(to, x=x, scores=scores)
+    return to
+
+
+def _input(kind: Kind, affine: tuple[float, int]) -> dict[str, Any]:
+    return {
+        "name": "image", "layout": "CHW" if kind.runtime == "onnx" else "HWC", "dtype": "int8",
+        "scale": affine[0], "zero_point": affine[1], "size": list(kind.size),
+        "colour": kind.colour, "resize": "area", "fit": "stretch",
+        **({"mean": [0.0], "std": [1.0]} if kind.colour == "GRAY" else {}),
+    }  # fmt: skip
+
+
+def _outputs(trained: train.Trained, found: dict[str, Any]) -> list[dict[str, Any]]:
+    sizes = (("scores", "value", 1), ("embedding", "embedding", trained.net.head.in_features))
+    return [
+        {
+            "name": name, "kind": what, "dtype": "int8", "scale": found[name][0],
+            "zero_point": found[name][1], "size": size,
+        }
+        for name, what, size in sizes
+    ]  # fmt: skip

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`edgeguard calibrate` for associations, embeddings and the risk: from logs and frames to a guard
+that loads with them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgeguard import config
+from edgeguard.cli.main import main
+from edgeguard.errors import ConfigError
+from tests.cli.test_calibrate import TOML, answers, pictures
+
+LINE = """
+[signal.wheel]
+unit = "km/h"
+range = [0.0, 250.0]
+
+[detector.wheel]
+kind = "association"
+between = ["wheel", "speed"]
+relation = "difference"
+scale = "calibrated"
+offset = "calibrated"
+above = "calibrated"
+below = "calibrated"
+max_false_trips_per_hour = 60
+"""
+EMBEDDING = """
+[detector.strange]
+kind = "embedding"
+member = "plain"
+feature = "nearest"
+above = "calibrated"
+max_false_trips_per_hour = 200
+"""
+RISK = """
+[detector.risk]
+kind = "risk"
+max_false_trips_per_hour = 2
+"""
+
+
+def run(*argv):
+    with pytest.raises(SystemExit) as done:
+        main(["calibrate", *map(str, argv)])
+    return done.value.code
+
+
+def certain(toml):
+    """Without a certainty to calibrate."""
+    return toml.replace('certainty = "calibrated"', "certainty = 0.9")
+
+
+def log(path, seconds=400, seed=0):
+    """A drive at about 10 Hz: speed in m/s, wheel in km/h."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(0, seconds, 0.1)
+    speed = 15 + 10 * np.sin(t / 20)
+    wheel = 3.6 * speed + rng.normal(0, 0.2, len(t))
+    rows = "".join(f"{a:.2f},{b:.4f},{c:.4f}\n" for a, b, c in zip(t, speed, wheel, strict=True))
+    path.write_text("t,speed,wheel\n" + rows)
+    return path
+
+
+def test_an_association_is_fitted_on_logs_alone(tmp_path, capfd):
+    head = TOML[: TOML.index("[detector.dark]")].replace(
+        'certainty = "calibrated"', "certainty = 0.9"
+    )
+    (tmp_path / "guard.toml").write_text(head + LINE)
+    guard = tmp_path / "guard.toml"
+    assert run(guard) == 2
+    assert "give --signals" in capfd.readouterr().err
+    assert run(guard, "--signals", log(tmp_path / "drive.csv")) == 0
+    shown = capfd.readouterr().out
+    assert "wheel: scale 3.6" in shown
+    cfg = config.load(guard)
+    made = cfg.detectors["wheel"]
+    assert made.scale == pytest.approx(3.6, abs=0.02) and made.offset == pytest.approx(0, abs=0.3)
+    assert -2.0 < made.below < 0 < made.above < 2.0
+    row = config.policy_dict(cfg, config.load_cards(cfg))["detectors"][0]
+    assert row["association"]["scale"] == made.scale
+    assert run(guard, "--signals", log(tmp_path / "short.csv", 60)) == 2
+    assert "5 stretches of 10 s; give at least 8" in capfd.readouterr().err
+    assert run(guard, "--signals", tmp_path / "drive.csv", "--max-false-trips-per-hour", "1") == 2
+    assert "detector.wheel: 1 false trips per hour is less than 29" in capfd.readouterr().err
+
+
+def test_embeddings_and_blocks_come_along_in_one_hashed_file(tmp_path, capfd):
+    head = TOML[: TOML.index("[detector.odd]")].replace(
+        'certainty = "calibrated"', "certainty = 0.9"
+    )
+    guard = tmp_path / "guard.toml"
+    slow = head.replace("rate_hz = 10", "rate_hz = 2.5")  # tracks of 8 frames last 3.2 s
+    slow = slow.replace("max_age_ms = 250", "max_age_ms = 500")
+    guard.write_text(slow + EMBEDDING + RISK)
+    x, track = pictures(tracks=60)
+    np.savez(tmp_path / "data.npz", x=x, y=answers(x), track=track)
+    assert run(guard, "--data", tmp_path / "data.npz") == 0
+    shown = capfd.readouterr().out
+    assert "risk: false alarms per hour at level 2: <= 2 promised, " in shown
+    cfg = config.load(guard)
+    assert cfg.fits["plain", "nearest"]["centre"].shape == (96,)
+    assert len(cfg.fits["strange", "risk"]["blocks"]) == 45  # one block of 3 s in each held track
+    assert len(cfg.fits["dark", "risk"]["blocks"]) == 60
+    file = tmp_path / "calibration.npz"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(
+        ConfigError, match=r"calibration\.toml:\d+: arrays\.file: .*is not the file"
+    ):
+        config.load(guard)
+
+
+def test_tracks_shorter_than_a_block_cannot_calibrate_the_risk(tmp_path, capfd):
+    head = TOML[: TOML.index("[detector.odd]")].replace(
+        'certainty = "calibrated"', "certainty = 0.9"
+    )
+    (tmp_path / "guard.toml").write_text(head + RISK)
+    x, track = pictures()
+    np.savez(tmp_path / "data.npz", x=x, y=answers(x), track=track)
+    assert run(tmp_path / "guard.toml", "--data", tmp_path / "data.npz") == 2
+    assert "its tracks are shorter than a block of the risk (3 s)" in capfd.readouterr().err

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""F28: the bytes of a recorded source are decoded elsewhere, and end in frames or in a sentence."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeguard import sandbox
+from edgeguard.errors import EdgeguardError
+from edgeguard.intake import decoder
+from edgeguard.intake.decoder import confined
+from edgeguard.intake.sources import recorded
+
+cv2 = pytest.importorskip("cv2", reason="pictures are read with OpenCV (extra images)")
+MUTATIONS = int(os.environ.get("EDGEGUARD_MUTATIONS", "500"))
+
+
+@pytest.fixture(scope="module")
+def picture() -> np.ndarray:
+    rows, columns = np.mgrid[:24, :32].astype(np.uint8)
+    return np.ascontiguousarray(np.stack([rows * 9, columns * 7, rows ^ columns], axis=-1))
+
+
+def same(source: Path) -> None:
+    here, there = list(recorded(str(source), 10.0)), list(confined(str(source), 10.0))
+    assert len(here) == len(there) > 0
+    for one, other in zip(here, there, strict=True):
+        assert np.array_equal(one.image, other.image)
+        assert one[1:] == other[1:]
+
+
+def test_frames_are_those_that_the_file_holds(tmp_path: Path, picture: np.ndarray) -> None:
+    (tmp_path / "folder").mkdir()
+    for name in ("a.png", "b.jpg", "c.bmp"):
+        cv2.imwrite(str(tmp_path / "folder" / name), picture)
+    same(tmp_path / "folder")
+    writer = cv2.VideoWriter(str(tmp_path / "v.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10, (32, 24))
+    for shift in range(5):
+        writer.write(np.roll(picture, shift, axis=1))
+    writer.release()
+    same(tmp_path / "v.avi")
+    arrays: dict[str, Any] = {"signal.speed": np.array([1.5, 2.0]), "t_ns": np.array([5, 7])}
+    np.savez(tmp_path / "s.npz", x=np.stack([picture] * 2), box=np.ones((2, 4), int), **arrays)
+    same(tmp_path / "s.npz")
+
+
+def test_its_words_are_those_of_the_source(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for name in ("nowhere.avi", "empty"):
+        with pytest.raises(EdgeguardError) as here:
+            list(recorded(str(tmp_path / name), 10.0))
+        with pytest.raises(EdgeguardError) as there:
+            list(confined(str(tmp_path / name), 10.0))
+        assert str(here.value) == str(there.value)
+
+
+def test_a_reader_that_stops_leaves_no_process_and_no_descriptor(
+    tmp_path: Path, picture: np.ndarray
+) -> None:
+    np.savez(tmp_path / "s.npz", x=np.stack([picture] * 500))
+    before = set(os.listdir("/proc/self/fd"))
+    frames = confined(str(tmp_path / "s.npz"), 10.0)
+    next(frames)
+    frames.close()  # type: ignore[attr-defined]
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+LIAR = (
+    "import sys, json, os, struct, time; o = json.loads(sys.argv[1])\n"
+    "def say(text, pixels=b''):\n"
+    "    os.write(o['mouth'], struct.pack('<I', len(text)) + text + pixels)\n"
+)
+GOOD = """{"shape": [2, 2], "t_ns": 1, "box": null, "signals": {}}"""
+
+
+@pytest.mark.parametrize(
+    ("lie", "complaint"),
+    [
+        ("os.write(o['mouth'], b'xx')", "was ended by itself with exit code 0"),
+        ("os.write(o['mouth'], b'\\xff' * 8)", "talks nonsense"),
+        ("say(b'[' * 60000)", "talks nonsense"),
+        ("say(b'[]')", "talks nonsense"),
+        ("say(b'{}')", "talks nonsense"),
+        (f"say({GOOD.replace('[2, 2]', '[99999, 99999]').encode()!r})", "talks nonsense"),
+        (f"say({GOOD.replace('[2, 2]', '[-2, -2]').encode()!r})", "talks nonsense"),
+        (f"say({GOOD.replace('null', '[1]').encode()!r})", "talks nonsense"),
+        (f"say({GOOD.encode()!r}, b'xy')", "ended in a frame"),
+        ("time.sleep(60)", "no frame for 0.3 s"),
+        ("os.kill(os.getpid(), 11)", "was ended by SIGSEGV"),
+        ("os.abort()", "was ended by SIGABRT"),
+    ],
+)
+def test_what_a_decoder_says_is_not_believed_unchecked(
+    monkeypatch: pytest.MonkeyPatch, lie: str, complaint: str
+) -> None:
+    monkeypatch.setattr(decoder, "_PROGRAM", LIAR + lie)
+    if "0.3" in complaint:
+        monkeypatch.setattr(decoder, "SILENCE_S", 0.3)
+    with pytest.raises(EdgeguardError, match=complaint):
+        list(confined("source", 10.0))
+
+
+def patched(lines: str) -> str:
+    """The decoder's program, with these lines of Python before it begins."""
+    start, _, _ = decoder._PROGRAM.partition("from edgeguard.intake.decoder import main")
+    return f"{start}from edgeguard.intake import decoder\n{lines}\nsys.exit(decoder.main(o))"
+
+
+def test_it_is_confined(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Seen from inside, through the words that it says."""
+    if sandbox.lacking() and not sandbox.lacking()[-1].startswith("a limit"):
+        pytest.skip(f"needs: {sandbox.lacking()[0]}")
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "source").mkdir()
+    body = f"""
+from edgeguard.errors import EdgeguardError
+import os, socket
+def recorded(source, rate_hz):
+    found = []
+    for attempt in (lambda: open({str(tmp_path / "secret")!r}), socket.socket, os.fork):
+        try:
+            attempt()
+        except OSError as error:
+            found.append(error.errno)
+    raise EdgeguardError(str(found))
+    yield
+decoder.recorded = recorded
+"""
+    monkeypatch.setattr(decoder, "_PROGRAM", patched(body))
+    with pytest.raises(EdgeguardError, match=r"^\[13, 1, 1\]$"):
+        list(confined(str(tmp_path / "source"), 10.0))
+
+
+Mutate = Callable[[random.Random, bytes], bytes]
+
+
+def flip(rng: random.Random, data: bytes) -> bytes:
+    out = bytearray(data)
+    for _ in range(rng.randint(1, 8)):
+        out[rng.randrange(len(out))] ^= 1 << rng.randrange(8)
+    return bytes(out)
+
+
+def cut(rng: random.Random, data: bytes) -> bytes:
+    return data[: rng.randrange(len(data))]
+
+
+def repeat(rng: random.Random, data: bytes) -> bytes:
+    at, count = rng.randrange(len(data)), rng.randint(1, 64)
+    return data[:at] + data[at : at + count] * rng.randint(2, 50) + data[at:]
+
+
+TOLERANT = """
+real = decoder.recorded
+def recorded(*given):
+    import cv2, numpy
+    read = cv2.imread
+    def tolerant(*file):
+        image = read(*file)
+        return numpy.zeros((1, 1, 3), "uint8") if image is None else image
+    cv2.imread = tolerant
+    return real(*given)
+decoder.recorded = recorded
+"""
+
+
+def test_mutated_pictures_end_in_frames_or_in_a_sentence(
+    tmp_path: Path, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One decoder for many, which goes on after a refused picture, and is started anew when one
+    kills it. EDGEGUARD_MUTATIONS says how many there are."""
+    rng = random.Random(1)
+    originals = {s: cv2.imencode(s, picture)[1].tobytes() for s in (".jpg", ".png", ".tiff")}
+    originals |= {s: cv2.imencode(s, picture)[1].tobytes() for s in (".bmp", ".webp", ".ppm")}
+    for number in range(MUTATIONS):
+        suffix = rng.choice(list(originals))
+        mutated = rng.choice((flip, cut, repeat))(rng, originals[suffix])
+        (tmp_path / f"{number:06}{suffix}").write_bytes(mutated)
+    monkeypatch.setattr(decoder, "_PROGRAM", patched(TOLERANT))
+    refused, decoded, killed = 0, 0, []
+    remaining = sorted(tmp_path.iterdir())
+    while remaining:
+        done = 0
+        try:
+            for frame in confined(str(tmp_path), 10.0):
+                done += 1
+                refused += frame.image.size == 3
+                decoded += frame.image.size > 3
+        except EdgeguardError as error:
+            killed.append(str(error))
+            done += 1  # the one that did it
+        for file in remaining[:done]:
+            file.unlink()
+        remaining = remaining[done:]
+        assert len(killed) <= MUTATIONS // 10, killed[-1]
+    assert refused + decoded + len(killed) == MUTATIONS
+    assert min(refused, decoded) > MUTATIONS // 10
