@@ -60,7 +60,8 @@ def _cause(row: Mapping[str, int]) -> bytes:
 
 
 _MEMBER = (
-    "kind", "modes", "may", "deadline_us", "max_age_us", "max_rail", "min_distinct", "sum_min", "sum_max",
+    "kind", "modes", "may", "deadline_us", "max_age_us", "max_rail", "min_distinct", "sum_min",
+    "sum_max",
 )  # fmt: skip
 
 

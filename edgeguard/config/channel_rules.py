@@ -171,7 +171,8 @@ def _quorum(made: Draft, name: str, channel: schema.Channel, operation: str) -> 
         return  # a member is not well formed yet: nobody knows what it is granted
     granted = [
         m for m, member in made.members.items()
-        if operation in member.may_suggest.operations.get(name, ()) and "FALLBACK" in member.in_modes
+        if "FALLBACK" in member.in_modes
+        and operation in member.may_suggest.operations.get(name, ())
     ]  # fmt: skip
     demand = channel.raise_ if operation == "raise" else channel.lower
     if demand.quorum > len(granted):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeguard.config.fixed import ONE
+from edgeguard.config.fixed import LEAST, MOST, ONE
 from edgeguard.evidence import temperature as scaling
 from edgeguard.evidence.conformal import (
     UNREADABLE,
@@ -173,7 +173,11 @@ def calibrate(frames: Frames, members: Sequence[Member], wishes: Wishes) -> Cali
             found.threshold[key] = certainty_threshold(*sides, wishes.target_accuracy, wishes.delta)
     for detector in wishes.detectors:
         tracks = found.tracks[detector.name] = _detector_tracks(frames, detector, evidence, held)
-        for side in detector.sides:
+        if len(detector.sides) == 2:
+            sample = _numbers(detector, evidence)[fit]
+            with _collected(refused, f"detector.{detector.name}"):
+                found.limit.update(_both_limits(tracks, sample, detector, frames.stream))
+        for side in detector.sides if len(detector.sides) == 1 else ():
             with _collected(refused, f"detector.{detector.name}.{side}"):
                 found.limit[detector.name, side] = _limit(tracks, detector, side, frames.stream)
     if refused:
@@ -228,23 +232,57 @@ def _side(frames: Frames, votes: Votes, mask: Bools) -> Side:
     return _where(votes, mask), frames.y[mask], frames.tracks.number()[mask]
 
 
+def _numbers(detector: Detector, evidence: Mapping[str, Array]) -> Ints:
+    """The detector's numbers in Q16.16 [N], UNREADABLE where the core sees an invalid one."""
+    if detector.values is not None:
+        return detector.values
+    scored = evidence[detector.source]
+    measured = detector.measure(scored) if detector.measure else scored[detector.feature]
+    return np.where(scored["bad"] == 0, measured.astype(np.int64), UNREADABLE)
+
+
 def _detector_tracks(
     frames: Frames, detector: Detector, evidence: Mapping[str, Array], held: Bools
 ) -> list[Ints]:
-    """The detector's numbers in Q16.16 per track, UNREADABLE where the core sees an invalid one."""
-    slices = frames.tracks.slices()
-    if detector.values is not None:
-        return [detector.values[s] for s in slices]
-    scored = evidence[detector.source]
-    measured = detector.measure(scored) if detector.measure else scored[detector.feature]
-    values = np.where(scored["bad"] == 0, measured.astype(np.int64), UNREADABLE)
-    return [values[s] for s in slices if held[s.start]]
+    """Its numbers per track: of all tracks where nothing was fitted before, else of the held."""
+    free = detector.values is not None and len(detector.sides) < 2
+    values = _numbers(detector, evidence)
+    return [values[s] for s in frames.tracks.slices() if free or held[s.start]]
 
 
 def _limit(tracks: Sequence[Ints], detector: Detector, side: str, stream: Stream) -> Limit:
     """A lower limit is an upper limit of the negated numbers."""
     sign = 1 if side == "above" else -1
     signed = [np.where(t == UNREADABLE, UNREADABLE, sign * t) for t in tracks]
-    rate, sides = detector.max_false_trips_per_hour, len(detector.sides)
-    found = upper_limit(signed, stream, detector.debounce, rate, sides)
+    found = upper_limit(signed, stream, detector.debounce, detector.max_false_trips_per_hour)
     return replace(found, value=sign * found.value)
+
+
+def _both_limits(
+    tracks: Sequence[Ints], sample: Ints, detector: Detector, stream: Stream
+) -> dict[tuple[str, str], Limit]:
+    """Both limits as one, so many spreads from the middle: a number that swings from beyond one to
+    beyond the other keeps the cause present all the same. ``sample`` [M] says where the middle is
+    and how far the numbers spread on either side of it."""
+    readable = sample[sample != UNREADABLE]
+    if len(readable) == 0:
+        raise UnsupportedWishError("there is no readable number; mend the model or the data", 0.0)
+    low, middle, high = (int(q) for q in np.quantile(readable, (0.01, 0.5, 0.99)))
+    up, down = max(high - middle, 1), max(middle - low, 1)
+
+    def away(t: Ints) -> Ints:
+        spread = np.where(t >= middle, up, down)
+        spreads = np.minimum(-(-np.abs(t - middle) * ONE // spread), UNREADABLE - 1)
+        return np.where(t == UNREADABLE, t, spreads)
+
+    rate = detector.max_false_trips_per_hour
+    found = upper_limit([away(t) for t in tracks], stream, detector.debounce, rate)
+    ends = {"above": middle + found.value * up // ONE, "below": middle - found.value * down // ONE}
+    return {
+        (detector.name, side): replace(found, value=_clipped(end), alpha=found.alpha / 2)
+        for side, end in ends.items()
+    }
+
+
+def _clipped(limit: int) -> int:
+    return min(max(limit, LEAST), MOST)

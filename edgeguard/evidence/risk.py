@@ -256,7 +256,7 @@ class Watch:
 
     def tick(self, t_ns: int) -> None:
         """Before each decision. A clock that stood or jumped begins a new block."""
-        if type(t_ns) is not int:
+        if type(t_ns) is not int or abs(t_ns) >= 2**62:
             return  # the level grows too old, which the core does not take for good
         if self._end_ns is None or not 0 <= self._end_ns - t_ns <= self.block_ns:
             if self._end_ns is not None and 0 <= t_ns - self._end_ns < self.block_ns:

@@ -194,10 +194,10 @@ class Drive:
         if self.booted:
             self.judge.booted(at_us)
         stopping = int(self.twin.raw.mcu.out.mode) == SAFE_STOP
-        if self.booted and raw.actuations == acted:
-            self.judge.cut()
-        else:
+        if not self.booted or raw.actuations != acted:
             self.judge.turn(at_us, self.twin.actuator_q16, self.felt, stopping)
+        if self.booted:
+            self.judge.cut()
         self.us = at_us + self.period_us
         if self.alive:
             self._hear(data, at_us)

@@ -138,8 +138,9 @@ class Judge:
         self._boots, self._booted_us = 2, at_us
 
     def cut(self) -> None:
-        """A reset ended this turn before it gave a command: the next one goes on from what was
-        decided by then, so it may be a period's step further off, either way."""
+        """A reset ended this turn, before it gave a command or before it could note that it had:
+        the next one goes on from what was decided by then, so it may be a period's step further
+        off, either way."""
         self._cut += 1
 
     def begin(self) -> None:

@@ -240,7 +240,9 @@ def test_a_head_that_is_none(log: Path, edgeguard: Edgeguard) -> None:
     assert code == 1 and "was cut" in said
 
 
-def test_a_broken_association_is_explained_by_its_pair(tmp_path: Path, edgeguard: Edgeguard) -> None:
+def test_a_broken_association_is_explained_by_its_pair(
+    tmp_path: Path, edgeguard: Edgeguard
+) -> None:
     pair = """
 [signal.wheel]
 unit = "m/s"

@@ -239,3 +239,24 @@ def test_plots_are_written(tmp_path):
     assert [p.name for p in paths] == names
     assert all("<svg" in p.read_text(encoding="utf-8") for p in paths)
     assert draw(Calibration(), tmp_path, "none") == []
+
+
+def swinging(tracks, rng):
+    """Skewed noise that falls beyond either end in turn: numbers [N] in Q16.16, 100 Hz."""
+    draw = rng.normal(0, 1, tracks * 200)
+    return np.rint(np.where(draw > 0, 4 * draw, draw) * ONE).astype(np.int64)
+
+
+def test_two_limits_of_one_number_keep_their_promise_together():
+    rng = np.random.default_rng(0)
+    stream, keys = Stream(100.0, 10_000), np.repeat(np.arange(120), 200)
+    wish = Detector("swing", ("above", "below"), DEBOUNCE, 180.0, values=swinging(120, rng))
+    frames = Frames(np.zeros(len(keys), np.int64), Tracks.of(keys), stream)
+    found = calibrate(frames, (), Wishes((), (wish,)))
+    low, high = (found.limit["swing", side].value for side in ("below", "above"))
+    assert low < 0 < high and high > 2 * -low  # as skewed as the numbers
+    tripped = 0
+    for track in swinging(1000, rng).reshape(1000, 200):
+        tripped += DEBOUNCE.trips((track > high) | (track < low), stream.period_us) > 0
+    promised = 180.0 * 2 / 3600  # of each track
+    assert tripped <= 1000 * promised + 3 * np.sqrt(1000 * promised) + 1000 / 91

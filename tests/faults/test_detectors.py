@@ -231,6 +231,17 @@ def test_security_events_raise_the_risk(tmp_path):
         made.guard.event("rain")
 
 
+@pytest.mark.parametrize("stamp", [10**400, -(10**400), None, "now", 1.5])
+def test_without_a_time_there_is_no_risk_level_and_that_is_a_risk(tmp_path, stamp):
+    made = bench(tmp_path, RISK).nominal()
+    for _ in range(3):
+        decision = made.guard.decide(made.signals, stamp)
+        assert "TIME_FAULT" in decision.present
+    made.now_ns += 200_000_000  # nobody has given a level for longer than ten periods
+    assert "RISK_RAISED" not in made.tick().present  # with a time there is one again
+    assert made.guard.risk == 0
+
+
 def test_wrong_tokens_are_security_events(tmp_path):
     path = write_policy(tmp_path, POLICY + SIGNALS + RISK)
     made = Bench(path, operator_token="right")

@@ -208,8 +208,10 @@ def test_f03_a_late_answer_is_told_by_its_serial_and_its_time(opened: Open) -> N
 def test_latency_counts_from_the_stamp_that_travels_with_the_request(opened: Open) -> None:
     member = opened()
     entered = time.monotonic_ns() - 5_000_000_000
+    pid = strike(member, signal.SIGSTOP)
     assert member.submit(1, 1000, entered)
     assert not member.submit(2, 2000, entered + 4_000_000_000), "dropped, with its stamp"
+    os.kill(pid, signal.SIGCONT)
     result = member.wait(READY_S)
     assert result is not None
     assert (result.serial, result.t_capture_ns) == (1, 1000)

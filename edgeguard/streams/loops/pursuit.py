@@ -6,9 +6,12 @@ from __future__ import annotations
 from math import atan2, cos, hypot, pi, sin
 
 import numpy as np
+import numpy.typing as npt
 from attrs import define, field, frozen
 
 from edgeguard.streams.loops.vehicle import Command, Path, Pose
+
+Array = npt.NDArray[np.float64]
 
 
 @frozen
@@ -37,7 +40,7 @@ class Pursuit:
     style: Style = field(factory=Style)
     _at: int | None = None
     _step_m: float = field(init=False)
-    _curvature: np.ndarray = field(init=False)  # type: ignore[type-arg]
+    _curvature: Array = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         gaps = np.linalg.norm(np.roll(self.path, -1, axis=0) - self.path, axis=1)
@@ -81,7 +84,7 @@ class Pursuit:
         return min(s.most_mps, float(reach.min()))
 
 
-def curvature(path: Path) -> np.ndarray:  # type: ignore[type-arg]
+def curvature(path: Path) -> Array:
     """1/m at every point [N], smoothed over a car's length."""
     along = np.roll(path, -2, axis=0) - np.roll(path, 2, axis=0)
     headings = np.arctan2(along[:, 1], along[:, 0])

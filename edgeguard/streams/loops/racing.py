@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 from math import hypot, pi
 from typing import Any
 
@@ -21,8 +22,7 @@ class Racing:
 
     def __init__(self, seed: int, most_steps: int = 2000) -> None:
         """Raises ModuleNotFoundError without the extra."""
-        import gymnasium
-
+        gymnasium: Any = importlib.import_module("gymnasium")
         self._env = gymnasium.make("CarRacing-v3", max_episode_steps=most_steps)
         self._frame, _ = self._env.reset(seed=seed)
         self._game: Any = self._env.unwrapped

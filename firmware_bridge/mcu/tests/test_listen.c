@@ -30,8 +30,7 @@ static void in_pieces_of_any_size(void) {
   for (uint32_t size = 1; size <= n; size++) {
     rig_start(&r);
     (void)wire_of_hello(&r, wire);
-    for (uint32_t at = 0; at < n; at += size)
-      bring(&r, wire + at, n - at < size ? n - at : size);
+    for (uint32_t at = 0; at < n; at += size) bring(&r, wire + at, n - at < size ? n - at : size);
     heard(&r, "pieces of", size);
   }
   for (uint32_t first = 1; first < n; first++) {

@@ -78,7 +78,8 @@ static void ram_as_it_is_when_power_comes_is_no_record(void) {
   CHECK(!eg_record_sealed(&saved[0]) && !eg_record_sealed(&saved[1]), "zeros pass as a record");
   eg_record_boot(&r, saved);
   CHECK(eg_record_sealed(&r) && r.reason == EG_RESET_POWER && r.resets == 0, "not a new one");
-  CHECK(r.crc == eg_crc_of(&r, offsetof(eg_record_t, crc)), "another CRC than the one that board.h promises");
+  CHECK(r.crc == eg_crc_of(&r, offsetof(eg_record_t, crc)),
+        "another CRC than the one that board.h promises");
   for (uint32_t i = 0; i < EG_ARMS_PER_MINUTE; i++)
     CHECK(r.arm_us[i] == EG_AGE_MAX, "armed %u us before power came", r.arm_us[i]);
   for (uint32_t i = 0; i < sizeof r; i++) {

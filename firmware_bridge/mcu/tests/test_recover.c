@@ -68,7 +68,7 @@ static void the_controller_may_take_its_budget(void) {
 
 /* Whatever failed but the table itself. */
 static void unless_the_table_is_not_right(void) {
-  static const uint16_t fails[] = {EG_FAIL_STACK, EG_FAIL_RAM,  EG_FAIL_FLASH,
+  static const uint16_t fails[] = {EG_FAIL_STACK, EG_FAIL_RAM,    EG_FAIL_FLASH,
                                    EG_FAIL_CORE,  EG_FAIL_OUTPUT, EG_FAIL_POLICY};
   for (uint32_t i = 0; i < sizeof fails / sizeof fails[0]; i++) {
     rig_t r;
@@ -79,8 +79,7 @@ static void unless_the_table_is_not_right(void) {
     r.twin.mcu.kept.turns++; /* which makes it begin anew */
     turn_after(&r, PERIOD_US);
     uint32_t expected = fails[i] == EG_FAIL_POLICY ? EG_TURN_US : PERIOD_US;
-    CHECK(r.twin.mcu.kept.period_us == expected, "%u: %u us", fails[i],
-          r.twin.mcu.kept.period_us);
+    CHECK(r.twin.mcu.kept.period_us == expected, "%u: %u us", fails[i], r.twin.mcu.kept.period_us);
     CHECK(r.twin.mcu.kept.failed == (fails[i] | EG_FAIL_RAM), "forgets %u", fails[i]);
   }
 }
@@ -138,7 +137,8 @@ static void stops_from_what_is_measured(uint8_t validity, int32_t speed, int32_t
   CHECK(rig_out(&r, EG_STEERING) == steering, "%d", rig_out(&r, EG_STEERING));
 }
 
-/* So soon after power came that it may not move at all: not even towards a speed that was made up. */
+/* So soon after power came that it may not move at all: not even towards a speed that was made up.
+ */
 static void nothing_measured_is_standstill(void) {
   rig_t r;
   eg_mcu_config_t config = rig_config();
@@ -155,8 +155,7 @@ static void a_controller_that_did_not_run_is_none(void) {
   rig_start(&r);
   rig_step(&r); /* from here on this is the board */
   eg_sense(&r.twin.mcu, r.twin.now_us, TURN_US);
-  CHECK(!r.twin.mcu.in.rule_ok && r.twin.mcu.in.rule_us == EG_AGE_MAX, "%u",
-        r.twin.mcu.in.rule_us);
+  CHECK(!r.twin.mcu.in.rule_ok && r.twin.mcu.in.rule_us == EG_AGE_MAX, "%u", r.twin.mcu.in.rule_us);
 }
 
 int main(void) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A page that may only be read: a write traps, is let through alone, and the page is closed again. */
+/* A page that may only be read: a write traps, is let through alone, and the page is closed again.
+ */
 #define _GNU_SOURCE
 #include "watched_ram.h"
 
