@@ -19,6 +19,9 @@ arm-none-eabi-gcc libnewlib-arm-none-eabi
 qemu-aarch64 qemu-user
 aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
 cbmc cbmc
+kissat kissat
+z3 z3
+patch patch
 gcc-14 gcc-14
 clang-19 clang-19
 clang-19 libclang-rt-19-dev

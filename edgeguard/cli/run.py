@@ -18,6 +18,7 @@ from attrs import define, frozen
 from edgeguard.cli import run_inputs as inputs
 from edgeguard.cli import run_page as page
 from edgeguard.cli import run_record
+from edgeguard.cli.bundle import trusting
 from edgeguard.config import load
 from edgeguard.decision import Decision
 from edgeguard.errors import EdgeguardError
@@ -49,6 +50,8 @@ class Options:
     page: str | None
     token_file: Path | None
     recording: run_record.Recording
+    trust: tuple[Path, ...]
+    unsigned: bool
 
 
 @click.command()
@@ -87,8 +90,9 @@ class Options:
 @click.option("--token-file", type=click.Path(path_type=Path), metavar="FILE",
               help="With the token of the operator who may re-arm on the page.")  # fmt: skip
 @run_record.options
+@trusting
 def command(**given: Any) -> None:
-    """Guard SOURCE with the POLICY of a guard.toml.
+    """Guard SOURCE with the POLICY of a guard.toml, or of a signed bundle (.egb).
 
     Recorded sources run as fast as the machine does; cameras, whatever drives a microcontroller at
     a PORT, and everything with --realtime, on the clock. Sources are looked at whole, or at the box
@@ -117,7 +121,7 @@ class Run:
 
 
 def _assemble(options: Options, stack: contextlib.ExitStack) -> Run:
-    config = load(options.policy).isolated()
+    config = load(options.policy, trust=options.trust, unsigned=options.unsigned).isolated()
     access = page.access(config, options.page, options.token_file)
     guard = stack.enter_context(Guard(config, access.token if access else None))
     simulated = options.source == "simulated"

@@ -291,6 +291,8 @@ def test_the_commands(machine: Path) -> None:
     code, said = run("bundle", "verify", bundle, "--trust", trust, "--json")
     assert json.loads(said)["version"] == 7
     assert run("check", bundle, "--trust", trust)[0] == 0
+    code, said = run("run", bundle, "--source", "camera:0")
+    assert (code, "not trusted here" in said) == (2, True)
     code, said = run("bundle", "verify", bundle)
     assert code == 2
     assert "not trusted here" in said

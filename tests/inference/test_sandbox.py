@@ -202,10 +202,11 @@ def test_what_the_kernel_cannot_give_is_reported_and_the_rest_holds(
 def refused(*_): raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 sandbox._isolation.landlock = sandbox._isolation.seccomp = refused
 """
-    run = """
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    run = f"""
 held = resource.getrlimit(resource.RLIMIT_CORE)[1] == 0
-held = held and os.getpriority(os.PRIO_PROCESS, 0) > 0
-worker._say(o["mouth"], failed=f"held: {held}")
+held = held and os.getpriority(os.PRIO_PROCESS, 0) > {own}
+worker._say(o["mouth"], failed=f"held: {{held}}")
 os._exit(1)
 """
     monkeypatch.setattr(supervisor, "_PROGRAM", program(run, before))
