@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from inspect import signature
+from inspect import Parameter, signature
 
 from edgeguard.config import schema
 from edgeguard.config.draft import Draft
@@ -150,12 +150,17 @@ def _fallback(made: Draft, at: KeyPath, channel: schema.Channel) -> None:
         )
         return
     takes = tuple(signature(BUILT_IN[name]).parameters)
+    for key in (k for k in takes if k not in parameters):
+        if signature(BUILT_IN[name]).parameters[key].default is Parameter.empty:
+            made.report.add((*at, "fallback"), f'{name} needs "{key}"')
     for key, value in parameters.items():
         loose = f"fallback_{key}"
         path: KeyPath = (*at, loose) if loose in written else (*at, "fallback", key)
         if key not in takes:
             hint = meant(key, takes) or one_of(takes)
             made.report.add(path, f"{name} has no such parameter; {hint}")
+        elif key == "signal":
+            made.known("signal", value if isinstance(value, str) else describe(value), path)
         elif not isinstance(value, int | float) or isinstance(value, bool):
             made.report.add(path, f"is {describe(value)}; must be a number")
         elif not channel.range.low <= value <= channel.range.high:

@@ -8,6 +8,7 @@ measure. The judge knows the truth.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import sin
 from random import Random
 from typing import Protocol
 
@@ -18,9 +19,10 @@ from edgeguard._core import Mode
 from edgeguard.guard import Guard
 from edgeguard.streams.loops.pursuit import Pursuit
 from edgeguard.streams.loops.sensors import Errors, Odometry
-from edgeguard.streams.loops.vehicle import U8, Command, Vehicle
+from edgeguard.streams.loops.vehicle import U8, Command, Pose, Vehicle
 
 PERIOD_NS = 20_000_000
+DRIFT_S = 0.25  # how far ahead a drift off the road is seen
 ONSET = 150
 """Steps before a fault begins: three seconds."""
 
@@ -60,7 +62,7 @@ class Bare:
         if frame is not None:
             self.guard.observe(self.camera, frame, t_ns)
             said = [
-                self.guard.evidence(name)["value"] / 65536
+                self.guard.evidence(name)["value"]
                 for name, member in self.guard.members.items() if member.alive
             ]  # fmt: skip
             if said:
@@ -119,11 +121,7 @@ def drive(
         since = found.steps - ONSET
         if transform is not None and since >= 0:
             frame = transform(frame, since)  # type: ignore[arg-type]
-        signals = {
-            "speed": measured.speed,
-            "lateral": rule.lateral(measured),
-            "rule": want.steering,
-        }
+        signals = _signals(rule, measured, want)
         steering, ruled = steers.step(frame, signals, t_ns)
         _note(found, since, ruled, getattr(steers, "causes", ()))
         found.jerk += abs(steering - last)
@@ -142,6 +140,17 @@ def drive(
     found.reward = getattr(vehicle, "reward", 0.0)
     found.jerk /= found.steps
     return found
+
+
+def _signals(rule: Pursuit, measured: Pose, want: Command) -> dict[str, float]:
+    """What the vehicle knows besides its frames, all of it measured."""
+    drift_mps = measured.speed * sin(measured.heading - rule.road(measured))
+    return {
+        "speed": measured.speed,
+        "lateral": rule.lateral(measured),
+        "drift": DRIFT_S * drift_mps,
+        "rule": want.steering,
+    }
 
 
 def _note(found: Outcome, since: int, ruled: bool, causes: tuple[str, ...]) -> None:

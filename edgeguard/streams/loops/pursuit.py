@@ -63,6 +63,12 @@ class Pursuit:
         off = np.array((pose.x, pose.y)) - self.path[at]
         return float(along[0] * off[1] - along[1] * off[0])
 
+    def road(self, pose: Pose) -> float:
+        """The direction of the road where it is, radians."""
+        at = self.nearest(pose)
+        along = self.path[(at + 1) % len(self.path)] - self.path[at - 1]
+        return atan2(along[1], along[0])
+
     def command(self, pose: Pose) -> Command:
         """What to do where the sensors say that it is."""
         s, at = self.style, self.nearest(pose)

@@ -141,7 +141,8 @@ void prove_takeover(void) {
 }
 
 /*! enforce eg_decide; replace perceive eg_flow_begin eg_worst eg_channels_start eg_votes_update
- * eg_causes_update stands report eg_commands_update answer; unwind 10; fields 4; solver kissat; seconds 60 */
+ * eg_causes_update stands report eg_commands_update answer; unwind 10; fields 4; solver kissat;
+ * seconds 60 */
 void prove_decide(void) {
   free_choice();
   eg_policy_t p;
