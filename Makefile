@@ -8,7 +8,7 @@ EXTRAS := onnx,litert,images,plots,mcu,can,telemetry,record
 # Apart, for they bring torch. On x86_64 the one from PyPI comes with CUDA (GBs); where there is no
 # GPU, PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu brings a small one. `make demo` needs
 # neither.
-HEAVY := lab,dev
+HEAVY := lab,drive,dev
 NATIVE := $(shell find native firmware_bridge -name '*.c' -o -name '*.h' -o -name '*.cpp' -o -name '*.hpp' -o -name CMakeLists.txt)
 SOURCES := $(filter %.c %.h %.cpp %.hpp,$(NATIVE))
 

@@ -52,8 +52,8 @@ class Run:
         return found
 
     def end(self) -> str:
-        """Ctrl-C; what it says at the end."""
-        self.process.send_signal(signal.SIGINT)
+        """As a service manager does; what it says at the end."""
+        self.process.send_signal(signal.SIGTERM)
         return self.process.communicate(timeout=START_S)[1]
 
 

@@ -157,14 +157,21 @@ def test_a_frame_that_does_not_fit_is_no_frame(
         assert "Traceback" not in done.stderr
 
 
+# A runner in the background hands SIGINT down ignored; whoever presses Ctrl-C does not.
+HEARS_INT = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL);"
+    " os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+)
+
+
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_a_person_or_a_service_manager_ends_it_in_order(
     policy: Path, pictures: np.ndarray, tmp_path: Path, end: signal.Signals
 ) -> None:
     np.savez(tmp_path / "drive.npz", x=np.repeat(pictures, 1000, axis=0))
     with subprocess.Popen(
-        [sys.executable, "-m", "edgeguard", "run", str(policy), "--source", "drive.npz",
-         "--realtime", "--signal", "speed=20"],
+        [sys.executable, "-c", HEARS_INT, "-m", "edgeguard", "run", str(policy), "--source",
+         "drive.npz", "--realtime", "--signal", "speed=20"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
     ) as process:  # fmt: skip
         assert process.stdout is not None

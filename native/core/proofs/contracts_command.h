@@ -65,6 +65,8 @@ void eg_commands_update(const eg_policy_t *p, eg_state_t *s, const eg_input_t *i
                                     TO_BE_HAD(a_channel, OLD(HERE.last), OUT.want),
                                 HERE.last == OUT.want))
         ENSURES(IMPLIES(ONE_CHANNEL, OUT.command == HERE.last))
+            ENSURES(IMPLIES(ONE_CHANNEL, OUT.voters == OLD(OUT.voters) &&
+                                             (OUT.granted == 0 || OUT.granted == OLD(OUT.granted))))
     /* CMD-1 */ ENSURES(IMPLIES(ONE_CHANNEL && out->active && out->mode == EG_SAFE_STOP,
                                 OUT.want == (p->channel[a_channel].manoeuvre && in->rule_ok
                                                  ? in->rule[a_channel]

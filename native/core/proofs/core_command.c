@@ -54,6 +54,8 @@ static void command_c(const eg_policy_t *p, eg_state_t *s, const eg_input_t *in,
                     out->channel[channel].want, out->channel[channel].granted,
                     out->channel[channel].command)
                 ENSURES(out->channel[channel].command == s->channel[channel].last)
+                    ENSURES(out->channel[channel].granted == 0 ||
+                            out->channel[channel].granted == OLD(out->channel[channel].granted))
     /* ENV-4 */ ENSURES(IMPLIES(!out->active,
                                 s->channel[channel].last == (MEASURED(p, in, channel)
                                                                  ? MEASURED_VALUE(p, in, channel)
