@@ -154,12 +154,16 @@ class Guard:
         old that is. Raises KeyError for an unknown member."""
         return self._core.evidence(self._parts.member_index(member))
 
+    def knows(self, token: str) -> bool:
+        """Whether this is the operator's token; a wrong one is no security event here."""
+        given = token.encode(errors="replace") if isinstance(token, str) else b""
+        return self._token is not None and hmac.compare_digest(given, self._token.encode())
+
     def doubts(self, token: str) -> str | None:
         """Why this is not the operator's token, or None when it is."""
         if self._token is None:
             return "no operator token was given to Guard.load"
-        given = token.encode(errors="replace") if isinstance(token, str) else b""
-        if hmac.compare_digest(given, self._token.encode()):
+        if self.knows(token):
             return None
         self.event("failed_authentication")
         return "wrong operator token"

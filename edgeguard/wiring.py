@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -214,7 +215,7 @@ class Parts:
         found = {}
         for name, channel in self.config.channels.items():
             measured = signals.get(channel.measured) if channel.measured else None
-            found[name] = float(measured) if finite(measured) else channel.stop  # type: ignore[arg-type]
+            found[name] = _real(measured, channel.stop)
         return found
 
     def open_members(self) -> None:
@@ -342,8 +343,11 @@ def _risk(config: GuardConfig, core: Core) -> Watch | None:
     for index, row in enumerate(rows):
         arrays = config.fits.get((row["name"], "risk"))
         if arrays is not None:
+            limits = Limits.of(row["min"], row["max"])
+            if limits == Limits(None, None):
+                continue  # at the ends of Q16.16: nothing is ever near them
             calibration[row["name"]] = arrays["blocks"]
-            watched[row["name"]] = index, Limits.of(row["min"], row["max"])
+            watched[row["name"]] = index, limits
     rate = detector.max_false_trips_per_hour or 1.0  # never missing: see config.detector_rules
     first = row_index(config, name)
     return Watch(core, Evidence(calibration, rate), watched, (first, first + 1))
@@ -351,10 +355,17 @@ def _risk(config: GuardConfig, core: Core) -> Watch | None:
 
 def finite(value: object) -> bool:
     """Whether the border would take it: a number, finite, within Q16.16."""
+    return math.isfinite(_real(value, math.nan))
+
+
+def _real(value: object, otherwise: float) -> float:
+    """The number that the border would take, read once: a number of the caller's own may do
+    anything."""
     try:
-        return abs(float(value)) < Q16_LIMIT  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        return False
+        number = float(value)  # type: ignore[arg-type]
+    except Exception:
+        return otherwise
+    return number if abs(number) < Q16_LIMIT else otherwise
 
 
 def connect(config: GuardConfig) -> Parts:

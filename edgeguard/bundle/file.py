@@ -148,11 +148,12 @@ def parse(name: str, text: bytes) -> Manifest:
             parts=tuple(_part(row) for row in table["parts"]),
             about=dict(table["about"]),
         )
+        canonical = manifest.canonical()
     except BundleRefused:
         raise
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleRefused(f"{name}: manifest: cannot be read: {error}") from None
-    if manifest.canonical() != text:
+    if canonical != text:
         raise BundleRefused(f"{name}: manifest: not in canonical form")
     paths = [p.path for p in manifest.parts]
     if len(set(paths)) != len(paths) or manifest.policy not in paths:

@@ -14,6 +14,7 @@ from attrs import define, field
 from edgeguard.bundle import file, state
 from edgeguard.bundle.file import Manifest
 from edgeguard.bundle.trust import Trust
+from edgeguard.errors import BundleRefused
 
 
 @define(eq=False, weakref_slot=True)
@@ -55,9 +56,17 @@ def open_bundle(
     if not unsigned:
         state.check(folder, str(path), manifest.name, manifest.version)
     made = Path(tempfile.mkdtemp(prefix="edgeguard-bundle-"))  # 0700
-    for described, data in zip(manifest.parts, contents, strict=True):
-        to = made / described.path
-        to.parent.mkdir(parents=True, exist_ok=True)
-        to.write_bytes(data)
-        to.chmod(0o400)
-    return Opened(manifest, made, not unsigned, folder)
+    opened = Opened(manifest, made, not unsigned, folder)
+    try:
+        for described, data in zip(manifest.parts, contents, strict=True):
+            _lay_out(made / described.path, data)
+    except OSError as error:
+        opened.close()
+        raise BundleRefused(f"{path}: {described.path}: cannot be laid out: {error}") from None
+    return opened
+
+
+def _lay_out(to: Path, data: bytes) -> None:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    to.write_bytes(data)
+    to.chmod(0o400)

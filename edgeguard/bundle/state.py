@@ -61,11 +61,12 @@ def check(folder: Path, bundle: str, name: str, version: int) -> None:
 
 
 def remember(folder: Path, name: str, version: int) -> None:
-    """This version was armed. Raises BundleRefused when that cannot be kept."""
+    """This version was armed. Raises BundleRefused when that cannot be kept, and when a newer
+    one was armed since this one was checked."""
     try:
         with _locked(folder) as path:
-            known = newest(folder, name)
-            if version <= known:
+            check(folder, "armed too late", name, version)
+            if version == newest(folder, name):
                 return
             table = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
             table[name] = version

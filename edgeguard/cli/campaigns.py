@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ import click
 from attrs import frozen
 
 from edgeguard.errors import EdgeguardError
+from edgeguard.sources import key_of
 from edgeguard.zoo import models_dir
 
 if TYPE_CHECKING:
@@ -76,27 +76,22 @@ def host(policy: Path | None) -> Campaign:
         campaign(counts, store, make, jobs=jobs, progress=progress)
 
     slow = frozenset(fault.id for fault in FAULTS if fault.real)
-    key = _host_key(path, loaded)
+    key = key_of([path, *_files(loaded)])
     return Campaign("inject", FAULTS, (10_000, 300), key, 0.95, None, go, slow)
 
 
-def _host_key(path: Path, loaded: Any) -> str:
-    from edgeguard import _core
-    from edgeguard.config import load_cards
-    from edgeguard.streams import campaign
+def _files(loaded: Any) -> list[Path]:
+    from edgeguard.config import load_cards, model_path
 
-    digest = hashlib.sha256(path.read_bytes() + repr(load_cards(loaded)).encode())
-    digest.update(Path(str(_core.__file__)).read_bytes())
-    for source in sorted(Path(str(campaign.__file__)).parent.glob("*.py")):
-        digest.update(source.read_bytes())
-    return digest.hexdigest()[:12]
+    cards = load_cards(loaded)
+    return [model_path(loaded, name, card) for name, card in cards.items()]
 
 
 def twin(policy: Path | None) -> Campaign:
     """The firmware's logic in this process, on a clock of its own."""
     from firmware_bridge.campaign.registry import FAULTS
     from firmware_bridge.campaign.run import campaign, chunk
-    from firmware_bridge.campaign.store import key_of
+    from firmware_bridge.campaign.store import key_of as firmware_key
 
     table = _table(policy)
 
@@ -107,14 +102,14 @@ def twin(policy: Path | None) -> Campaign:
         campaign(counts, store, make, jobs=jobs, progress=progress)
 
     return Campaign(
-        "mcu", _fitting(FAULTS, table), (10_000, 1000), key_of(table), 0.99, MCU_SAFE_MS, go
+        "mcu", _fitting(FAULTS, table), (10_000, 1000), firmware_key(table), 0.99, MCU_SAFE_MS, go
     )
 
 
 def qemu(policy: Path | None) -> Campaign:
     """The firmware's image in QEMU, in real time."""
     from firmware_bridge.campaign import qemu
-    from firmware_bridge.campaign.store import key_of
+    from firmware_bridge.campaign.store import key_of as firmware_key
 
     table = _table(policy)
 
@@ -125,7 +120,13 @@ def qemu(policy: Path | None) -> Campaign:
         qemu.campaign(chosen, max(counts.values()), seed, table, store, progress)
 
     return Campaign(
-        "mcu.qemu", _fitting(qemu.FAULTS, table), (200, 4), key_of(table), 0.99, MCU_SAFE_MS, go
+        "mcu.qemu",
+        _fitting(qemu.FAULTS, table),
+        (200, 4),
+        firmware_key(table),
+        0.99,
+        MCU_SAFE_MS,
+        go,
     )
 
 

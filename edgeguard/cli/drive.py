@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeguard.errors import EdgeguardError
+from edgeguard.sources import key_of
 from edgeguard.zoo import models_dir
 
 if TYPE_CHECKING:
@@ -56,12 +57,9 @@ def command(
 
 
 def _rows(path: Path, cells: Sequence[str], tracks: int, results: Path) -> list[Row]:
-    import hashlib
-
     from rich.progress import track
 
-    key = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-    file = results / f"drive-{key}.jsonl"
+    file = results / f"drive-{key_of([path])}.jsonl"
     results.mkdir(parents=True, exist_ok=True)
     kept = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     known = {(r["cell"], r["mode"], r["seed"]): r for r in kept}

@@ -25,8 +25,11 @@ def command(log: Path, html: Path | None, private_key: Path | None) -> None:
     """
     from edgeguard.explain import explain
     from edgeguard.explain_page import page
+    from edgeguard.output.recorder.log_reader import Log
 
     story = explain(log, private_key)
+    if Log(log, private_key).unsealed:
+        click.echo(f"{log}: its last records are not sealed; nobody vouches for them", err=True)
     for change in story.changes:
         click.echo(_line(change))
     gaps = f", {story.gaps} gaps" if story.gaps else ""

@@ -22,12 +22,15 @@ def command(log: Path, tape: Path | None, private_key: Path | None) -> int:
     the same, 1 with the first difference, 2 when the log cannot be read. Whether it was changed is
     another question: see edgeguard verify-log.
     """
+    from edgeguard.output.recorder.log_reader import Log
     from edgeguard.replay import export, replay
 
     if tape is not None:
         with tape.open("wb") as out:
             export(log, out, private_key)
     outcome = replay(log, private_key)
+    if Log(log, private_key).unsealed:
+        click.echo(f"{log}: its last records are not sealed; nobody vouches for them", err=True)
     if outcome.lost:
         click.echo(
             f"{outcome.lost} records are missing in gaps; {outcome.unknown} decisions after them "

@@ -25,7 +25,7 @@ from edgeguard.errors import EdgeguardError
 from edgeguard.guard import Guard
 from edgeguard.intake.sources import Frame
 from edgeguard.loop import Loop
-from edgeguard.loop.loop import paced
+from edgeguard.loop.loop import lasting, paced
 from edgeguard.loop.realtime import prepare
 from edgeguard.loop.systemd import Notify
 from edgeguard.output import open_sink
@@ -99,7 +99,6 @@ def command(**given: Any) -> None:
     that a recorded stream gives: finding things in a picture is not done here.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's Ctrl-C
-    sys.path.insert(0, "")  # module:callable may lie in the working directory
     options = Options(recording=run_record.taken(given), **given)
     with contextlib.ExitStack() as stack:
         run = _assemble(options, stack)
@@ -122,6 +121,7 @@ class Run:
 
 def _assemble(options: Options, stack: contextlib.ExitStack) -> Run:
     config = load(options.policy, trust=options.trust, unsigned=options.unsigned).isolated()
+    sys.path.append("")  # module:callable may lie in the working directory, and shadows nothing
     access = page.access(config, options.page, options.token_file)
     guard = stack.enter_context(Guard(config, access.token if access else None))
     simulated = options.source == "simulated"
@@ -154,8 +154,11 @@ def _turn(run: Run, options: Options) -> None:
     seconds, is_live = options.seconds, options.source.startswith("camera:")
     if run.on_clock:
         end_ns = time.monotonic_ns() + int(seconds * 1e9) if seconds is not None else None
-        frames = run.frames if is_live else paced(run.frames)
-        run.loop.real_time(frames, end_ns, _prepare if options.realtime else lambda: None)
+        frames = lasting(run.frames) if is_live else paced(run.frames)
+        try:
+            run.loop.real_time(frames, end_ns, _prepare if options.realtime else lambda: None)
+        except BrokenPipeError as error:  # nothing drives any more: a service manager must know
+            raise EdgeguardError("run ended: the reader of an output is gone") from error
     elif seconds is None:
         run.loop.lockstep(run.frames)
     else:

@@ -44,6 +44,7 @@ def apply(made: Draft, cards: dict[str, Card]) -> Calibrated:
                 ("detector", name, "feature"),
                 "has to be fitted, but [guard] names no calibration; run `edgeguard calibrate`",
             )
+        _watch(made, {}, "[guard] names no calibration")
         return Calibrated({}, {})
     return _File(made, made.guard.calibration).apply(made, cards)
 
@@ -55,6 +56,21 @@ def _embedded(made: Draft) -> list[tuple[str, tuple[str, str]]]:
         for name, d in made.detectors.items()
         if d.kind == "embedding"
     ]
+
+
+def _watch(made: Draft, fits: dict[tuple[str, str], dict[str, Any]], why: str) -> None:
+    """A risk level over detectors needs the blocks of each of them; those of a bus have none."""
+    risk = next((name for name, d in made.detectors.items() if d.kind == "risk"), None)
+    if risk is None:
+        return
+    for name, detector in made.detectors.items():
+        blocks = fits.get((name, "risk"), {}).get("blocks", ())
+        if detector.kind not in ("bus", "risk") and len(blocks) == 0:
+            made.report.add(
+                ("detector", risk, "kind"),
+                f'is "risk", but [detector.{name}] was not calibrated for it: {why}; run '
+                "`edgeguard calibrate`",
+            )
 
 
 def wishes(made: Draft) -> list[KeyPath]:
@@ -124,6 +140,7 @@ class _File:
                     ("detector", name, "feature"),
                     f"{wrong} in {self.path}; run `edgeguard calibrate` again",
                 )
+        _watch(made, fits, f"{self.path} has no blocks of it")
         return fits
 
     def _has(self, path: KeyPath) -> bool:

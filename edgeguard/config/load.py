@@ -13,7 +13,10 @@ from edgeguard.card import Card
 from edgeguard.config import calibration, cards, rules
 from edgeguard.config.defaults import default_causes
 from edgeguard.config.draft import Draft, draft
+from edgeguard.config.files import resolve
 from edgeguard.config.schema import CauseRow, GuardConfig
+from edgeguard.config.toml import read as read_toml
+from edgeguard.errors import BundleRefused, EdgeguardError
 
 
 def load(
@@ -30,7 +33,12 @@ def load(
     """
     if Path(path).suffix == SUFFIX:
         opened = open_bundle(Path(path), trust, unsigned=unsigned)
-        made = load(opened.policy, calibrated=calibrated, files=True)
+        try:
+            made = load(opened.policy, calibrated=calibrated, files=True)
+            confined(made, opened.folder, str(path))
+        except EdgeguardError:
+            opened.close()
+            raise
         return evolve(made, bundle=opened, causes=_visible(made, opened.signed))
     written = draft(Path(path))
     rules.check(written)
@@ -38,6 +46,27 @@ def load(
     known = calibration.apply(written, found) if calibrated else calibration.Calibrated({}, {})
     written.report.done()
     return _finished(written, known)
+
+
+def confined(made: GuardConfig, folder: Path, bundle: str) -> None:
+    """What a bundle runs is what was signed. Raises BundleRefused for a path outside of it."""
+    found: list[Path] = []
+    for name, card in load_cards(made).items():
+        found.append(card.directory)
+        if made.members[name].runtime != "external":
+            found.append(model_path(made, name, card))
+        found += [card.directory / card.golden.file] if card.golden is not None else []
+        found += [card.directory / card.labels_file] if card.labels_file is not None else []
+    if made.guard.calibration is not None:
+        file = resolve(made.source, made.guard.calibration)
+        arrays = read_toml(file)[0].get("arrays", {}).get("file")
+        found += [file] if arrays is None else [file, file.parent / arrays]
+    for path in found:
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise BundleRefused(
+                f"{bundle}: {path}: lies outside of the bundle; name it in guard.toml and in its"
+                " card by a path relative to them, and export again"
+            )
 
 
 def _visible(made: GuardConfig, signed: bool) -> dict[str, CauseRow]:

@@ -30,6 +30,7 @@ Ints = npt.NDArray[np.int64]
 STRETCH_S = 10.0
 LONGEST_GAP_S = 1.0  # between two samples of a log; a longer one ends the stretch
 FEWEST = 8  # stretches
+_SLACK_S = 1e-6  # more than the rounding of a Unix time in float64, less than any control period
 _SAYS_NOTHING = -UNREADABLE  # inside every limit
 
 
@@ -102,13 +103,14 @@ def _real(value: object) -> float:
 
 def _held(t: Reals, period_s: float) -> list[Ints]:
     """For each stretch, which row of the log each control tick sees."""
-    starts = np.flatnonzero(np.r_[True, np.diff(t) > LONGEST_GAP_S])
+    starts = np.flatnonzero(np.r_[True, np.diff(t) > LONGEST_GAP_S + _SLACK_S])
     ends = np.r_[starts[1:], len(t)]
     per_stretch = round(STRETCH_S / period_s)
     found = []
     for first, end in zip(starts, ends, strict=True):
-        ticks = int((t[end - 1] - t[first]) / period_s)
-        seen = np.searchsorted(t[first:end], t[first] + np.arange(ticks) * period_s + 1e-9) - 1
+        passed_s = t[first:end] - t[first] - _SLACK_S
+        ticks = int((passed_s[-1] + 2 * _SLACK_S) / period_s)
+        seen = np.searchsorted(passed_s, np.arange(ticks) * period_s, side="right") - 1
         whole = [seen[i : i + per_stretch] + first for i in range(0, ticks, per_stretch)]
         found += [s for s in whole if len(s) == per_stretch]
     return found

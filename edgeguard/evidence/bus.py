@@ -80,7 +80,8 @@ def _normal(trace: list[Frame]) -> Normal:
     return Normal(
         frames=len(trace),
         lengths=tuple(sorted({len(f.data) for f in trace})),
-        shortest_s=min((b.t_s - a.t_s for a, b in pairs), default=math.inf),
+        # two frames of one stamp say nothing of the time between them
+        shortest_s=min((b.t_s - a.t_s for a, b in pairs if b.t_s > a.t_s), default=math.inf),
         bits=bits,
         most_bits=most,
         returns=any(returned) or len(trace) < FEWEST,
@@ -140,7 +141,6 @@ class Monitor:
         worst, normal = self._worst, self._model.get(frame.id)
         if normal is None or len(frame.data) not in normal.lengths:
             worst["unknown"] = min(worst["unknown"] + 1.0, MOST)
-        if normal is None:
             return
         line = self._lines.setdefault(frame.id, _Line())
         if line.last is not None:

@@ -28,6 +28,7 @@ risk level is the higher of the two, and 3 where both are at least 2.
 from __future__ import annotations
 
 import math
+import operator
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -77,10 +78,11 @@ class Limits:
         return cls(None if least == LEAST else least, None if most == MOST else most)
 
     def score(self, least: int, most: int) -> int:
-        """How far the worst of these numbers was from, or beyond, the limits; larger is worse."""
+        """How far the worst of these numbers was from, or beyond, the limits; larger is worse, and
+        as far as can be where there are none."""
         sides = [] if self.above is None else [most - self.above]
         sides += [] if self.below is None else [self.below - least]
-        return max(sides)
+        return max(sides, default=-UNREADABLE)
 
 
 def block_scores(tracks: Sequence[Ints], limits: Limits, per_block: int) -> Ints:
@@ -218,7 +220,11 @@ class Events:
         self._new.append(name)
 
     def level(self, t_ns: int) -> int:
-        """The level of the events of the last ``WINDOW_S`` seconds."""
+        """The level of the events of the last ``WINDOW_S`` seconds. What was stamped later than
+        now, before the clock ran back, counts as of now."""
+        self._last = {name: then for name, then in self._last.items() if then <= t_ns}
+        if self._counted and self._counted[-1][0] > t_ns:
+            self._counted = deque((min(then, t_ns), p) for then, p in self._counted)
         while self._new:
             name = self._new.popleft()
             if t_ns - self._last.get(name, -(10**18)) >= 10**9:
@@ -256,8 +262,12 @@ class Watch:
 
     def tick(self, t_ns: int) -> None:
         """Before each decision. A clock that stood or jumped begins a new block."""
-        if type(t_ns) is not int or abs(t_ns) >= 2**62:
+        try:
+            t_ns = operator.index(t_ns)
+        except Exception:  # no time at all; a stamp of the caller's own may do anything
             return  # the level grows too old, which the core does not take for good
+        if abs(t_ns) >= 2**62:
+            return
         if self._end_ns is None or not 0 <= self._end_ns - t_ns <= self.block_ns:
             if self._end_ns is not None and 0 <= t_ns - self._end_ns < self.block_ns:
                 self.evidence.block(self._scores(), t_ns)

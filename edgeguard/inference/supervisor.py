@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import select
 import threading
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _HELLO_BYTES = 65536
 _GONE = "the worker ended"
 _PROGRAM = sandbox.program("edgeguard.inference.worker")
+
+_log = logging.getLogger("edgeguard")
 
 
 class Supervisor:
@@ -179,7 +182,11 @@ class Supervisor:
                 if isinstance(providers, dict)
                 else {}
             )
+            before = self.missing
             self.missing = tuple(str(m)[:200] for m in missing) if isinstance(missing, list) else ()
+            if self.missing and self.missing != before:  # not again after every restart
+                names = "+".join(member.name for member in self.members)
+                _log.warning("%s: not wholly confined: %s", names, "; ".join(self.missing)[:1000])
             self.pid = self._process.pid if self._process is not None else None
             self.alive, self.reason = True, ""
             self._settled.set()

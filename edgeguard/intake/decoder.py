@@ -2,16 +2,19 @@
 """Recorded sources, decoded in a confined process: bytes from outside are parsed nowhere else.
 
 Over one pipe the process sends, for each frame, a length, a line of JSON and the pixels; it ends
-with ``{"end": true}``, or with ``{"error": ...}``. Nothing that it says is believed unchecked.
+with ``{"end": true}``, or with ``{"error": ...}``. It may begin with ``{"missing": [...]}``: what
+the kernel did not take from it. Nothing that it says is believed unchecked.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import select
 import struct
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,15 +27,18 @@ from edgeguard.errors import EdgeguardError
 from edgeguard.intake.sources import Box, Frame, recorded
 
 SILENCE_S = 60.0  # so long a frame, or the reading of a whole stream, may take
+_ENDING_S = 1.0  # so long it may live on once it has closed its pipe
 _MOST_BYTES = 2**28  # of a frame
 _MOST_TEXT = 2**16
 _LENGTH = struct.Struct("<I")
 _PROGRAM = sandbox.program("edgeguard.intake.decoder")
 _ENVIRONMENT = {"OPENCV_FFMPEG_CAPTURE_OPTIONS": "threads;1", "OPENCV_LOG_LEVEL": "SILENT"}
 
+_log = logging.getLogger("edgeguard")
+
 
 def confined(source: str, rate_hz: float) -> Iterator[Frame]:
-    """As ``sources.recorded``, decoded in a confined process.
+    """As ``sources.recorded``, decoded in a confined process, which starts with the first frame.
 
     Raises EdgeguardError as that does, and when the decoder crashes or goes silent.
     """
@@ -45,16 +51,19 @@ def confined(source: str, rate_hz: float) -> Iterator[Frame]:
         raise
     finally:
         os.close(mouth)
-    return _frames(source, process, ear)
+    yield from _frames(source, process, ear)
 
 
 def _frames(source: str, process: sandbox.Process, ear: int) -> Iterator[Frame]:
     stream = _Stream(source, ear)
     try:
-        while True:
+        said = stream.line()
+        if said is not None and "missing" in said:  # once: then it counts as nonsense
+            _log.warning("the decoder is not wholly confined: %s", str(said["missing"])[:1000])
             said = stream.line()
+        while True:
             if said is None:
-                ending = sandbox.ending(process.wait())
+                ending = sandbox.ending(_ended(process))
                 raise EdgeguardError(f"{source}: its decoder was ended by {ending}")
             if "end" in said:
                 return
@@ -63,10 +72,21 @@ def _frames(source: str, process: sandbox.Process, ear: int) -> Iterator[Frame]:
             if "error" in said:
                 raise EdgeguardError(str(said["error"])[:1000])
             yield _frame(source, said, stream)
+            said = stream.line()
     finally:
         process.kill()
         process.wait()
         os.close(ear)
+
+
+def _ended(process: sandbox.Process) -> int:
+    """The exit code of a decoder that closed its pipe; one that lives on is killed."""
+    late = threading.Timer(_ENDING_S, process.kill)
+    late.start()
+    try:
+        return process.wait()
+    finally:
+        late.cancel()
 
 
 class _Stream:
@@ -129,10 +149,11 @@ def _frame(source: str, said: dict[str, Any], stream: _Stream) -> Frame:
 def main(options: dict[str, Any]) -> int:
     """The confined process. ``options``: ``source``, ``rate_hz``, the descriptor ``mouth``."""
     need = sandbox.Need((Path(options["source"]).absolute(),), threads=True)
-    sandbox.confine(need)
-    sandbox.limit(need)
+    missing = sandbox.confine(need) + sandbox.limit(need)
     mouth, clock = options["mouth"], sandbox.Clock()
     try:
+        if missing:
+            _say(mouth, {"missing": missing})
         for frame in recorded(options["source"], options["rate_hz"]):
             image = frame.image
             _say(

@@ -18,7 +18,8 @@ from edgeguard import config
 from edgeguard.bundle import Key, Manifest
 from edgeguard.bundle.file import part, write
 from edgeguard.config.cards import card_of, model_path
-from edgeguard.config.files import PACKAGE
+from edgeguard.config.files import PACKAGE, resolve
+from edgeguard.config.load import confined
 from edgeguard.config.toml import read as read_toml
 from edgeguard.errors import EdgeguardError
 from edgeguard.zoo import models_dir
@@ -57,7 +58,7 @@ def export(
 
 def _files(policy: Path, loaded: config.GuardConfig) -> Files:
     """What the guard reads, at the place where it will look for it."""
-    text = policy.read_text(encoding="utf-8").replace(f'"{PACKAGE}', '"package/')
+    text = re.sub(rf"([\"']){PACKAGE}", r"\1package/", policy.read_text(encoding="utf-8"))
     found: Files = {POLICY: ("policy", text.encode())}
 
     def add(path: Path, kind: str) -> None:
@@ -74,7 +75,7 @@ def _files(policy: Path, loaded: config.GuardConfig) -> Files:
         if card.labels_file is not None:
             add(card.directory / card.labels_file, "labels")
     if loaded.guard.calibration is not None:
-        calibration = policy.parent / loaded.guard.calibration
+        calibration = resolve(policy, loaded.guard.calibration)
         add(calibration, "calibration")
         arrays = read_toml(calibration)[0].get("arrays", {}).get("file")
         if arrays is not None:
@@ -84,7 +85,7 @@ def _files(policy: Path, loaded: config.GuardConfig) -> Files:
 
 def _card_file(policy: Path, member: Any, card: Any) -> Path:
     if member.card is not None:
-        return policy.parent / member.card
+        return resolve(policy, member.card)
     named = re.sub(r"\.(onnx|tflite)$", "", Path(member.model or "").name)
     return Path(card.directory / f"{named}.card.json")
 
@@ -102,13 +103,14 @@ def _place(policy: Path, path: Path) -> str:
 
 
 def _loads(files: Files) -> None:
-    """Nothing is signed that would not load where only the bundle is. Raises ConfigError."""
+    """Nothing is signed that would not load where only the bundle is. Raises ConfigError, and
+    BundleRefused for what it would look for elsewhere."""
     with tempfile.TemporaryDirectory(prefix="edgeguard-export-") as folder:
         for path, (_, data) in files.items():
             to = Path(folder) / path
             to.parent.mkdir(parents=True, exist_ok=True)
             to.write_bytes(data)
-        config.load(Path(folder) / POLICY, files=True)
+        confined(config.load(Path(folder) / POLICY, files=True), Path(folder), POLICY)
 
 
 def _about(policy: Path, loaded: config.GuardConfig, seed: int | None) -> dict[str, Any]:
@@ -141,8 +143,17 @@ def public(key: Ed25519PrivateKey, only: str | None = None) -> Key:
 def new_key(to: Path, only: str | None = None) -> Key:
     """Make a key: `to` (PEM, 0600) to sign with, and beside it .pub for the machines.
 
-    Raises EdgeguardError when there is one already.
+    only: the one bundle name it vouches for. Raises EdgeguardError, before anything is written,
+    when one of the files is there already, or `only` cannot stand in a key file.
     """
+    one_word = only is None or (only.isascii() and only.isprintable() and only.split() == [only])
+    if not one_word:
+        raise EdgeguardError(f"only {only!r}: want one word of printable ASCII without spaces")
+    pub = to.with_suffix(".pub")
+    if pub == to:
+        raise EdgeguardError(f"{to}: is where the public key goes; name the private one FILE.pem")
+    if pub.exists() or pub.is_symlink():
+        raise EdgeguardError(f"{pub}: is there already; a key is never overwritten")
     key = Ed25519PrivateKey.generate()
     pem = key.private_bytes(
         serialization.Encoding.PEM,
@@ -155,7 +166,8 @@ def new_key(to: Path, only: str | None = None) -> Key:
         raise EdgeguardError(f"{to}: is there already; a key is never overwritten") from None
     to.write_bytes(pem)
     made = public(key, only)
-    to.with_suffix(".pub").write_text(made.line(), encoding="ascii")
+    with pub.open("x", encoding="ascii") as file:
+        file.write(made.line())
     return made
 
 

@@ -161,6 +161,24 @@ def _pump(frames: Iterator[Frame], into: queue.SimpleQueue[Frame | BaseException
         into.put(error)
 
 
+def lasting(frames: Iterator[Frame]) -> Iterator[Frame]:
+    """A camera's frames. One that is lost in mid run gives no more, and then this blocks for ever:
+    the ticks go on, and the policy decides about it (FRAME_LOST). Raises what comes before the
+    first frame.
+    """
+    seen, why = False, "it ended"
+    try:
+        for frame in frames:
+            seen = True
+            yield frame
+    except Exception as error:
+        if not seen:
+            raise
+        why = str(error) or type(error).__name__
+    _log.error("camera lost, no more frames: %s", why)
+    threading.Event().wait()
+
+
 def paced(frames: Iterator[Frame]) -> Iterator[Frame]:
     """Recorded frames as if they came from a camera now."""
     start_ns = time.monotonic_ns()

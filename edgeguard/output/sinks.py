@@ -43,8 +43,9 @@ class JsonLines:
         self._file = file
 
     def __call__(self, decision: Decision, t_ns: int) -> None:
-        """Write the decision."""
+        """Write the decision, at once. Raises BrokenPipeError when the reader is gone."""
         self._file.write(json.dumps(as_record(decision, t_ns)) + "\n")
+        self._file.flush()
 
 
 def open_sink(name: str) -> Sink:

@@ -16,12 +16,16 @@ eg_number_t saturated(int64_t value) {
 } // namespace
 
 // The newest number that is old enough; what is older than that is dropped. Absent while there is
-// none.
+// none. A loop that runs faster than declared is sampled, so that what is kept reaches back far
+// enough: kKept - 1 samples within the delay at most, and one before it.
 Association::Past Association::delayed(const eg_number_t &now, uint32_t elapsed_us) {
   if (elapsed_us == EG_AGE_MAX) count_ = 0;
   now_us_ += elapsed_us == EG_AGE_MAX ? 0 : elapsed_us;
-  if (count_ == kKept) first_ = (first_ + 1) % kKept, count_--;
-  past_[(first_ + count_++) % kKept] = {now_us_, now};
+  int64_t apart_us = (int64_t{spec_.delay_us} + kKept - 2) / (kKept - 1);
+  if (count_ == 0 || now_us_ - past_[(first_ + count_ - 1) % kKept].t_us >= apart_us) {
+    if (count_ == kKept) first_ = (first_ + 1) % kKept, count_--;
+    past_[(first_ + count_++) % kKept] = {now_us_, now};
+  }
   int64_t wanted_us = now_us_ - spec_.delay_us;
   if (past_[first_].t_us > wanted_us) return {now_us_, kAbsent};
   while (count_ > 1 && past_[(first_ + 1) % kKept].t_us <= wanted_us)

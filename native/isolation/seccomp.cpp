@@ -4,6 +4,7 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <linux/sockios.h>
 #include <sched.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
@@ -77,9 +78,15 @@ constexpr int kRefused[] = {
     SYS_shmctl,
     SYS_msgget,
     SYS_msgsnd,
+    SYS_msgctl,
     SYS_msgrcv,
     SYS_semget,
     SYS_semop,
+    SYS_semctl,
+    SYS_semtimedop,
+#ifdef SYS_semtimedop_time64
+    SYS_semtimedop_time64,
+#endif
     SYS_mq_open,
     SYS_mq_unlink,
     // files, beside opening them
@@ -164,6 +171,10 @@ constexpr int kRefused[] = {
     SYS_setpriority,
     SYS_ioprio_set,
 };
+// What would send a signal to somebody else when a pipe moves, whatever Landlock says, and what
+// would make the guard's end of an eventfd block.
+constexpr int kRefusedFcntl[] = {F_SETFL, F_SETOWN, F_SETSIG, F_SETOWN_EX};
+constexpr int kRefusedIoctl[] = {FIONBIO, FIOASYNC, FIOSETOWN, SIOCSPGRP};
 constexpr int kRefusedWithoutDevices[] = {SYS_memfd_create, SYS_ftruncate};
 
 constexpr unsigned kEperm = SECCOMP_RET_ERRNO | EPERM, kEnosys = SECCOMP_RET_ERRNO | ENOSYS;
@@ -249,12 +260,15 @@ int seccomp(bool devices) {
   filter.refuse_unless(SYS_tgkill, 0, ~0u, self);
   filter.refuse_unless(SYS_prlimit64, 0, ~0u, 0);
   filter.refuse_if(SYS_prctl, 0, PR_SET_PDEATHSIG);
-  filter.refuse_if(SYS_fcntl, 1,
-                   F_SETFL); // or the guard's end of an eventfd could be made to block
-  filter.refuse_if(SYS_ioctl, 1, FIONBIO);
+  // A thread's number cannot be told from another process's: only the caller itself.
+  filter.refuse_unless(SYS_sched_setaffinity, 0, ~0u, 0);
+  for (const int what : kRefusedFcntl) {
+    filter.refuse_if(SYS_fcntl, 1, unsigned(what));
 #ifdef SYS_fcntl64
-  filter.refuse_if(SYS_fcntl64, 1, F_SETFL);
+    filter.refuse_if(SYS_fcntl64, 1, unsigned(what));
 #endif
+  }
+  for (const int what : kRefusedIoctl) filter.refuse_if(SYS_ioctl, 1, unsigned(what));
   if (!devices) {
     const unsigned writes = O_ACCMODE | O_CREAT | O_TRUNC;
     for (const int call : kRefusedWithoutDevices) filter.refuse(call);

@@ -313,3 +313,92 @@ def test_what_lies_elsewhere_is_not_bundled(machine: Path) -> None:
     policy.write_text(policy.read_text().replace("one.card.json", "../elsewhere.card.json"))
     with pytest.raises(EdgeguardError, match="lies outside of"):
         exported(machine, 1)
+
+
+# ------------------------------------------------------- what a review found
+
+
+def hostile(machine: Path, text: str) -> Path:
+    """A bundle by a trusted key whose guard.toml was not made by `export`."""
+    folder = machine / "src"
+    parts = {p.name: p.read_bytes() for p in folder.glob("*.card.json")}
+    parts["guard.toml"] = text.encode()
+    return made(machine, read_private(machine / "sign.pem"), parts)
+
+
+@pytest.mark.parametrize("where", ["{src}/one.card.json", "../outside.card.json"])
+def test_a_bundle_runs_nothing_that_lies_outside_of_it(
+    machine: Path, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(machine / "t"))
+    (machine / "t").mkdir()
+    shutil.copy(machine / "src" / "one.card.json", machine / "t" / "outside.card.json")
+    policy = (machine / "src" / "guard.toml").read_text()
+    text = policy.replace("one.card.json", where.format(src=machine / "src"))
+    with pytest.raises(BundleRefused, match="lies outside of the bundle"):
+        loaded(machine, hostile(machine, text))
+    assert [p.name for p in (machine / "t").iterdir()] == ["outside.card.json"]
+
+
+def test_no_absolute_path_is_exported(machine: Path) -> None:
+    policy = machine / "src" / "guard.toml"
+    absolute = str(machine / "src" / "one.card.json")
+    policy.write_text(policy.read_text().replace("one.card.json", absolute))
+    with pytest.raises(BundleRefused, match="lies outside of the bundle; name it"):
+        exported(machine, 1)
+
+
+@pytest.mark.parametrize("only", ["", "my car", "k\u00fchl", "a\n", "\x7f"])
+def test_a_key_that_could_not_be_read_back_is_not_made(tmp_path: Path, only: str) -> None:
+    with pytest.raises(EdgeguardError, match="want one word"):
+        new_key(tmp_path / "x.pem", only)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_public_key_is_never_overwritten(tmp_path: Path) -> None:
+    with pytest.raises(EdgeguardError, match=r"FILE\.pem"):
+        new_key(tmp_path / "x.pub")
+    (tmp_path / "x.pub").write_text("mine")
+    with pytest.raises(EdgeguardError, match=r"x\.pub: is there already"):
+        new_key(tmp_path / "x.pem")
+    assert [p.name for p in tmp_path.iterdir()] == ["x.pub"]
+    assert (tmp_path / "x.pub").read_text() == "mine"
+
+
+@pytest.mark.parametrize("manifest", [b"[" * 100_000, b'"\\ud800"'])
+def test_a_manifest_that_breaks_a_parser_is_refused(manifest: bytes) -> None:
+    text = manifest
+    if manifest.startswith(b'"'):
+        text = (
+            b'{"about":{},"format":1,"key":"k","name":' + manifest + b',"parts":[],"policy":"p",'
+            b'"version":1}'
+        )
+    head = MAGIC + len(text).to_bytes(4, "little") + text
+    with pytest.raises(BundleRefused, match="cannot be read"):
+        verify("b", head + bytes(SIGNATURE), None)
+
+
+def test_a_version_that_was_overtaken_does_not_arm(machine: Path) -> None:
+    """Both were checked before either was armed."""
+    with loaded(machine, exported(machine, 1)) as old, loaded(machine, exported(machine, 2)) as new:
+        new.arm()
+        with pytest.raises(BundleRefused, match="older than 2"):
+            old.arm()
+
+
+def test_a_bundle_that_cannot_be_laid_out_leaves_nothing(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (machine / "t").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(machine / "t"))
+    bundle = made(machine, read_private(machine / "sign.pem"), {**PARTS, "guard.toml/x": b"x"})
+    with pytest.raises(BundleRefused, match="cannot be laid out"):
+        loaded(machine, bundle)
+    assert list((machine / "t").iterdir()) == []
+
+
+def test_a_packaged_path_is_bundled_however_it_is_quoted(machine: Path) -> None:
+    policy = machine / "src" / "guard.toml"
+    policy.write_text(policy.read_text() + "\n# 'package:a' \"package:b\"\n")
+    contents = read(exported(machine, 1), None)[1]
+    assert any(b"# 'package/a' \"package/b\"" in data for data in contents)

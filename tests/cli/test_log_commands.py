@@ -16,7 +16,10 @@ import pytest
 
 pytest.importorskip("mcap", reason="the recorder needs the extra record")
 
+from mcap.opcode import Opcode
+
 from edgeguard.cli.main import main
+from edgeguard.output.recorder.log_reader import raw_records
 from edgeguard.zoo import models_dir
 from tests.faults.bench import POLICY, Bench, write_policy
 
@@ -274,3 +277,14 @@ above = 100.0
     assert "silent" not in said  # it has not said anything yet
     code, said, _ = edgeguard("replay", tmp_path / "flight.mcap")
     assert code == 0 and "all the same bit for bit" in said
+
+
+def test_records_that_nobody_vouches_for_are_mentioned(log: Path, edgeguard: Edgeguard) -> None:
+    for command in ("replay", "explain"):
+        assert "not sealed" not in edgeguard(command, log)[2]
+    data = log.read_bytes()
+    tail = [raw for raw in raw_records(data) if raw.opcode == Opcode.CHUNK][-1]
+    log.write_bytes(data[: tail.end])
+    for command in ("replay", "explain"):
+        code, _, said = edgeguard(command, log)
+        assert code == 0 and "its last records are not sealed" in said

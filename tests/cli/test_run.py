@@ -185,6 +185,55 @@ def test_a_person_or_a_service_manager_ends_it_in_order(
         assert line in said
 
 
+def test_a_run_on_the_clock_whose_reader_leaves_has_failed(
+    policy: Path, pictures: np.ndarray, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "drive.npz", x=np.repeat(pictures, 1000, axis=0))
+    with subprocess.Popen(
+        [sys.executable, "-m", "edgeguard", "run", str(policy), "--source", "drive.npz",
+         "--realtime", "--signal", "speed=20"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        json.loads(process.stdout.readline())
+        process.stdout.close()
+        said = process.stderr.read()
+        process.wait(60)
+    assert process.returncode not in (0, None)
+    assert "the reader of an output is gone" in said
+
+
+FAKE_CAMERA = """
+import numpy
+class VideoCapture:
+    def __init__(self, source): self.left = 5
+    def isOpened(self): return True
+    def read(self):
+        self.left -= 1
+        return self.left >= 0, numpy.zeros((32, 32, 3), numpy.uint8)
+    def release(self): pass
+"""
+
+
+def test_a_camera_that_is_unplugged_is_a_lost_frame(policy: Path, tmp_path: Path) -> None:
+    (tmp_path / "cv2.py").write_text(FAKE_CAMERA)
+    done = run(policy, "--source", "camera:0", "--signal", "speed=20", "--seconds", "1.5")
+    last = lines(done)[-1]
+    assert "FRAME_LOST" in last["present"]
+    assert last["mode"] != "NOMINAL"
+    assert done.stderr.count("camera lost") == 1
+
+
+def test_the_working_directory_shadows_no_package(policy: Path, tmp_path: Path) -> None:
+    (tmp_path / "cv2.py").write_text("raise OSError('shadowed')\n")
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "edgeguard", "run", str(policy), "--source", "camera:77"],
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert "neither a video nor a camera" in done.stderr
+
+
 USERS = """
 import atexit
 atexit.register(lambda: print("ended in order"))

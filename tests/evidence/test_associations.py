@@ -175,3 +175,26 @@ def test_jsonl_reads_as_csv(tmp_path):
     (tmp_path / "a.jsonl").write_text("".join(f'{{"t": {v}, "x": {v}}}\n' for v in t))
     one, two = (read_log(tmp_path / n, PERIOD_US)[0]["x"] for n in ("a.csv", "a.jsonl"))
     assert (one == two).all()
+
+
+@pytest.mark.parametrize("period_s", [0.1, 1.0])
+def test_a_log_with_unix_times_reads_as_one_from_zero(tmp_path, period_s):
+    t = np.arange(0, 41, period_s)
+    seen = []
+    for name, start in (("zero", 0.0), ("unix", 1.7e9)):
+        path = tmp_path / f"{name}.csv"
+        path.write_text("t,x\n" + "".join(f"{start + v:.3f},{v}\n" for v in t))
+        seen.append([s["x"] for s in read_log(path, PERIOD_US)])
+    assert len(seen[0]) == 4
+    assert np.array_equal(*seen)
+    assert (np.concatenate(seen[0])[:: round(100 * period_s)] == t[: round(40 / period_s)]).all()
+
+
+@pytest.mark.parametrize("faster", [2, 5])
+def test_a_loop_that_runs_faster_than_declared_still_looks_back(faster):
+    period_us = PERIOD_US // faster
+    b = np.arange(3000.0)
+    got = residual(spec("difference", delay_ms=2550), b, b, period_us)
+    lag = 2_550_000 // period_us
+    assert np.isnan(got[:lag]).all()
+    assert (got[lag:] >= lag).all() and (got[lag:] < lag + faster).all()

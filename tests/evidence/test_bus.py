@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edgeguard.errors import ConfigError
 from edgeguard.evidence.bus import MOST, REMEMBERED, Frame, Monitor, learn, load, save
@@ -115,3 +117,18 @@ def test_attacks_on_a_car_are_found_where_a_frequency_detector_is_blind(capfd):
     assert found["dos", "all"] == found["dos", "frequency"] == 1.0
     assert found["fuzzing", "all"] > 0.9 and found["replay", "all"] > 0.6
     assert found["fuzzing", "frequency"] < 0.1 and found["replay", "frequency"] < 0.1
+
+
+@given(st.lists(st.binary(max_size=64), max_size=6))
+def test_no_payload_of_any_length_raises(model, payloads):
+    monitor = Monitor(model)
+    for i, data in enumerate(payloads):
+        monitor.frame(Frame(i * 0.01, 0x10, data))
+    assert monitor.numbers()["unknown"] == sum(len(data) != 8 for data in payloads)
+
+
+def test_a_stamp_that_stood_twice_when_learning_does_not_hide_a_flood():
+    clean = bus()
+    model = learn(sorted([*clean, Frame(clean[0].t_s, *clean[0][1:])]))
+    flood = [Frame(5 + i * 1e-4, 0x10, b"\0" * 8) for i in range(200)]
+    assert numbers(model, [*bus(), *flood])["rate"] > 50

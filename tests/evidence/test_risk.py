@@ -177,3 +177,17 @@ def test_the_same_event_again_counts_once_a_second():
 def test_the_rule_of_both():
     table = [[combined(e, s) for s in range(4)] for e in range(4)]
     assert table == [[0, 1, 2, 3], [1, 1, 2, 3], [2, 2, 3, 3], [3, 3, 3, 3]]
+
+
+def test_a_detector_at_the_ends_of_q16_is_never_near_its_limits():
+    assert Limits(None, None).score(-(2**31), 2**31 - 1) == -UNREADABLE
+
+
+def test_events_stamped_before_the_clock_ran_back_neither_stay_nor_silence():
+    events = Events()
+    events.happened("bus_intrusion")
+    assert events.level(10**6 * S) == 2
+    assert events.level(0) == 2
+    assert events.level(int(WINDOW_S * S) + 1) == 0
+    events.happened("bus_intrusion")
+    assert events.level(int(WINDOW_S * S) + 2) == 2

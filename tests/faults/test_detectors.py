@@ -20,7 +20,7 @@ from edgeguard.inference.model import load_model
 from edgeguard.intake.camera import Camera
 from edgeguard.intake.preprocess import InputSpec
 from edgeguard.zoo import models_dir
-from tests.faults.bench import PERIOD_MS, POLICY, Bench, write_policy
+from tests.faults.bench import PERIOD_MS, POLICY, Bench, certain, write_policy
 
 SIGNALS = """
 [signal.throttle]
@@ -418,3 +418,34 @@ def test_arrays_that_were_altered_are_refused(tmp_path, known):
     path = camera_policy(tmp_path, {("compact", "nearest"): short}, more)
     with pytest.raises(ConfigError, match="was not fitted to 96 values"):
         config.load(path)
+
+
+def test_an_association_with_a_delay_still_speaks_when_decided_twice_as_often(tmp_path):
+    late = WHEEL.replace('relation = "difference"', 'relation = "difference"\ndelay_ms = 2550')
+    made = bench(tmp_path, late).nominal()
+    for _ in range(600):
+        if made.ticks % 6 == 0:
+            made.say(certain("twenty"))
+        made.tick(PERIOD_MS / 2)
+    assert made.decision.mode.name == "NOMINAL"
+    made.signals["speed"] = 25.0
+    for _ in range(60):
+        made.tick(PERIOD_MS / 2)
+    assert "ASSOCIATION_BROKEN" in made.decision.causes
+
+
+def test_a_risk_level_over_what_was_never_calibrated_is_refused(tmp_path):
+    where = r"guard\.toml:\d+: detector\.risk\.kind: .*detector\.wheel\].*edgeguard calibrate"
+    with pytest.raises(ConfigError, match=where):
+        config.load(write_policy(tmp_path, POLICY + SIGNALS + WHEEL + RISK))
+    blocks = {"blocks": np.arange(9)}
+    for fits in ({("pedals", "risk"): blocks}, {("wheel", "risk"): {"blocks": np.arange(0)}}):
+        with pytest.raises(ConfigError, match=where):
+            config.load(calibrated(tmp_path, fits, POLICY + SIGNALS + WHEEL + RISK))
+
+
+def test_a_stamp_of_numpy_gives_a_risk_level_too(tmp_path):
+    made = bench(tmp_path, RISK).nominal()
+    made.guard.event("bus_intrusion")
+    made.guard.decide(made.signals, np.int64(made.now_ns + 10**7))
+    assert made.guard.risk == 2

@@ -255,3 +255,27 @@ def test_camera(seeing: Any, good_first: bool) -> None:
         step(good, t_ns=t_ns)
         seeing.wait(0.5)
         assert seeing.decide({"speed": 20.0}, now).command["target_speed"] <= 20.0
+
+
+class Moody:
+    """A number that may raise whatever it likes, or only when it is asked again."""
+
+    def __init__(self, good: int) -> None:
+        self.good = good
+
+    def __float__(self) -> float:
+        self.good -= 1
+        if self.good < 0:
+            raise RuntimeError("not today")
+        return 20.0
+
+
+@pytest.mark.parametrize("good", [0, 1])
+@pytest.mark.parametrize("when", ["first", "later"])
+def test_signal_whose_number_raises(policy: Path, good: int, when: str) -> None:
+    bench = Bench(policy)
+    if when == "later":
+        bench.nominal()
+    bench.signals["speed"] = Moody(good)
+    assert math.isfinite(bench.tick().command["target_speed"])
+    assert "INPUT_INVALID" in bench.tick().present

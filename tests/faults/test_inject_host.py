@@ -11,7 +11,7 @@ import pytest
 from attrs import evolve
 from click.testing import CliRunner, Result
 
-from edgeguard import config
+from edgeguard import Mode, config
 from edgeguard.cli.inject import command
 from edgeguard.config import GuardConfig
 from edgeguard.errors import EdgeguardError
@@ -58,6 +58,25 @@ def test_an_injection_is_its_seeds_alone(demo: GuardConfig) -> None:
     for fault in ("F05", "F20", "F22"):
         assert inject(BY_ID[fault], 3, 1, demo) == inject(BY_ID[fault], 3, 1, demo)
     assert inject(BY_ID["F05"], 3, 1, demo) != inject(BY_ID["F05"], 3, 2, demo)
+
+
+def test_a_trip_when_a_counter_wraps_is_a_false_trip(
+    demo: GuardConfig,
+) -> None:
+    """A clock that falls back at 2^31 us: the campaign must not take that for a right cause."""
+
+    def wraps(c: Case) -> None:
+        c.start()
+        c.begin("wraps")
+        first = c.now_ns
+        c.stamp = lambda t_ns: t_ns if t_ns < first + 10**9 else t_ns - 2**31 * 1000
+        c.go(1500)
+        if c.worst >= Mode.FALLBACK:
+            c.trips_falsely("when a counter wraps")
+        c.end()
+
+    row = inject(Fault("F20", "", "", frozenset({"TIME_FAULT"}), wraps), 0, 0, demo)
+    assert row["x"] == 1
 
 
 # ------------------------------------------------- guards that are not what they promise

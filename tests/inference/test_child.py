@@ -541,7 +541,8 @@ def test_nothing_in_the_working_directory_is_run_by_the_worker(tmp_path: Path) -
         [sys.executable, str(there / "program.py"), str(tmp_path / "tiny.card.json")],
         cwd=here, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert (done.stdout, done.stderr) == ("CPUExecutionProvider\n", "")
+    said = [line for line in done.stderr.splitlines() if "not wholly confined" not in line]
+    assert (done.stdout, said) == ("CPUExecutionProvider\n", [])
     assert not (here / "ran").exists()
 
 

@@ -52,6 +52,16 @@ ATTEMPTS = {
     "read parent": "read_parent()",
     "signal": "os.kill(PARENT, 0)",
     "pidfd": "os.pidfd_open(PARENT)",
+    "signal by a pipe": "fcntl.fcntl(PIPE, fcntl.F_SETOWN, PARENT)",
+    "signal by a pipe, new": "fcntl.fcntl(PIPE, 15, struct.pack('ii', 1, PARENT))",
+    "which signal": "fcntl.fcntl(PIPE, fcntl.F_SETSIG, signal.SIGURG)",
+    "begin to signal": "fcntl.ioctl(PIPE, termios.FIOASYNC, struct.pack('i', 1))",
+    "signal by a socket": "fcntl.ioctl(PIPE, 0x8901, struct.pack('i', PARENT))",
+    "signal by a socket, too": "fcntl.ioctl(PIPE, 0x8902, struct.pack('i', PARENT))",
+    "move the parent": "os.sched_setaffinity(PARENT, os.sched_getaffinity(PARENT))",
+    "semaphores": "call('semctl', 0, 0, 3, ctypes.create_string_buffer(200))",
+    "wait for semaphores": "call('semtimedop', 0, ctypes.create_string_buffer(6), 1, None)",
+    "messages": "call('msgctl', 0, 3, ctypes.create_string_buffer(200))",
     "survive parent": "call('prctl', 1, 0, 0, 0, 0)",
     "namespace": "call('unshare', 0x20000)",
     "io_uring": "call('syscall', 425, 1, ctypes.create_string_buffer(200))",
@@ -76,10 +86,13 @@ SEALED = ("map frames", "write frames", "reopen frames", "shrink frames", "shrin
 # Every one but those that are refused whoever asks, or that end somewhere else without a sandbox.
 WORK_OUTSIDE = ("inet", "unix", "pair", "secret", "passwd", "list", "parent files", "new file",
                 "chmod", "write model", "spawn", "fork", "read parent", "signal", "pidfd",
-                "survive parent", "block the guard")  # fmt: skip
+                "survive parent", "block the guard", "signal by a pipe", "signal by a pipe, new",
+                "which signal", "begin to signal", "move the parent", "semaphores",
+                "messages")  # fmt: skip
 
 BEFORE = """
-import fcntl, mmap
+import fcntl, mmap, signal, struct, termios
+PIPE, _ = os.pipe()
 def call(name, *args):
     if getattr(libc, name)(*args) < 0:
         number = ctypes.get_errno()
@@ -123,7 +136,9 @@ def link_of(fd):
 """
 
 
-def attempts(folder: Path, monkeypatch: pytest.MonkeyPatch, outside: bool = False) -> Any:
+def attempts(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, outside: bool = False, before: str = ""
+) -> Any:
     """What came of every attempt in a worker, in one where nothing confines when ``outside``."""
     import ctypes
 
@@ -135,7 +150,7 @@ def attempts(folder: Path, monkeypatch: pytest.MonkeyPatch, outside: bool = Fals
     given += f"{ATTEMPTS if not outside else {k: ATTEMPTS[k] for k in WORK_OUTSIDE}!r}\n"
     if outside:
         given += "sandbox.confine = sandbox.limit = lambda need: ()\nsandbox.tighten = print\n"
-    source = program(RUN, BEFORE + LINKS + given)
+    source = program(RUN, BEFORE + LINKS + given + before)
     neighbour = ChildProcess(
         MemberSpec("n", tiny(folder / "other"))
     )  # whose memory is not to be had
@@ -169,6 +184,17 @@ def test_a_confined_worker_cannot(found: dict[str, Any], attempt: str) -> None:
     assert found[attempt] in ("EPERM", "EACCES", "ENOSYS", "ValueError"), found[attempt]
 
 
+@needs_seccomp
+def test_seccomp_alone_refuses_them_where_landlock_is_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    came = attempts(tmp_path, monkeypatch, before="sandbox._isolation.landlock = print\n")
+    assert came["secret"] == "done"  # Landlock is absent
+    refused = ("EPERM", "EACCES", "ENOSYS", "ValueError")
+    others = {k: v for k, v in came.items() if k in ATTEMPTS and k not in (*LANDLOCKED, *SEALED)}
+    assert {k: v for k, v in others.items() if v not in refused} == {}
+
+
 @needs_landlock
 @pytest.mark.parametrize("attempt", LANDLOCKED)
 def test_a_confined_worker_cannot_read_what_is_not_its_own(
@@ -196,7 +222,7 @@ def test_without_the_sandbox_the_same_attempts_succeed(
 
 
 def test_what_the_kernel_cannot_give_is_reported_and_the_rest_holds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = """
 def refused(*_): raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
@@ -214,6 +240,9 @@ os._exit(1)
     member.await_ready(READY_S)
     assert "Landlock: Function not implemented" in member.missing
     assert "seccomp: Function not implemented" in member.missing
+    (line,) = caplog.messages
+    assert line.startswith("m: ")
+    assert "seccomp: Function not implemented" in line
     assert member.submit(1, 1)
     member.wait(READY_S)
     assert until(lambda: member.reason.startswith("held: True"))

@@ -72,6 +72,30 @@ def test_a_reader_that_stops_leaves_no_process_and_no_descriptor(
     assert set(os.listdir("/proc/self/fd")) == before
 
 
+def test_what_is_never_read_starts_nothing(tmp_path: Path, picture: np.ndarray) -> None:
+    np.savez(tmp_path / "s.npz", x=np.stack([picture]))
+    before = set(os.listdir("/proc/self/fd"))
+    frames = confined(str(tmp_path / "s.npz"), 10.0)
+    assert set(os.listdir("/proc/self/fd")) == before
+    del frames
+
+
+def test_what_the_kernel_does_not_give_is_logged_once(
+    tmp_path: Path, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    np.savez(tmp_path / "s.npz", x=np.stack([picture] * 2))
+    absent = (
+        "import errno\n"
+        "def absent(*_): raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))\n"
+        "import os; decoder.sandbox._isolation.seccomp = absent"
+    )
+    monkeypatch.setattr(decoder, "_PROGRAM", patched(absent))
+    assert len(list(confined(str(tmp_path / "s.npz"), 10.0))) == 2
+    (line,) = caplog.messages
+    assert "seccomp: Function not implemented" in line
+
+
 LIAR = (
     "import sys, json, os, struct, time; o = json.loads(sys.argv[1])\n"
     "def say(text, pixels=b''):\n"
@@ -93,6 +117,8 @@ GOOD = """{"shape": [2, 2], "t_ns": 1, "box": null, "signals": {}}"""
         (f"say({GOOD.replace('null', '[1]').encode()!r})", "talks nonsense"),
         (f"say({GOOD.encode()!r}, b'xy')", "ended in a frame"),
         ("time.sleep(60)", "no frame for 0.3 s"),
+        ("os.close(o['mouth']); time.sleep(60)", "was ended by SIGKILL"),
+        ("say(b'{\"missing\": [1]}'); say(b'{\"missing\": [1]}')", "talks nonsense"),
         ("os.kill(os.getpid(), 11)", "was ended by SIGSEGV"),
         ("os.abort()", "was ended by SIGABRT"),
     ],

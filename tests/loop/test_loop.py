@@ -18,7 +18,7 @@ import pytest
 from edgeguard.decision import Decision
 from edgeguard.intake.sources import Frame
 from edgeguard.loop import Loop
-from edgeguard.loop.loop import paced
+from edgeguard.loop.loop import lasting, paced
 from edgeguard.loop.realtime import sleep_until
 from tests.faults.bench import Bench, camera_guard, write_policy
 
@@ -111,6 +111,32 @@ def test_what_the_source_raises_ends_the_loop(bench: Bench) -> None:
 
     with pytest.raises(OSError, match="unplugged"):
         a_loop(bench, Seen()).real_time(broken(), time.monotonic_ns() + 10**12)
+
+
+@pytest.mark.parametrize("how", ["ends", "fails"])
+def test_a_camera_that_is_lost_stops_the_vehicle_and_not_the_loop(
+    bench: Bench, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    def unplugged() -> Iterator[Frame]:
+        yield Frame(PICTURE, time.monotonic_ns(), None, {})
+        if how == "fails":
+            raise OSError("unplugged")
+
+    seen = Seen()
+    end_ns = time.monotonic_ns() + 60 * PERIOD_NS
+    a_loop(bench, seen).real_time(lasting(unplugged()), end_ns)
+    assert time.monotonic_ns() >= end_ns
+    assert seen.decisions[-1].mode.name != "NOMINAL"
+    assert sum("camera lost" in message for message in caplog.messages) == 1
+
+
+def test_a_camera_that_never_was_is_an_error(bench: Bench) -> None:
+    def none() -> Iterator[Frame]:
+        raise OSError("no such camera")
+        yield
+
+    with pytest.raises(OSError, match="no such camera"):
+        a_loop(bench, Seen()).real_time(lasting(none()), time.monotonic_ns() + 10**12)
 
 
 def test_the_end_of_the_source_is_the_end(bench: Bench) -> None:

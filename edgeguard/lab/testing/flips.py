@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -38,6 +39,7 @@ from edgeguard.streams.stream import load as load_stream
 from edgeguard.zoo import models_dir
 
 PICTURES = 200
+LIMIT_S = 60  # of one flip
 HOLDING = 50 / 3.6  # m/s in force where the true sign commands nothing
 Array = npt.NDArray[Any]
 Run = Callable[[Array], Array]
@@ -83,6 +85,7 @@ def bench(policy: Path) -> Bench:
         for name in cards
     }
     good = np.all([label == true for label, _ in said.values()], axis=0)
+    good &= _accepted(demands(config, table)["lower"], said, rows)
     right = np.flatnonzero(good)
     if len(right) < PICTURES:
         raise EdgeguardError(
@@ -99,6 +102,15 @@ def bench(policy: Path) -> Bench:
         rows=rows,
         cards=cards,
         constants=held,
+    )
+
+
+def _accepted(demand: Demand, said: dict[str, tuple[Array, Array]], rows: dict[str, Any]) -> Array:
+    """Pictures whose answer the vote takes as it is."""
+    labels = np.stack([said[name][0] for name in rows], axis=1).astype(np.int64)
+    certainty = np.stack([said[name][1] for name in rows], axis=1).astype(np.int64)
+    return np.asarray(
+        vote(labels, certainty, demand.granted, demand.quorum).level >= demand.certainty
     )
 
 
@@ -239,19 +251,28 @@ def _passes_golden(card: Card, run: Run) -> bool:
 
 
 def _apart(work: Callable[[], tuple[str, bool, bool]]) -> tuple[str, bool, bool]:
-    """In a child: a runtime may die of a damaged file. That member is lost, and abstains."""
+    """In a child: a runtime may die of a damaged file, or never return. That member is lost, and
+    abstains. An exception is a bug of ours, and is raised here."""
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
+        signal.alarm(LIMIT_S)
         try:
-            os.write(write_end, pickle.dumps(work()))
-        finally:
-            os._exit(0)
+            said = pickle.dumps(work())
+        except BaseException as error:
+            said = pickle.dumps(RuntimeError(repr(error)))
+        os.write(write_end, said)
+        os._exit(0)
     os.close(write_end)
     with open(read_end, "rb") as pipe:
-        said = pipe.read()
+        found = pipe.read()
     os.waitpid(child, 0)
-    return pickle.loads(said) if said else ("crashed", False, False)
+    if not found:
+        return "crashed", False, False
+    result = pickle.loads(found)
+    if isinstance(result, BaseException):
+        raise result
+    return result  # type: ignore[no-any-return]
 
 
 def chunk(fault: str, indices: Sequence[int], seed: int, policy: Path) -> list[dict[str, Any]]:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -18,6 +17,7 @@ from scipy.stats import beta
 from edgeguard.config import load, load_cards, model_path
 from edgeguard.figures import Figure, at_most
 from edgeguard.lab.testing import flips
+from edgeguard.sources import key_of
 from firmware_bridge.campaign.run import campaign
 from firmware_bridge.campaign.store import Store
 
@@ -32,11 +32,8 @@ def run(policy: Path, n: int, seed: int, jobs: int, results: Path) -> list[Figur
     config = load(policy)
     cards = load_cards(config)
     names = [f"F09.{name}" for name in cards]
-    digest = hashlib.sha256(policy.read_bytes())
-    for name, card in cards.items():
-        digest.update(model_path(config, name, card).read_bytes())
-    digest.update(Path(flips.__file__).read_bytes())
-    store = Store(results / f"flips-seed{seed}-{digest.hexdigest()[:12]}.jsonl")
+    files = [policy, *(model_path(config, name, card) for name, card in cards.items())]
+    store = Store(results / f"flips-seed{seed}-{key_of(files)}.jsonl")
     make = partial(flips.chunk, seed=seed, policy=policy)
     try:
         _go(store, make, {name: n for name in names}, jobs)

@@ -16,7 +16,7 @@ import os
 import struct
 import zlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import zstandard
@@ -40,6 +40,7 @@ from mcap.records import (
     SummaryOffset,
 )
 
+from edgeguard.errors import EdgeguardError
 from edgeguard.output.recorder.box import Box
 from edgeguard.output.recorder.keys import Signer, stored
 
@@ -146,17 +147,24 @@ class LogFile:
     nothing is lost but time, and the file ends where the last seal does."""
 
     def __init__(
-        self, path: Path, topics: Sequence[Topic], about: Mapping[str, str], signer: Signer,
-        box: Box | None = None,
+        self, path: Path, topics: Sequence[Topic], about: Mapping[str, str],
+        begin: Callable[[], Signer], box: Box | None = None,
     ) -> None:  # fmt: skip
         """Makes the file and seals its beginning. Raises OSError, also when it exists; no file is
         left then.
 
-        box: hides every message from all but its recipient.
+        begin: gives the key, once there is a file to sign; box: hides every message from all but
+        its recipient.
         """
         self.path = path
-        self._signer, self._box = signer, box
+        self._box = box
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            self._signer = begin()
+        except EdgeguardError:
+            self.leave()
+            path.unlink()
+            raise
         self.size = 0
         self.records = self.decisions = 0
         self._seals = 0

@@ -18,7 +18,7 @@ from mcap.stream_reader import breakup_chunk
 
 from edgeguard.errors import EdgeguardError
 from edgeguard.output.recorder.box import Opener, private
-from edgeguard.output.recorder.log_file import ABOUT, BOX, MAGIC
+from edgeguard.output.recorder.log_file import ABOUT, BOX, MAGIC, SEAL
 
 HEAD = 9  # opcode and length of a record
 UNREADABLE = (McapError, ValueError, KeyError, struct.error, RecursionError)
@@ -135,6 +135,17 @@ class Log:
             for m in messages:
                 if m.channel_id in wanted:
                     yield Entry(self._topics[m.channel_id], m.log_time, m.data)
+
+    @property
+    def unsealed(self) -> bool:
+        """Whether messages stand after the last seal, which nobody vouches for."""
+        found, seal = False, len(SEAL).to_bytes(4, "little") + SEAL.encode()
+        for raw in raw_records(self._data):
+            name = self._data[raw.start + HEAD : raw.start + HEAD + len(seal)]
+            if raw.opcode == Opcode.METADATA and name == seal:
+                found = False
+            found = found or raw.opcode == Opcode.CHUNK
+        return found
 
     def _messages(self, chunk: Chunk) -> Iterator[Message]:
         for m in breakup_chunk(chunk, validate_crc=True):

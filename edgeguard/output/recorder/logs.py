@@ -44,6 +44,7 @@ class Logs:
         self._path, self._key, self._about, self._keep = path, key, about, keep
         self._translator, self._recipient = translator, recipient
         self._policy = b""
+        self._ended_s: dict[Path, float] = {}  # files of this process; monotonic
         self._log = self._open()
 
     def put(self, record: bytes) -> None:
@@ -80,7 +81,7 @@ class Logs:
         path = self._numbered() if self._keep.limited else self._path
         try:
             box = Box(self._recipient) if self._recipient is not None else None
-            log = LogFile(path, TOPICS, self._about, keys.begin(self._key), box)
+            log = LogFile(path, TOPICS, self._about, lambda: keys.begin(self._key), box)
         except FileExistsError:
             raise EdgeguardError(f"{path}: exists; a log is never overwritten") from None
         self._began_s = time.monotonic()
@@ -104,6 +105,7 @@ class Logs:
         with contextlib.suppress(OSError):  # then it is a good log without an end record
             old.close()
         old.leave()
+        self._ended_s[old.path] = time.monotonic()
         self._translator.put(self._policy, self._log)
         self._forget()
 
@@ -118,12 +120,20 @@ class Logs:
         return sorted((int(match[1]), p) for match, p in found if match)
 
     def _forget(self) -> None:
-        """Remove what is beyond the limits; never the one that is being written."""
-        files = [(p, p.stat()) for _, p in self._known()][:-1]
+        """Remove what is beyond the limits; never the one that is being written.
+
+        The clock may have been set while this ran, from 1970 say: the files of this process are
+        aged by the monotonic clock, older ones by how far the newest file is from them.
+        """
+        files = [(p, p.stat()) for _, p in self._known()]
+        newest_s = max(stat.st_mtime for _, stat in files)
+        files.pop()
         limit_bytes = (self._keep.mb or float("inf")) * 1e6 * (1 - 1 / PARTS)
         limit_s = (self._keep.hours or float("inf")) * 3600
         total = sum(stat.st_size for _, stat in files)
         for path, stat in files:
-            if total > limit_bytes or time.time() - stat.st_mtime > limit_s:
+            ended_s = self._ended_s.get(path)
+            age_s = newest_s - stat.st_mtime if ended_s is None else time.monotonic() - ended_s
+            if total > limit_bytes or age_s > limit_s:
                 path.unlink()
                 total -= stat.st_size

@@ -43,7 +43,7 @@ class Feed:
 
     def saw(self, frame: Frame) -> None:
         """A small copy leaves in `full`, otherwise nothing is copied at all."""
-        if not self._shows_pictures or not self._due(wire.PICTURE, PICTURE_NS):
+        if self._link.lost or not self._shows_pictures or not self._due(wire.PICTURE, PICTURE_NS):
             return
         small = picture(frame.image, self._pixel_format)
         about: dict[str, Any] = {"shape": small.shape, "width": frame.image.shape[1]}
@@ -56,6 +56,8 @@ class Feed:
 
     def decided(self, decision: Decision, t_ns: int) -> None:
         """Tell what has changed, and from time to time what has not."""
+        if self._link.lost:
+            return
         self._decisions[decision.mode.name] += 1
         shown = (
             decision.mode, decision.causes_mask, decision.active, decision.operator_request,

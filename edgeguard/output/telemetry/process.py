@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -88,7 +89,7 @@ class Process(Link):
         self._process = subprocess.Popen(
             [sys.executable, "-m", "edgeguard.output.telemetry", number, host, str(port)],
             pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            start_new_session=True,
+            start_new_session=True, env={**os.environ, "PYTHONSAFEPATH": "1"},
         )  # fmt: skip
         theirs.close()
         answer = self._first_word()

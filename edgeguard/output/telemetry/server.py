@@ -12,7 +12,7 @@ import resource
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -206,23 +206,22 @@ def _is_ours(host: str, named: str) -> bool:
     return True
 
 
-def confine() -> list[str]:
+def confine() -> Iterator[str]:
     """Give up what is not needed once the address is bound and the page is read: every file, new
-    programs, new rights. Returns what this kernel cannot take, in words."""
-    failed = []
+    programs, new rights. Yields what this kernel cannot take, in words, while stderr may still be a
+    file."""
     steps: tuple[tuple[str, Callable[[], None]], ...] = (
         ("no core files", lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0))),
-        ("no files", lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))),
         ("capabilities", _isolation.drop_capabilities),
         ("no new privileges", _isolation.no_new_privileges),
         ("Landlock", lambda: _isolation.landlock([], [])),
+        ("no files", lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))),
     )
     for name, step in steps:
         try:
             step()
         except (OSError, ValueError) as error:
-            failed.append(f"{name}: {error}")
-    return failed
+            yield f"{name}: {error}"
 
 
 def serve(board: Board, host: str, port: int, ready: Callable[[], object]) -> None:
@@ -230,7 +229,7 @@ def serve(board: Board, host: str, port: int, ready: Callable[[], object]) -> No
     server = Server(board, host, port)
     policy()  # reads the page
     for lacking in confine():
-        print(f"telemetry process: {lacking}", file=sys.stderr)
+        print(f"telemetry process: {lacking}", file=sys.stderr, flush=True)
     ready()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     board.receive()

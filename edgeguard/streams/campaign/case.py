@@ -65,19 +65,23 @@ class Case:
     now_ns: int = 10_000 * MS
     period_ms: float = field(init=False)
     why: list[str] = field(factory=list)
+    """Wrong, each of them, beside what the judge finds."""
+    notes: list[str] = field(factory=list)
     false_trips: int = 0
     engaged: bool = True
     signals: dict[str, Any] = field(factory=dict)
     """Beside the true ones, or instead of them."""
     frames: bool = True
     """Cameras deliver."""
-    picture: npt.NDArray[np.uint8] | None = None
-    """What they see; None: something new each time."""
+    pictures: list[npt.NDArray[np.uint8]] = field(factory=list)
+    """What they see, in turn; none: something new each time."""
     speak: Callable[[str, Scores], tuple[Any, float] | None] | None = None
     """What a member really delivers, and ms after capture; None: nothing at all."""
     stamp: Callable[[int], int] = lambda t_ns: t_ns
     """The clock that is passed to the guard."""
     decision: Decision = field(init=False)
+    worst: Mode = Mode.NOMINAL
+    """Since the fault began."""
     safe_us: int | None = None
     named: bool | None = None
     recovered_ms: float | None = None
@@ -145,8 +149,7 @@ class Case:
         self._next_sign_ms = self.now_ms
         self.go(self.rng.uniform(100, 1500))
         if self.mode >= Mode.FALLBACK:
-            self.false_trips += 1
-            self.why.append(f"trips before the fault: {self.decision.causes}")
+            self.trips_falsely("before the fault")
 
     def go(self, ms: float) -> None:
         """Let time pass."""
@@ -191,8 +194,10 @@ class Case:
     def _look(self) -> None:
         """A frame: the cameras see it, and the members answer some time later."""
         for camera in self.config.cameras if self.frames else ():
-            picture = self.picture
-            if picture is None:
+            if self.pictures:
+                self.pictures.append(self.pictures.pop(0))
+                picture = self.pictures[-1]
+            else:
                 picture = np.frombuffer(self.rng.randbytes(576), np.uint8).reshape(FRAME)
             self.guard.observe(camera, picture, self.stamp(self.now_ns))
         if not self.frames:
@@ -229,6 +234,7 @@ class Case:
         """Which cause came first, and when the mode was reached."""
         if self._fault_ms is None:
             return
+        self.worst = max(self.worst, self.mode)
         new = set(self.decision.present) - self._before
         if new and self.named is None and self.fault.causes:
             self.named = bool(new & self.fault.causes)
@@ -245,7 +251,8 @@ class Case:
         if self._must is not None and self.safe_us is None:
             self.wrong("does not act")
         self._fault_ms = None
-        self.speak, self.picture, self.frames, self.engaged = None, None, True, True
+        self.speak, self.frames, self.engaged = None, True, True
+        self.pictures = []
         self.signals.clear()
         self.judge.measured = None
 
@@ -275,6 +282,11 @@ class Case:
         if self.mode is Mode.SAFE_STOP:
             self.wrong(f"cannot be re-armed: {self.decision.causes}")
 
+    def trips_falsely(self, when: str) -> None:
+        """A fallback or a stop for nothing."""
+        self.false_trips += 1
+        self.notes.append(f"trips {when}: {self.decision.causes}")
+
     def wrong(self, text: str) -> None:
         """Something that must not be, beside what the judge finds."""
         self.why.append(text)
@@ -286,15 +298,14 @@ class Case:
     def row(self) -> dict[str, Any]:
         """As it is stored; see `firmware_bridge.campaign.case.Result`."""
         bad = {t for t, _ in self.judge.wrong}
-        others = [w for w in self.why if not w.startswith("trips")]
         texts = [f"{t / 1000:.2f} s: {text}" for t, text in self.judge.wrong[:3]]
         short = {
-            "f": self.fault.id, "i": self.index, "k": self.kind, "w": len(bad) + len(others),
+            "f": self.fault.id, "i": self.index, "k": self.kind, "w": len(bad) + len(self.why),
             "t": self.safe_us, "c": self.named, "x": self.false_trips,
             "b": None if self._must is None else round(self._must[1] * 1000),
             "r": None if self.recovered_ms is None else round(self.recovered_ms),
         }  # fmt: skip
-        why = (self.why + texts)[:4]
+        why = (self.notes + self.why + texts)[:4]
         return {**short, "why": why} if why else short
 
     # ---------------------------------------------------------------- chance

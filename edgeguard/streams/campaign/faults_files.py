@@ -41,7 +41,7 @@ def _refused(c: Case, policy: Path, want: str) -> None:
     except EdgeguardError as error:
         c.named = re.search(want, str(error)) is not None
         if not c.named:
-            c.why.append(f"trips, but says: {str(error).splitlines()[0]}")
+            c.notes.append(f"refused, but says: {str(error).splitlines()[0]}")
     except Exception as error:  # that is what is looked for
         c.wrong(f"{type(error).__name__}: {error}")
     else:

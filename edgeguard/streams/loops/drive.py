@@ -71,7 +71,8 @@ class Bare:
 
 
 Transform = Callable[[U8, int], U8 | None]
-"""What is done to a frame: (frame, steps since onset), only from the onset on."""
+"""What is done to a frame: (frame, steps since onset). Before the onset, where steps are negative,
+what it returns is not used."""
 Steal = Callable[[float, int], float]
 """What is done to a network's command on its way: (steering, steps since onset)."""
 
@@ -119,8 +120,9 @@ def drive(
         want = rule.command(measured)
         frame: U8 | None = vehicle.frame()
         since = found.steps - ONSET
-        if transform is not None and since >= 0:
-            frame = transform(frame, since)  # type: ignore[arg-type]
+        if transform is not None:
+            spoilt = transform(vehicle.frame(), since)
+            frame = spoilt if since >= 0 else frame
         signals = _signals(rule, measured, want)
         steering, ruled = steers.step(frame, signals, t_ns)
         _note(found, since, ruled, getattr(steers, "causes", ()))

@@ -86,9 +86,9 @@ def freeze(seed: int) -> Transform:
     held: list[U8] = []
 
     def made(frame: U8, since: int) -> U8:
-        if not held:
+        if since >= 0 and not held:
             held.append(frame)
-        return held[0]
+        return held[0] if held else frame
 
     return made
 

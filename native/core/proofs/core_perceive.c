@@ -213,7 +213,7 @@ void prove_signal(void) {
 }
 
 /*! enforce eg_numbers_check; replace eg_number_ok if_set signed_off; unwind 18; fields 4;
- * object-bits 10; seconds 20 */
+ * object-bits 12; seconds 20 */
 void prove_numbers_check(void) {
   free_choice();
   eg_policy_t p;

@@ -19,6 +19,19 @@ static eg_replay_result_t takes_policy(eg_replay_t *r, const uint8_t *record, si
   return r->has_policy ? EG_REPLAY_NOTHING : EG_REPLAY_MALFORMED;
 }
 
+/* What the core looks up by: it holds only what it has checked, a log may say anything. */
+static bool may_be_state(const eg_policy_t *p, const eg_state_t *s) {
+  for (size_t i = 0; i < p->members; i++) {
+    const eg_member_state_t *m = &s->member[i];
+    bool by_label = p->member[i].kind == EG_BY_LABEL;
+    int32_t label = m->evidence.label;
+    if (m->held && (label < 0 || (by_label && label >= (int32_t)p->labels))) return false;
+  }
+  for (size_t i = 0; i < p->cameras; i++)
+    if (s->camera[i].seen > EG_FRAMES_KEPT) return false;
+  return true;
+}
+
 /* Where the state is known, what was recorded must be it. */
 static eg_replay_result_t takes_state(eg_replay_t *r, const uint8_t *record, size_t n) {
   eg_replay_result_t result = EG_REPLAY_NOTHING;
@@ -26,7 +39,8 @@ static eg_replay_result_t takes_state(eg_replay_t *r, const uint8_t *record, siz
     r->size = eg_record_state(&r->policy, &r->state, r->bytes, sizeof r->bytes);
     result = compared(r, record, n);
   }
-  r->knows_state = eg_read_state(&r->policy, record, n, &r->state);
+  r->knows_state =
+      eg_read_state(&r->policy, record, n, &r->state) && may_be_state(&r->policy, &r->state);
   return r->knows_state ? result : EG_REPLAY_MALFORMED;
 }
 

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +22,8 @@ pytest.importorskip("mcap", reason="the recorder needs the extra record")
 from edgeguard.errors import EdgeguardError
 from edgeguard.output.recorder import Recorder
 from edgeguard.output.recorder.log_reader import Log
-from edgeguard.output.recorder.topics import NOTES
+from edgeguard.output.recorder.logs import Keep, Logs
+from edgeguard.output.recorder.topics import NOTES, STATE, TAPE, Translator
 from edgeguard.output.recorder.verify import State, verify
 from edgeguard.replay import replay
 from tests.faults.bench import Bench, write_policy
@@ -229,3 +232,38 @@ def test_old_logs_make_room(tmp_path: Path, pinned: Callable[[], str]) -> None:
         outcome = replay(file)
         assert outcome.decisions > 100 and outcome.unknown == 0 and outcome.difference is None
     assert len({verify(file, pinned()).log_number for file in files}) == len(files)
+
+
+def test_a_log_that_cannot_be_made_uses_up_no_key(tmp_path: Path, log: Path) -> None:
+    log.write_text("mine")
+    made = Bench(write_policy(tmp_path))
+    with pytest.raises(EdgeguardError, match="never overwritten"):
+        made.guard.record(log, key=tmp_path / "key.json")
+    assert not (tmp_path / "key.json").exists()
+    (tmp_path / "key.json").write_text("no key")
+    with pytest.raises(EdgeguardError):
+        made.guard.record(tmp_path / "other.mcap", key=tmp_path / "key.json")
+    assert not (tmp_path / "other.mcap").exists(), "nor does a missing key leave a file"
+
+
+def test_a_clock_that_is_set_makes_no_log_old(bench: Bench, log: Path, tmp_path: Path) -> None:
+    """A machine that boots in 1970: what it wrote before it knew the time is fresh."""
+    bench.nominal()
+    bench.guard.close()
+    about = Log(log).about
+    tape = [e.data for e in Log(log).entries(TAPE)]
+    policy, first = tape[0], next(r for r in tape if r[0] == STATE)
+    for number, age_s in ((1, 2 * 3600), (2, 60)):  # of an earlier run
+        path = tmp_path / f"row-{number:05}.mcap"
+        path.write_bytes(b"")
+        os.utime(path, (time.time() - age_s,) * 2)
+    translator = Translator(json.loads(about["policy"]))
+    row = tmp_path / "row.mcap"
+    logs = Logs(row, tmp_path / "key.json", about, translator, Keep(hours=1.0))
+    logs.put(policy)
+    os.utime(tmp_path / "row-00003.mcap", (60, 60))
+    logs._began_s -= 3600  # the next file is due
+    logs.put(first)
+    logs.close()
+    left = sorted(p.name for p in tmp_path.glob("row-*"))
+    assert left == ["row-00002.mcap", "row-00003.mcap", "row-00004.mcap"]

@@ -182,3 +182,23 @@ def test_a_forged_log_is_refused_in_words(
         for tool in (replay, explain):
             with pytest.raises(EdgeguardError):
                 tool(log)
+
+
+@pytest.mark.parametrize("label", [-1, 5, 2**31 - 1, -(2**31)])
+def test_a_held_label_outside_the_table_is_malformed(bench: Bench, log: Path, label: int) -> None:
+    """The core looks labels up without a check: it never holds such a one."""
+    bench.nominal()
+    bench.guard.close()
+    tape = [entry.data for entry in Log(log).entries(TAPE)]
+    replayer = Replayer(Policy(policy_of(Log(log))))
+    state = bytearray(next(r for r in tape if r[0] == STATE))
+    member = len(state) - 9 - 3 * 61  # a channel's state, and those of three members
+    replayer.feed(tape[0])
+    state[member + 12] = 1
+    struct.pack_into("<i", state, member + 17, 4)
+    assert replayer.feed(bytes(state)) == "nothing", "the last label of the table"
+    struct.pack_into("<i", state, member + 17, label)
+    replayer.feed(tape[0])
+    assert replayer.feed(bytes(state)) == "malformed"
+    state[member + 12] = 0
+    assert replayer.feed(bytes(state)) == "nothing", "what is not held is not looked up"

@@ -45,7 +45,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
     core.record(tape)
     core.arm()
     signer = keys.begin(folder / "key.json")
-    log = LogFile(folder / "small.mcap", TOPICS, {"policy": "small"}, signer)
+    log = LogFile(folder / "small.mcap", TOPICS, {"policy": "small"}, lambda: signer)
     translator, records = Translator(policy), 0
     for block in range(BLOCKS):
         for n in range(DECISIONS // BLOCKS):

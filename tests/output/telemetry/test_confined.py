@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgeguard import _isolation
+from tests.output.telemetry.conftest import Served
 
 TRIES = """
 import os, sys
@@ -36,3 +37,35 @@ def test_it_has_no_files_and_starts_no_programs(tmp_path: Path) -> None:
     assert done.stderr == ""
     assert done.stdout.split() == ["PermissionError"] * 4
     assert (tmp_path / "secret").read_text() == "token"
+
+
+REFUSED = """
+import sys
+from edgeguard import _isolation
+from edgeguard.output.telemetry import server
+def refuses():
+    raise OSError("not here")
+_isolation.drop_capabilities = refuses  # a kernel without them
+class Board:
+    def receive(self): pass
+    hello = {}
+server.serve(Board(), "127.0.0.1", 0, lambda: print("serving"))
+"""
+
+
+def test_what_the_kernel_refuses_is_said_in_a_file_too(tmp_path: Path) -> None:
+    with (tmp_path / "stderr").open("w") as file:
+        done = subprocess.run(
+            [sys.executable, "-c", REFUSED], stdout=subprocess.PIPE, stderr=file, text=True,
+            check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "serving\n")
+    assert "capabilities: not here" in (tmp_path / "stderr").read_text()
+
+
+def test_the_working_directory_holds_no_code_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "prometheus_client.py").write_text("raise OSError('shadowed')\n")
+    monkeypatch.chdir(tmp_path)
+    Served().close()

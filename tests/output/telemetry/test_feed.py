@@ -51,7 +51,7 @@ def test_a_killed_reader_is_a_counter(
         shown.all_is_due()
         shown.run(1)
     assert served.lost
-    assert served.dropped >= 100
+    assert 1 <= served.dropped < 100, "nothing is made for nobody"
     assert shown.told == twin.told
     assert "telemetry process lost" in shown.feed.lines()[0]
 

@@ -152,6 +152,27 @@ def test_a_minute_later_it_may_be_asked_again(
     assert said == [False, False, False, True, True, False, False, False, True]
 
 
+def test_a_flood_fills_no_log_and_keeps_nobody_from_taking_over(
+    pair: tuple[Link, socket.socket], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    link, theirs = pair
+    shown = Shown(tmp_path, "label", link, token=TOKEN)
+    shown.run(50)
+    requests = Requests(link, shown.bench.guard, lambda: 0)
+    with caplog.at_level(logging.WARNING, "edgeguard"):
+        for _ in range(30):
+            theirs.send(b'{"id": 1, "do": "takeover", "token": "no"}')
+            requests.serve()
+    assert caplog.messages.count(f"operator: takeover: {TOO_OFTEN}") == 1
+    assert sum("failed_authentication" in message for message in caplog.messages) <= 6
+    theirs.send(json.dumps({"id": 2, "do": "takeover", "token": TOKEN}).encode())
+    requests.serve()
+    assert requests.last is not None
+    assert requests.last["answer"] is None
+    shown.run(1, say=None)
+    assert not shown.bench.decision.active
+
+
 def test_a_token_file_that_others_may_use_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(TOKEN + "\n")
