@@ -88,6 +88,14 @@ class Process:
         return self._code
 
 
+ROOT_THREADS = "a limit on threads, for we are root"
+
+
+def surprising(missing: Iterable[str]) -> tuple[str, ...]:
+    """What is worth a warning: nobody who runs this as root expects a limit that root has not."""
+    return tuple(what for what in missing if what != ROOT_THREADS)
+
+
 def program(module: str) -> str:
     """The source of a process that runs ``main(options)`` of a module of ours."""
     # -c puts the working directory first on the path: gone before anything is imported from it.
@@ -173,7 +181,7 @@ def lacking() -> tuple[str, ...]:
     if not _seals_future_writes():
         missing.append("F_SEAL_FUTURE_WRITE: a worker could write to the frames of others")
     if os.geteuid() == 0:
-        missing.append("a limit on threads, for we are root")
+        missing.append(ROOT_THREADS)
     return tuple(missing)
 
 

@@ -184,9 +184,10 @@ class Supervisor:
             )
             before = self.missing
             self.missing = tuple(str(m)[:200] for m in missing) if isinstance(missing, list) else ()
-            if self.missing and self.missing != before:  # not again after every restart
+            lacking = sandbox.surprising(self.missing)
+            if lacking and self.missing != before:  # not again after every restart
                 names = "+".join(member.name for member in self.members)
-                _log.warning("%s: not wholly confined: %s", names, "; ".join(self.missing)[:1000])
+                _log.warning("%s: not wholly confined: %s", names, "; ".join(lacking)[:1000])
             self.pid = self._process.pid if self._process is not None else None
             self.alive, self.reason = True, ""
             self._settled.set()

@@ -149,7 +149,7 @@ def _frame(source: str, said: dict[str, Any], stream: _Stream) -> Frame:
 def main(options: dict[str, Any]) -> int:
     """The confined process. ``options``: ``source``, ``rate_hz``, the descriptor ``mouth``."""
     need = sandbox.Need((Path(options["source"]).absolute(),), threads=True)
-    missing = sandbox.confine(need) + sandbox.limit(need)
+    missing = sandbox.surprising(sandbox.confine(need) + sandbox.limit(need))
     mouth, clock = options["mouth"], sandbox.Clock()
     try:
         if missing:
