@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prove the decision core and the link with CBMC, and that a seeded bug fails every proof.
 
-    prove.py                    every harness, then every bug: about 15 minutes on 2 cores
-    prove.py --short            only what takes no time: under a minute
+    prove.py                    every harness, then every bug
+    prove.py --short            only what takes little time: some minutes
     prove.py --only prove_rearm LATCH-2      harnesses or properties by name, with their bugs
 
 A harness that was proved is not run again until something that it compiles changes (build/prove).
