@@ -12,7 +12,7 @@ import click
 from attrs import frozen
 
 from edgeguard.errors import EdgeguardError
-from edgeguard.sources import key_of
+from edgeguard.provenance import key_of
 from edgeguard.zoo import models_dir
 
 if TYPE_CHECKING:
@@ -87,11 +87,14 @@ def _files(loaded: Any) -> list[Path]:
     return [model_path(loaded, name, card) for name, card in cards.items()]
 
 
+def _policy_key(policy: Path | None) -> str:
+    return key_of([policy or models_dir() / "guard.toml"])
+
+
 def twin(policy: Path | None) -> Campaign:
     """The firmware's logic in this process, on a clock of its own."""
     from firmware_bridge.campaign.registry import FAULTS
     from firmware_bridge.campaign.run import campaign, chunk
-    from firmware_bridge.campaign.store import key_of as firmware_key
 
     table = _table(policy)
 
@@ -102,14 +105,19 @@ def twin(policy: Path | None) -> Campaign:
         campaign(counts, store, make, jobs=jobs, progress=progress)
 
     return Campaign(
-        "mcu", _fitting(FAULTS, table), (10_000, 1000), firmware_key(table), 0.99, MCU_SAFE_MS, go
+        "mcu",
+        _fitting(FAULTS, table),
+        (10_000, 1000),
+        _policy_key(policy),
+        0.99,
+        MCU_SAFE_MS,
+        go,
     )
 
 
 def qemu(policy: Path | None) -> Campaign:
     """The firmware's image in QEMU, in real time."""
     from firmware_bridge.campaign import qemu
-    from firmware_bridge.campaign.store import key_of as firmware_key
 
     table = _table(policy)
 
@@ -123,7 +131,7 @@ def qemu(policy: Path | None) -> Campaign:
         "mcu.qemu",
         _fitting(qemu.FAULTS, table),
         (200, 4),
-        firmware_key(table),
+        _policy_key(policy),
         0.99,
         MCU_SAFE_MS,
         go,

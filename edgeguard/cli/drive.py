@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeguard.errors import EdgeguardError
-from edgeguard.sources import key_of
+from edgeguard.provenance import key_of
 from edgeguard.zoo import models_dir
 
 if TYPE_CHECKING:

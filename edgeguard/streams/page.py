@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from edgeguard.decision import Mode
 from edgeguard.figures import Figure, document
+from edgeguard.png import data_uri
 from edgeguard.streams.faults import Perturbed
-from edgeguard.streams.png import data_uri
 from edgeguard.streams.report import Results, Row, failures
 from edgeguard.streams.timeline import svg
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeguard.decision import CAUSES, Mode
-from edgeguard.streams.png import data_uri
+from edgeguard.png import data_uri
 from edgeguard.streams.report import Results
 from edgeguard.streams.run import Run
 

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from math import exp, lgamma, log, log1p
 from pathlib import Path
 from typing import Any
@@ -13,20 +12,8 @@ from typing import Any
 from attrs import frozen
 
 from edgeguard.errors import EdgeguardError
-from firmware_bridge import _bridge  # type: ignore[attr-defined]
-from firmware_bridge.table import canonical
 
 Row = dict[str, Any]
-
-
-def key_of(table: Mapping[str, Any]) -> str:
-    """Changes with the table, the firmware's logic and the campaign itself: results of another one
-    are not continued."""
-    digest = hashlib.sha256(canonical(table))
-    digest.update(Path(str(_bridge.__file__)).read_bytes())
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(source.read_bytes())
-    return digest.hexdigest()[:12]
 
 
 class Store:

@@ -14,8 +14,8 @@ import pytest
 
 from edgeguard.config import GuardConfig
 from edgeguard.decision import CAUSES, Mode
+from edgeguard.png import encode
 from edgeguard.streams.page import render
-from edgeguard.streams.png import encode
 from edgeguard.streams.programme import programme
 from edgeguard.streams.report import Results, failures, figures
 from edgeguard.streams.run import Recorder, Run

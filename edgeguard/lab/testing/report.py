@@ -17,7 +17,7 @@ from scipy.stats import beta
 from edgeguard.config import load, load_cards, model_path
 from edgeguard.figures import Figure, at_most
 from edgeguard.lab.testing import flips
-from edgeguard.sources import key_of
+from edgeguard.provenance import key_of
 from firmware_bridge.campaign.run import campaign
 from firmware_bridge.campaign.store import Store
 

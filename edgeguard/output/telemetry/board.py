@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from edgeguard import png
 from edgeguard.output.telemetry import process as wire
-from edgeguard.streams import png
 
 LARGEST = 1 << 19  # of a message
 ANSWER_S = 2.0

@@ -29,7 +29,6 @@ class Commanded(Protocol):
     def doubts(self, token: str) -> str | None: ...
     def rearm(self, token: str) -> str | None: ...
     def takeover(self) -> None: ...
-    def event(self, name: str) -> None: ...
 
 
 def read_token(path: Path) -> str:
@@ -109,7 +108,6 @@ class Requests:
         recent.append(now_ns)
         doubts = self._guard.doubts(token)
         if doubts is not None:
-            self._guard.event("failed_authentication")
             return doubts
         if what == "rearm":
             return self._guard.rearm(token)
