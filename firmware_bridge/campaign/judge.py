@@ -110,6 +110,7 @@ class Judge:
         self._stop_us: int | None = None
         self._path_us = 0
         self._angles: list[int] = []
+        self._angle: int | None = None
         self._boots = 0
         self._booted_us = 0
         self._cut = 0
@@ -133,9 +134,10 @@ class Judge:
             self._stop_us = evidence_us + SAFE_US
 
     def booted(self, at_us: int) -> None:
-        """It was reset: it may steer to the angle that it measures then, and its first turn is as
-        short as the time since."""
+        """It was reset: it may steer to the angle that it measures then, between those logged before
+        and after, and its first turn is as short as the time since."""
         self._boots, self._booted_us = 2, at_us
+        self._angles += [] if self._angle is None else [self._angle]
 
     def cut(self) -> None:
         """A reset ended this turn, before it gave a command or before it could note that it had:
@@ -171,6 +173,7 @@ class Judge:
             self._boots -= 1
             self._path_us = t_us
             self._angles += [] if measured[1] is None else [measured[1]]
+        self._angle = measured[1]
         periods, self._cut = 1 + self._cut, 0
         if not self.on or last is None:
             return

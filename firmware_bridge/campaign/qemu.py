@@ -313,6 +313,7 @@ def judged(run: _Run, fault: Fault, index: int, table: Mapping[str, Any]) -> Row
         )
         for row in run.rows
     ]  # fmt: skip
+    log = _on_own_clock(log)
     judge = Judge(Limits(table), tolerance=6500)
     waiting = sorted(told.arrivals)
     for before, row in zip([log[0], *log], log, strict=False):
@@ -320,7 +321,7 @@ def judged(run: _Run, fault: Fault, index: int, table: Mapping[str, Any]) -> Row
             at_us, number, decided_us, command, engaged = waiting.pop(0)
             judge.arrived(at_us + WIRE_US, number, decided_us + WIRE_US, command, engaged)
         judge.on = row.at_us > told.on_us + 100_000
-        if row.number < before.number and row.stamp_us < before.stamp_us:
+        if _boots(before, row):
             judge.booted(row.at_us)
         elapsed_us = (row.stamp_us - before.stamp_us) & 0xFFFFFFFF
         judge.turn(row.at_us, row.output, row.measured, False, elapsed_us)
@@ -347,6 +348,24 @@ def judged(run: _Run, fault: Fault, index: int, table: Mapping[str, Any]) -> Row
         "x": int(told.must is False and tripped),
     }  # fmt: skip
     return {**found, "why": (why + texts)[:4]} if why or texts else found
+
+
+def _boots(before: _Log, row: _Log) -> bool:
+    return row.number < before.number and row.stamp_us < before.stamp_us
+
+
+def _on_own_clock(log: list[_Log]) -> list[_Log]:
+    """When the firmware wrote each command, on the machine's clock: from its own stamps and the
+    shortest way that a command took since it booted. How long the vehicle's process waited for a
+    processor is no delay of the firmware's."""
+    boots = [i for i, (a, b) in enumerate(itertools.pairwise(log), 1) if _boots(a, b)]
+    timed: list[_Log] = []
+    for begin, end in itertools.pairwise([0, *boots, len(log)]):
+        part = log[begin:end]
+        ran_us = [(row.stamp_us - part[0].stamp_us) & 0xFFFFFFFF for row in part]
+        zero_us = min(row.at_us - ran for row, ran in zip(part, ran_us, strict=True))
+        timed += [row._replace(at_us=zero_us + ran) for row, ran in zip(part, ran_us, strict=True)]
+    return timed
 
 
 def _undisturbed(log: list[_Log], told: Told, ramp_us: int | None) -> None:

@@ -45,6 +45,7 @@ static eg_ring_t rx, tx;
 static eg_plant_t plant;
 static uint32_t wake_us;         /* what timer 1 is set for */
 static uint32_t ticks, part, us; /* of the timer: last value, not yet a microsecond, microseconds */
+static uint32_t turn_us;         /* when the sensors were read: what the turn's rates count from */
 
 /* The actuators: reload registers of timers that nobody starts, as PWM compare registers would be.
  */
@@ -145,6 +146,7 @@ bool board_tx(const uint8_t *data, uint32_t n) {
 }
 
 void board_sense(eg_sensed_t *sensed) {
+  turn_us = us;
   if (us - plant.heard_us > SENSED_US) plant.heard = 0; /* for good: no age that wraps */
   sensed->speed.validity = plant.heard & 1u ? EG_VALID : EG_INVALID;
   sensed->speed.value = plant.speed;
@@ -156,7 +158,7 @@ void board_actuate(const int32_t output[EG_OUTPUTS]) {
   for (uint32_t i = 0; i < EG_OUTPUTS; i++) *actuator[i] = (uint32_t)output[i];
   int32_t held[EG_OUTPUTS];
   board_readback(held); /* what reaches the plant went through the registers */
-  eg_plant_command(&plant, us, held);
+  eg_plant_command(&plant, turn_us, held);
   transmit();
 }
 
