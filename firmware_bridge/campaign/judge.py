@@ -134,8 +134,8 @@ class Judge:
             self._stop_us = evidence_us + SAFE_US
 
     def booted(self, at_us: int) -> None:
-        """It was reset: it may steer to the angle that it measures then, between those logged before
-        and after, and its first turn is as short as the time since."""
+        """It was reset: it may steer to the angle that it measures then, between those logged
+        before and after, and its first turn is as short as the time since."""
         self._boots, self._booted_us = 2, at_us
         self._angles += [] if self._angle is None else [self._angle]
 
