@@ -186,8 +186,8 @@ def _break(c: Case, kind: str) -> None:
     part = {"policy": "config", "ram": c.rng.choice(("mcu", "record", "ram"))}.get(kind, kind)
     assert part in MEMORIES
     bits = 8 * len(twin.memory(part))
-    for _ in range(c.rng.randint(1, 3)):
-        twin.flip(part, c.rng.randrange(bits))
+    for bit in c.rng.sample(range(bits), c.rng.randint(1, 3)):  # apart: two of one are none
+        twin.flip(part, bit)
     if kind in ("policy", "canary"):
         c.stop(drive.us)
 
