@@ -12,7 +12,7 @@ HEAVY := lab,drive,dev
 NATIVE := $(shell find native firmware_bridge -name '*.c' -o -name '*.h' -o -name '*.cpp' -o -name '*.hpp' -o -name CMakeLists.txt)
 SOURCES := $(filter %.c %.h %.cpp %.hpp,$(NATIVE))
 
-.PHONY: demo demo-mcu test test-legacy bench ctest prove mcdc mutants fuzz traces replay firmware rules requirements lint wheel clean
+.PHONY: demo demo-mcu test test-legacy bench ctest prove mcdc mutants fuzz traces replay firmware rules requirements readme lint wheel clean
 
 demo: $(VENV)/run
 	$(BIN)/edgeguard demo
@@ -82,6 +82,10 @@ firmware: $(VENV)/test
 	for board in qemu_mps2 stm32f4; do $(MAKE) --no-print-directory -f firmware_bridge/mcu/Makefile \
 	  BOARD=$$board TABLE=build/firmware/mcu_table.c OUT=build/firmware/$$board \
 	  PYTHON=$(abspath $(BIN)/python) all footprint || exit 1; done
+
+# The table in README.md, from what the commands wrote with --json (docs/results).
+readme: $(VENV)/test
+	$(BIN)/python docs/results/readme.py
 
 bench: $(VENV)/test
 	$(BIN)/edgeguard bench

@@ -9,15 +9,14 @@ code. Exits 1 when flash or RAM are above their bars, a stack cannot be bounded,
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
-import platform
 import re
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeguard import figures
+from edgeguard.figures import Figure, at_most
 from firmware_bridge.mcu.elf import Elf
 
 FLASH_BAR = 24 * 1024
@@ -142,29 +141,14 @@ def measure(out: Path, objdump: str = "arm-none-eabi-objdump") -> Footprint:
     return Footprint(flash, static, stack, [name.rsplit(":", 1)[-1] for name in way])
 
 
-def figures(found: Footprint) -> list[dict[str, object]]:
+def measured(found: Footprint) -> list[Figure]:
     """As every command of the project writes them."""
     return [
-        _figure("flash", found.flash, FLASH_BAR),
-        _figure("ram", found.ram, RAM_BAR),
-        {"id": "mcu.footprint.static", "value": found.static, "unit": "B"},
-        {"id": "mcu.footprint.stack", "value": found.stack, "unit": "B"},
+        at_most("mcu.footprint.flash", found.flash, FLASH_BAR, "B"),
+        at_most("mcu.footprint.ram", found.ram, RAM_BAR, "B"),
+        Figure("mcu.footprint.static", found.static, "B"),
+        Figure("mcu.footprint.stack", found.stack, "B"),
     ]
-
-
-def _figure(name: str, value: int, bar: int) -> dict[str, object]:
-    held = {"bar": f"<= {bar}", "holds": value <= bar}
-    return {"id": f"mcu.footprint.{name}", "value": value, "unit": "B", **held}
-
-
-def _results(rows: list[dict[str, object]]) -> dict[str, object]:
-    gcc = subprocess.run(
-        ["arm-none-eabi-gcc", "-dumpfullversion"], check=True, capture_output=True, text=True
-    ).stdout.strip()
-    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    versions = {"arm-none-eabi-gcc": gcc}
-    machine = platform.platform()
-    return {"figures": rows, "machine": machine, "versions": versions, "seed": None, "date": now}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -183,10 +167,10 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"{'RAM':8}{found.ram:>8}{RAM_BAR:>9}")
     print(f"RAM is {found.static} static and {found.stack} of stack at worst:")
     print("  " + " > ".join(found.way))
-    rows = figures(found)
+    rows = measured(found)
     if options.file:
-        options.file.write_text(json.dumps(_results(rows), indent=1) + "\n")
-    missed = [row["id"] for row in rows if not row.get("holds", True)]
+        figures.write(options.file, rows, None, ["edgeguard-monitor"])
+    missed = [row.id for row in rows if row.holds is False]
     for name in missed:
         print(f"{name}: above its bar", file=sys.stderr)
     return 1 if missed else 0
