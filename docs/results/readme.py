@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of the README, made from the results files beside this one: nobody types a result.
+
+    python docs/results/readme.py            writes it into README.md
+    python docs/results/readme.py --check    exits 1 where README.md differs
+
+A results file is what a command wrote with `--json`; table.toml says which figures a row shows. A
+bar that does not hold is marked in its row.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+HERE = Path(__file__).resolve().parent
+README = HERE.parents[1] / "README.md"
+BEGIN, END = "<!-- figures: make readme -->\n", "<!-- end of figures -->\n"
+PLACE = re.compile(r"\{([\w.]+)(?:@(\w+))?(?::([^}]*))?\}")
+
+Figures = dict[str, dict[str, Any]]
+
+
+def read() -> dict[str, dict[str, Any]]:
+    """What each command wrote, by the name of its file."""
+    files = sorted(HERE.glob("*.json"))
+    return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
+
+
+def fill(text: str, figures: Figures) -> tuple[str, list[str]]:
+    """The text with its figures, and the ids of those whose bar does not hold."""
+    missed = []
+
+    def put(place: re.Match[str]) -> str:
+        name, key, form = place.groups()
+        if name not in figures:
+            raise ValueError(f"the results file has no {name}")
+        figure = figures[name]
+        if figure.get("holds") is False:
+            missed.append(name)
+        return format(figure[key or "value"], form or "g")
+
+    return PLACE.sub(put, text), missed
+
+
+def row(spec: dict[str, str], documents: dict[str, dict[str, Any]]) -> str:
+    """One row of the table. Raises ValueError when its results file or a figure is not there."""
+    if spec["from"] not in documents:
+        raise ValueError(f"no results file {spec['from']}.json")
+    figures = {figure["id"]: figure for figure in documents[spec["from"]]["figures"]}
+    shown, missed = fill(spec["figure"], figures)
+    bar = spec.get("bar", "") + (", **missed**" if missed else "")
+    return f"| {spec['what']} | {shown} | {bar} | {spec.get('command', '')} |"
+
+
+def caption(documents: Iterable[dict[str, Any]]) -> str:
+    """Where and when."""
+    documents = list(documents)
+    days = sorted(date.fromisoformat(d["date"][:10]) for d in documents)
+    machines = ", ".join(sorted({d["machine"] for d in documents}))
+    first, last = (f"{d.day} {d:%B %Y}" for d in (days[0], days[-1]))
+    return f"{machines}; {first if first == last else f'{first} to {last}'}."
+
+
+def table() -> str:
+    """What stands between the marks."""
+    documents = read()
+    rows = tomllib.loads((HERE / "table.toml").read_text(encoding="utf-8"))["row"]
+    head = "| | figure | bar | command |\n|---|---|---|---|\n"
+    shown = "".join(row(spec, documents) + "\n" for spec in rows)
+    return f"{caption(documents.values())}\n\n{head}{shown}"
+
+
+def main() -> int:
+    """Write or check."""
+    text = README.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        sys.exit(f"{README}: the marks of the table are gone")
+    made = f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    if "--check" not in sys.argv:
+        README.write_text(made, encoding="utf-8")
+    elif made != text:
+        print("README.md does not show what docs/results says: make readme", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
