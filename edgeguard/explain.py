@@ -11,9 +11,10 @@ from typing import Any
 from attrs import Factory, define, frozen
 
 from edgeguard._core import CAUSES, Decision, Mode, Policy, Replayer
+from edgeguard.alarm import EVENT
 from edgeguard.errors import EdgeguardError
 from edgeguard.output.recorder.log_reader import Log
-from edgeguard.output.recorder.topics import ARM, DECISION, GAP, REARM, TAKEOVER, TAPE
+from edgeguard.output.recorder.topics import ARM, DECISION, GAP, NOTES, REARM, TAKEOVER, TAPE
 from edgeguard.reasons import Moment, reason
 from edgeguard.replay import policy_of
 
@@ -66,12 +67,20 @@ def explain(path: Path, private_key: Path | None = None) -> Story:
     log = Log(path, private_key)
     policy = policy_of(log)
     try:
-        teller = _Teller(policy, dict(json.loads(log.about.get("units", "{}"))))
+        units, risk = (dict(json.loads(log.about.get(key, "{}"))) for key in ("units", "risk"))
+        teller = _Teller(policy, units, risk, _events(log) if risk else [])
         for entry in log.entries(TAPE):
             teller.hear(entry.data)
-    except (ValueError, TypeError, IndexError) as error:
+    except (ValueError, TypeError, LookupError) as error:
         raise EdgeguardError(f"{path}: damaged: {error}; see edgeguard verify-log") from None
     return teller.ended()
+
+
+def _events(log: Log) -> list[tuple[int, str]]:
+    """Security events that were noted, with the time from which on each counted. They may stand
+    behind the decisions that they led to."""
+    found = ((e.t_ns, json.loads(e.data)["message"]) for e in log.entries(NOTES))
+    return [(t_ns, text.removeprefix(EVENT)) for t_ns, text in found if text.startswith(EVENT)]
 
 
 class _Presence:
@@ -101,8 +110,11 @@ class _Presence:
 
 
 class _Teller:
-    def __init__(self, policy: dict[str, Any], units: Mapping[str, str]) -> None:
-        self._policy = policy
+    def __init__(
+        self, policy: dict[str, Any], units: Mapping[str, str], risk: Mapping[str, Any],
+        events: list[tuple[int, str]],
+    ) -> None:  # fmt: skip
+        self._policy, self._risk, self._events = policy, risk, events
         self._reader = Replayer(Policy(policy))
         self._presence = _Presence(policy["causes"])
         self._evidence: dict[int, str] = {}  # by cause: what was seen when it was present last
@@ -116,11 +128,19 @@ class _Teller:
         kind = record[0]
         if kind == DECISION:
             t_ns, decision = self._reader.decision(record)
-            self._decided(Moment(self._policy, decision, self._reader.input(record)), t_ns)
+            given = self._reader.input(record)
+            events = self._counting(t_ns) if self._events else ()
+            self._decided(Moment(self._policy, decision, given, self._risk, events), t_ns)
         elif kind == GAP:
             self._story.gaps += 1
         elif kind in OPERATIONS and (kind != REARM or record[1] == REARMED):
             self._operation = OPERATIONS[kind]
+
+    def _counting(self, t_ns: int) -> tuple[str, ...]:
+        """The security events that make points now."""
+        window_ns = self._risk["window_s"] * 1e9
+        found = (name for then_ns, name in self._events if 0 <= t_ns - then_ns <= window_ns)
+        return tuple(dict.fromkeys(found))
 
     def ended(self) -> Story:
         story = self._story

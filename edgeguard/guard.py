@@ -21,9 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeguard import wiring
+from edgeguard.alarm import limits
 from edgeguard.config import GuardConfig, load
 from edgeguard.decision import Decision
-from edgeguard.errors import ConfigError, EdgeguardError
+from edgeguard.errors import BundleRefused, ConfigError, EdgeguardError, ModelRefused
 from edgeguard.intake.camera import Box
 
 if TYPE_CHECKING:
@@ -81,9 +82,13 @@ class Guard:
         ConfigError when a rule-based controller does not run; then the guard stays unarmed.
         """
         self._parts.prove_rules()
-        self._parts.open_members()
-        if self.config.bundle is not None:
-            self._parts.take_bundle(self.config.bundle)
+        try:
+            self._parts.open_members()
+            if self.config.bundle is not None:
+                self._parts.take_bundle(self.config.bundle)
+        except (ModelRefused, BundleRefused):
+            self.event("refused_file")
+            raise
         self._core.arm()
 
     def observe(
@@ -187,11 +192,7 @@ class Guard:
 
         Raises ValueError for another name. Without a detector of kind "risk" it is only logged.
         """
-        from edgeguard.evidence.risk import points
-
-        _log.warning("security event: %s (%d points)", name, points(name))
-        if self._risk is not None:
-            self._risk.events.happened(name)
+        self._parts.event(name)
 
     @property
     def risk(self) -> int | None:
@@ -214,23 +215,32 @@ class Guard:
     def record(
         self, path: str | Path, *, key: Path | None = None, recipient: Path | None = None,
         keep_mb: float | None = None, keep_hours: float | None = None,
+        frames_hz: float | None = None,
     ) -> Recorder:  # fmt: skip
         """Record every decision with its whole input from now on, until ``close``.
 
         path: a new MCAP file, or the pattern of a row of files when a limit is given; key: the file
         of the key that signs it; recipient: a public key (X25519, PEM), whose owner alone can read
-        what is recorded. Call it before ``arm``. Raises EdgeguardError when the log cannot
-        be begun. Needs the extra ``record``.
+        what is recorded; frames_hz: also record so many frames a second, as they are given to
+        ``Recorder.frames``. Call it before ``arm``. Raises EdgeguardError when the log cannot be
+        begun, or frames may not be in it. Needs the extra ``record``.
         """
         from edgeguard.output.recorder import Recorder, about
 
         if self._recorder is not None:
             raise EdgeguardError(f"already recording to {self._recorder.path}")
-        said = about(self.config, self._parts.cards)
+        disclosure = self.config.telemetry.disclosure
+        if frames_hz is not None and recipient is None and disclosure != "full":
+            raise EdgeguardError(
+                f'{self.config.source}: telemetry.disclosure: is "{disclosure}", so no frames are'
+                ' recorded that others can read; encrypt the log (--record-to), or write "full"'
+            )
+        said = about(self.config, self._parts.cards, limits(self.config, self._risk))
         self._recorder = Recorder(
             path, self._core, said, key=key, recipient=recipient, keep_mb=keep_mb,
-            keep_hours=keep_hours,
+            keep_hours=keep_hours, frames_hz=frames_hz,
         )  # fmt: skip
+        self._parts.event.record(self._recorder.note)
         return self._recorder
 
     @property
@@ -244,6 +254,7 @@ class Guard:
         back."""
         self._parts.close()
         if self._recorder is not None:
+            self._parts.event.record(None)
             self._recorder.close()
         if self.config.bundle is not None:
             self.config.bundle.close()

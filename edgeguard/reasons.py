@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from edgeguard._core import CAUSES, Decision
@@ -21,6 +22,10 @@ class Moment(NamedTuple):
     decision: Decision
     given: Mapping[str, Any]
     """As `Replayer.input` returns it."""
+    risk: Mapping[str, Any] = {}
+    """As `edgeguard.alarm.limits` made it; empty where the log has none."""
+    events: Sequence[str] = ()
+    """Security events that counted at this decision."""
 
     @property
     def members(self) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
@@ -187,8 +192,35 @@ def _link(moment: Moment) -> Iterator[str]:
     yield LINK
 
 
+def _silent(moment: Moment) -> Iterator[str]:
+    yield "the microcontroller was silent, or an output took no decisions in time"
+
+
 def _recorder(moment: Moment) -> Iterator[str]:
-    yield "records found no room, or the recorder could not write"
+    yield "records found no room, or the recorder or another log could not write"
+
+
+def _raised(cause: str, moment: Moment) -> Iterator[str]:
+    """The risk level that this cause asks for, and what makes one."""
+    for row, number in zip(moment.policy["detectors"], moment.given["detectors"], strict=True):
+        if CAUSES[row["cause"]] != cause:
+            continue
+        if number is None:
+            yield "no risk level was given in time"
+        elif number * ONE > row["max"]:
+            yield f"risk level {number:g}{_levels((row['max'] + 1) // ONE, moment)}"
+
+
+def _levels(level: int, moment: Moment) -> str:
+    """The thresholds of a level, and what was counted."""
+    if not moment.risk:
+        return f", acts from {level}"
+    risk, key = moment.risk, str(level)
+    text = f"; level {level} stands for {risk['points'][key]} points of security events in "
+    text += f"{risk['window_s']:g} s ({', '.join(moment.events) or 'none is recorded'})"
+    if risk["detectors"]:
+        text += f", or evidence of {risk['evidence'][key]:g} from {', '.join(risk['detectors'])}"
+    return text
 
 
 def _detectors(cause: str, moment: Moment) -> Iterator[str]:
@@ -223,10 +255,12 @@ _FINDERS: dict[str, Callable[[Moment], Iterator[str]]] = {
     "INPUT_INVALID": _invalid,
     "ENVELOPE_CONFLICT": _conflict,
     "OVERRUN": _overrun,
-    "LINK_LOST": _link,
+    "LINK_LOST": _silent,
     "LINK_FAULTY": _link,
     "ANSWER_WRONG": _link,
     "PEER_STOPPED": _link,
     "SELF_TEST": _link,
     "RECORDER_LOST": _recorder,
+    "RISK_RAISED": partial(_raised, "RISK_RAISED"),
+    "RISK_HIGH": partial(_raised, "RISK_HIGH"),
 }

@@ -47,11 +47,13 @@ _MACHINE = (
 class Need:
     """What a worker needs of the machine beside the interpreter.
 
-    ``files`` and folders are read; ``devices``: an accelerator's driver is to work in it, whose
-    devices stay open and whose address space knows no useful limit; ``threads``: its own.
+    ``files`` and folders are read; ``device``: one that is used, a camera's for instance;
+    ``devices``: an accelerator's driver is to work in it, whose devices stay open and whose address
+    space knows no useful limit; ``threads``: its own.
     """
 
     files: tuple[Path, ...]
+    device: Path | None = None
     devices: bool = False
     threads: bool = False
 
@@ -151,6 +153,31 @@ def ending(code: int) -> str:
     return f"signal {-code}"
 
 
+def violated(code: int) -> bool:
+    """Whether a process with this return code was ended by seccomp: for a call by the door of
+    another architecture; all other calls that are refused end in EPERM or ENOSYS."""
+    return code == -signal.SIGSYS
+
+
+def denied(error: BaseException, need: Need) -> bool:
+    """Whether something that this confined process does not need was refused to it on the way to
+    this error. What a library keeps to itself is not seen: the kernel tells nobody."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, PermissionError) and not _needed(found.filename, need):
+            return True
+        found = found.__cause__ or found.__context__
+    return False
+
+
+def _needed(name: object, need: Need) -> bool:
+    """Whether it is one of its own files, which somebody else has closed to us."""
+    if not isinstance(name, str):
+        return False
+    path = Path(name).absolute()
+    return any(path == file or file in path.parents for file in need.files)
+
+
 def begin(options: dict[str, Any]) -> None:
     """The first thing in the new process: keep what was given, and end with the parent."""
     for fd in map(int, os.listdir("/proc/self/fd")):
@@ -195,12 +222,14 @@ def confine(need: Need) -> tuple[str, ...]:
         missing.append("Landlock in the threads that were there before")
     readable = [str(path) for path in (*need.files, *_interpreter())]
     devices = ["/dev", "/sys"] if need.devices else ["/dev/null"]
+    devices += [str(need.device)] if need.device is not None else []
+    uses_devices = need.devices or need.device is not None
     failed = _taken(
         ("its scheduling class", _schedule),
         ("dropping capabilities", _isolation.drop_capabilities),
         ("no new privileges", _isolation.no_new_privileges),
         ("Landlock", lambda: _isolation.landlock(readable, devices)),
-        ("seccomp", lambda: _isolation.seccomp(need.devices)),
+        ("seccomp", lambda: _isolation.seccomp(uses_devices)),
     )
     return (*missing, *failed)
 

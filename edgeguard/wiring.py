@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define
 
+from edgeguard import alarm
 from edgeguard.card import Card
 from edgeguard.config import GuardConfig, load_cards, model_path, policy_dict
-from edgeguard.config.detector_rows import detector_rows, row_index
+from edgeguard.config.detector_rows import row_index
 from edgeguard.decision import CAUSES, Core, Policy, Shadow, make_controller
 from edgeguard.errors import ConfigError, ModelRefused
 from edgeguard.intake.camera import Box, Camera
@@ -21,7 +22,6 @@ from edgeguard.intake.preprocess import InputSpec
 
 if TYPE_CHECKING:
     from edgeguard.bundle import Opened
-    from edgeguard.evidence.risk import Watch
     from edgeguard.inference.members import Member, MemberSpec, Result
     from edgeguard.inference.memory import Frames
 
@@ -169,7 +169,8 @@ class Parts:
                 for name, channel in config.channels.items()
             }
         )
-        self.risk = _risk(config, self.core)
+        self.risk = alarm.watch(config, self.core)
+        self.event = alarm.Alarm(self.risk)
         self.bus_rows = [
             (row_index(config, name), detector.feature or "")
             for name, detector in config.detectors.items()
@@ -277,6 +278,7 @@ class Parts:
             isolation="process" if member.apart else "none",
             process=member.process,
             frames=None if card.input.layout == "VECTOR" else self._rings.get(self._view(name)),
+            event=self.event,
         )
 
     def _open_eye(self, index: int, camera: str) -> None:
@@ -328,29 +330,6 @@ class Parts:
             ring.close()
         for kept in (self.members, self.eyes, self.remote_seats, self._rings):
             kept.clear()
-
-
-def _risk(config: GuardConfig, core: Core) -> Watch | None:
-    """The watch over all calibrated detectors, where guard.toml asks for one."""
-    asked = next(((n, d) for n, d in config.detectors.items() if d.kind == "risk"), None)
-    if asked is None:
-        return None
-    from edgeguard.evidence.risk import Evidence, Limits, Watch
-
-    name, detector = asked
-    rows = detector_rows(config)
-    calibration, watched = {}, {}
-    for index, row in enumerate(rows):
-        arrays = config.fits.get((row["name"], "risk"))
-        if arrays is not None:
-            limits = Limits.of(row["min"], row["max"])
-            if limits == Limits(None, None):
-                continue  # at the ends of Q16.16: nothing is ever near them
-            calibration[row["name"]] = arrays["blocks"]
-            watched[row["name"]] = index, limits
-    rate = detector.max_false_trips_per_hour or 1.0  # never missing: see config.detector_rules
-    first = row_index(config, name)
-    return Watch(core, Evidence(calibration, rate), watched, (first, first + 1))
 
 
 def finite(value: object) -> bool:

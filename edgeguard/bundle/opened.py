@@ -21,6 +21,8 @@ from edgeguard.errors import BundleRefused
 class Opened:
     """`policy` is the guard.toml to load; `close` takes the folder away."""
 
+    path: Path
+    """The bundle itself: what belongs to the machine lies beside it."""
     manifest: Manifest
     folder: Path
     signed: bool
@@ -56,7 +58,7 @@ def open_bundle(
     if not unsigned:
         state.check(folder, str(path), manifest.name, manifest.version)
     made = Path(tempfile.mkdtemp(prefix="edgeguard-bundle-"))  # 0700
-    opened = Opened(manifest, made, not unsigned, folder)
+    opened = Opened(path, manifest, made, not unsigned, folder)
     try:
         for described, data in zip(manifest.parts, contents, strict=True):
             _lay_out(made / described.path, data)

@@ -7,7 +7,6 @@ import contextlib
 import signal
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import define, frozen
 
+from edgeguard.cli import run_bus, run_record
 from edgeguard.cli import run_inputs as inputs
 from edgeguard.cli import run_page as page
-from edgeguard.cli import run_record
 from edgeguard.cli.bundle import trusting
+from edgeguard.cli.run_outputs import Outputs
 from edgeguard.config import load
-from edgeguard.decision import Decision
 from edgeguard.errors import EdgeguardError
 from edgeguard.guard import Guard
 from edgeguard.intake.sources import Frame
@@ -28,7 +27,6 @@ from edgeguard.loop import Loop
 from edgeguard.loop.loop import lasting, paced
 from edgeguard.loop.realtime import prepare
 from edgeguard.loop.systemd import Notify
-from edgeguard.output import open_sink
 
 if TYPE_CHECKING:
     from edgeguard.output.mcu import Behind
@@ -49,6 +47,8 @@ class Options:
     realtime: bool
     page: str | None
     token_file: Path | None
+    bus: str | None
+    bus_learnt: Path | None
     recording: run_record.Recording
     trust: tuple[Path, ...]
     unsigned: bool
@@ -63,7 +63,8 @@ class Options:
 )
 @click.option(
     "--sink", "sinks", multiple=True, default=("-",), show_default=True,
-    help="- or a file: JSON lines; module:callable: called with (decision, t_ns).",
+    help="- or a file: JSON lines; module:callable: called with (decision, t_ns), on the clock in "
+    "a thread of its own.",
 )  # fmt: skip
 @click.option(
     "--signal", "given", multiple=True, metavar="NAME=NUMBER",
@@ -89,6 +90,10 @@ class Options:
 )  # fmt: skip
 @click.option("--token-file", type=click.Path(path_type=Path), metavar="FILE",
               help="With the token of the operator who may re-arm on the page.")  # fmt: skip
+@click.option("--bus", metavar="can:CHANNEL",
+              help="The CAN bus that detectors of kind bus watch; read only.")  # fmt: skip
+@click.option("--bus-learnt", type=click.Path(path_type=Path), metavar="FILE",
+              help="What is normal there; see docs/detectors.md.")  # fmt: skip
 @run_record.options
 @trusting
 def command(**given: Any) -> None:
@@ -132,20 +137,22 @@ def _assemble(options: Options, stack: contextlib.ExitStack) -> Run:
     car = inputs.Car(config.guard.period_ms / 1000) if simulated and behind is None else None
     signals = car.signals if car else inputs.open_signals(options.given)
     loop = Loop(guard, behind or guard, camera, signals)
-    outputs = _Outputs(options.sinks, behind)
+    outputs = Outputs(options.sinks, guard, (lambda: behind.said) if behind else str)
     told = [outputs.lines, loop.timing.lines]
     loop.watchers += [car, outputs] if car else [outputs]
-    frames = inputs.open_source(config, camera, options.source)
+    frames = inputs.open_source(guard, camera, options.source)
     if access:
         told.append(page.attach(access, loop, guard, behind or guard, camera, stack))
-    notify = Notify.from_environment()
+    notify = Notify.from_environment(lambda: outputs.reached)
     loop.watchers += [notify] if notify else []
     on_clock = options.realtime or (behind is not None and behind.real_time)
     on_clock = on_clock or options.source.startswith("camera:")
+    run_bus.attach(options.bus, options.bus_learnt, loop, guard, on_clock, stack)
+    if on_clock:
+        stack.enter_context(outputs.on_clock(commands_elsewhere=behind is not None))
     if behind is not None:
         told.append(lambda: run_record.confirmed(behind))
-    pace = run_record.begin(guard, options.recording)
-    loop.watchers += [] if on_clock else pace
+    loop.watchers += run_record.begin(guard, options.recording, camera, on_clock)
     (behind or guard).arm()
     return Run(loop, frames, on_clock, told)
 
@@ -155,10 +162,7 @@ def _turn(run: Run, options: Options) -> None:
     if run.on_clock:
         end_ns = time.monotonic_ns() + int(seconds * 1e9) if seconds is not None else None
         frames = lasting(run.frames) if is_live else paced(run.frames)
-        try:
-            run.loop.real_time(frames, end_ns, _prepare if options.realtime else lambda: None)
-        except BrokenPipeError as error:  # nothing drives any more: a service manager must know
-            raise EdgeguardError("run ended: the reader of an output is gone") from error
+        run.loop.real_time(frames, end_ns, _prepare if options.realtime else lambda: None)
     elif seconds is None:
         run.loop.lockstep(run.frames)
     else:
@@ -168,35 +172,6 @@ def _turn(run: Run, options: Options) -> None:
 def _prepare() -> None:
     for refused in prepare():
         click.echo(f"--realtime: {refused}", err=True)
-
-
-class _Outputs:
-    """The sinks, and what is told on stderr."""
-
-    def __init__(self, sinks: tuple[str, ...], behind: Behind | None) -> None:
-        """Raises EdgeguardError when a sink cannot be opened."""
-        self._sinks = [(sink, open_sink(sink)) for sink in sinks]
-        self._behind, self._told = behind, ""
-        self._counts: Counter[str] = Counter()
-
-    def saw(self, frame: Frame) -> None:
-        """Sinks take decisions only."""
-
-    def decided(self, decision: Decision, t_ns: int) -> None:
-        """Hand it to every sink. Raises EdgeguardError when a sink fails."""
-        self._counts[decision.mode.name] += 1
-        if self._behind is not None and self._behind.said != self._told:
-            self._told = self._behind.said
-            click.echo(f"mcu: {self._told}", err=True)
-        for sink, output in self._sinks:
-            with inputs.named(f"sink {sink}"):
-                output(decision, t_ns)
-
-    def lines(self) -> list[str]:
-        """How often each mode was decided."""
-        total = self._counts.total()
-        shares = ", ".join(f"{mode} {n / total:.1%}" for mode, n in self._counts.most_common())
-        return [f"{total} decisions: {shares}"]
 
 
 def _behind(guard: Guard, options: Options, stack: contextlib.ExitStack) -> Behind | None:

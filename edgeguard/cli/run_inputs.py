@@ -10,20 +10,21 @@ from collections.abc import Iterator, Mapping
 from edgeguard.config import GuardConfig
 from edgeguard.decision import Decision
 from edgeguard.errors import EdgeguardError
-from edgeguard.intake.decoder import confined
-from edgeguard.intake.sources import Frame, live
+from edgeguard.guard import Guard
+from edgeguard.intake import decoder
+from edgeguard.intake.sources import Frame
 from edgeguard.loop import Signals
 
 
-def open_source(config: GuardConfig, camera: str, source: str) -> Iterator[Frame]:
+def open_source(guard: Guard, camera: str, source: str) -> Iterator[Frame]:
     """Its frames. Raises EdgeguardError."""
     if source.startswith("camera:"):
         if not source[7:].isdigit():
             raise EdgeguardError(f"{source}: want camera:N with the camera's number")
-        return live(int(source[7:]))
+        return decoder.camera(int(source[7:]), guard.event)
     if source == "simulated":
         return _demo_frames()
-    return confined(source, config.cameras[camera].rate_hz)
+    return decoder.confined(source, guard.config.cameras[camera].rate_hz, guard.event)
 
 
 class Car:

@@ -36,7 +36,9 @@ def access(config: GuardConfig, given: str | None, token_file: Path | None) -> A
         return None
     host, port = _address(given) if given else (config.telemetry.host, config.telemetry.port)
     named = config.telemetry.token_file
-    file = token_file or (config.source.parent / named if named else None)
+    # A token belongs to a machine: no bundle holds one, so it lies beside the bundle.
+    beside = config.source if config.bundle is None else config.bundle.path
+    file = token_file or (beside.parent / named if named else None)
     token = read_token(file) if file else None
     if token and not _is_loopback(host):
         click.echo(

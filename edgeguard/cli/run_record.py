@@ -14,10 +14,12 @@ from edgeguard.decision import Decision
 from edgeguard.errors import EdgeguardError
 from edgeguard.guard import Guard
 from edgeguard.intake.sources import Frame
+from edgeguard.loop import Watcher
 
 if TYPE_CHECKING:
     from edgeguard.output.mcu import Behind
     from edgeguard.output.recorder import Recorder
+    from edgeguard.output.recorder.frames import Frames
 
 
 @frozen
@@ -29,11 +31,12 @@ class Recording:
     recipient: Path | None
     keep_mb: float | None
     keep_hours: float | None
+    frames_hz: float | None
 
 
 def taken(given: dict[str, Any]) -> Recording:
     """Take these options out of those that click read."""
-    names = ("record", "record_key", "record_to", "keep_mb", "keep_hours")
+    names = ("record", "record_key", "record_to", "keep_mb", "keep_hours", "record_frames")
     return Recording(*(given.pop(name) for name in names))
 
 
@@ -65,31 +68,56 @@ _OPTIONS = (
         "--keep-hours", type=click.FloatRange(min=0.0, min_open=True),
         help="The same beyond so many hours.",
     ),
+    click.option(
+        "--record-frames", metavar="[HZ]", is_flag=False, flag_value=2.0,
+        type=click.FloatRange(min=0.0, min_open=True),
+        help="Record frames, too, so many a second [2]: encrypted (--record-to), or where "
+        "[telemetry] disclosure is full.",
+    ),
 )  # fmt: skip
 
 
-def begin(guard: Guard, asked: Recording) -> list[Pace]:
+def begin(guard: Guard, asked: Recording, camera: str, on_clock: bool) -> list[Watcher]:
     """Record, if that was asked for; the guard ends it. Raises EdgeguardError.
 
-    What is returned watches a loop that runs ahead of the clock.
+    What is returned watches the loop.
     """
     if asked.path is None:
-        if asked != Recording(None, None, None, None, None):
+        if asked != Recording(None, None, None, None, None, None):
             raise EdgeguardError(
-                "--record-key, --record-to, --keep-mb and --keep-hours: belong to --record"
+                "--record-key, --record-to, --record-frames, --keep-mb and --keep-hours: belong to"
+                " --record"
             )
         return []
     recorder = guard.record(
         asked.path, key=asked.key, recipient=asked.recipient, keep_mb=asked.keep_mb,
-        keep_hours=asked.keep_hours,
+        keep_hours=asked.keep_hours, frames_hz=asked.frames_hz,
     )  # fmt: skip
-    return [Pace(recorder)]
+    watchers: list[Watcher] = [] if on_clock else [Pace(recorder)]
+    if recorder.frames is not None:
+        frame = guard.config.cameras[camera].frame
+        watchers.append(Pictures(recorder.frames, camera, frame.format if frame else "BGR"))
+    return watchers
 
 
 def confirmed(behind: Behind) -> list[str]:
     """Which head of the log the microcontroller confirmed last, for `verify-log --head`."""
     head = behind.log_head
     return [f"mcu: confirmed the log's head {head[1].hex()} (seal {head[0]})"] if head else []
+
+
+class Pictures:
+    """Hands frames to the recorder."""
+
+    def __init__(self, frames: Frames, camera: str, pixel_format: str) -> None:
+        self._frames, self._camera, self._format = frames, camera, pixel_format
+
+    def saw(self, frame: Frame) -> None:
+        """It keeps a copy, when one is due."""
+        self._frames.saw(self._camera, frame.image, self._format, frame.t_ns, frame.box)
+
+    def decided(self, decision: Decision, t_ns: int) -> None:
+        """Decisions are on the tape."""
 
 
 class Pace:
@@ -99,7 +127,7 @@ class Pace:
         self._recorder = recorder
 
     def saw(self, frame: Frame) -> None:
-        """Frames are not recorded."""
+        """It looks after decisions."""
 
     def decided(self, decision: Decision, t_ns: int) -> None:
         """Wait while the tape is half full."""

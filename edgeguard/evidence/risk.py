@@ -31,7 +31,7 @@ import math
 import operator
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -62,7 +62,7 @@ EVENTS: Final = {  # points
 }
 _OF_CAUSES: Final = {"BUS_INTRUSION": "bus_intrusion", "LINK_FAULTY": "link_error"}
 _MASKS: Final = tuple((1 << CAUSES.index(c), event) for c, event in _OF_CAUSES.items())
-_POINTS: Final = {1: 1, 2: 3, 3: 6}  # from how many on
+POINTS: Final = {1: 1, 2: 3, 3: 6}  # of each level: from how many on
 
 
 @dataclass(frozen=True)
@@ -151,6 +151,11 @@ class Evidence:
         self._until = dict.fromkeys(LEVELS, -math.inf)
         self.alarms = dict.fromkeys(LEVELS, 0)
 
+    @property
+    def thresholds(self) -> dict[int, float]:
+        """By level: the mean of M that raises its alarm."""
+        return {level: share * self._c for level, share in LEVELS.items()}
+
     def block(self, scores: Mapping[str, int | None], t_ns: int) -> None:
         """Take the scores of one block; None or missing: that detector said nothing."""
         for name, detector in self._detectors.items():
@@ -213,6 +218,8 @@ class Events:
         self._new: deque[str] = deque(maxlen=1000)
         self._counted: deque[tuple[int, int]] = deque()  # when, points
         self._last: dict[str, int] = {}
+        self.noted: Callable[[str, int], object] | None = None
+        """Is told of each event that counts, and of the tick from which on it does."""
 
     def happened(self, name: str) -> None:
         """Raises ValueError for a name that is not in EVENTS."""
@@ -230,12 +237,14 @@ class Events:
             if t_ns - self._last.get(name, -(10**18)) >= 10**9:
                 self._last[name] = t_ns
                 self._counted.append((t_ns, EVENTS[name]))
+                if self.noted is not None:
+                    self.noted(name, t_ns)
         while self._counted and self._counted[0][0] < t_ns - WINDOW_S * 1e9:
             self._counted.popleft()
         if not self._counted:
             return 0
         total = sum(p for _, p in self._counted)
-        return max((level for level, least in _POINTS.items() if total >= least), default=0)
+        return max((level for level, least in POINTS.items() if total >= least), default=0)
 
 
 def combined(evidence: int, events: int) -> int:

@@ -108,7 +108,9 @@ class MemberSpec:
     reads together with others; by default it has its own. ``hang_s``: a worker that has not
     answered for so long is lost, killed and started anew. ``restarts`` in ``restart_window_s``
     seconds are allowed, the first after ``backoff_s``, each further one after twice the time; then
-    the member is in quarantine until it is opened anew.
+    the member is in quarantine until it is opened anew. ``event`` is told, from any thread, of
+    "sandbox_violation" (a worker tried what is refused to it) and of "refused_file" (a model that
+    was admitted before is not any more).
     """
 
     name: str
@@ -124,6 +126,7 @@ class MemberSpec:
     restart_window_s: float = 3600.0
     backoff_s: float = 0.1
     start_timeout_s: float = 60.0
+    event: Callable[[str], object] = attrs.field(default=lambda name: None, eq=False)
 
 
 class RestartBudget:
@@ -162,7 +165,7 @@ class InProcess:
         """Load the model and test it. Raises ModelRefused."""
         self.name, self.card = spec.name, spec.card
         self._model = load_model(spec.card, spec.model_path, spec.runtime, spec.providers)
-        self._budget, self._clock = RestartBudget(spec), clock
+        self._budget, self._clock, self._event = RestartBudget(spec), clock, spec.event
         self._result: Result | None = None
         self._retry_at = float("inf")
         self.alive, self.reason = True, ""
@@ -251,6 +254,8 @@ class InProcess:
         try:
             self_test(self._model)
         except ModelRefused as error:
+            if str(error) != self.reason:
+                self._event("refused_file")
             self._lose(str(error))
             return False
         finally:

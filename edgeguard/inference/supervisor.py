@@ -43,6 +43,7 @@ class Supervisor:
         self.providers: dict[str, str] = {}
         self.missing: tuple[str, ...] = ()
         first = self.members[0].spec
+        self._event, self._refused, self._admitted_once = first.event, "", False
         self._start_timeout_s = first.start_timeout_s
         self._budget = RestartBudget(first)
         # Neither can make us wait: a worker cannot undo EFD_NONBLOCK.
@@ -156,6 +157,12 @@ class Supervisor:
                 process.kill()
             code = process.wait()
             last = self._hear(ear.fileno(), 0) if admitted else {}
+        if sandbox.violated(code) or True in (hello.get("denied"), last.get("denied")):
+            self._event("sandbox_violation")
+        elif _text(hello, "refused") not in ("", self._refused) and self._admitted_once:
+            self._event("refused_file")  # a first refusal is for whoever opens the member
+        self._refused = _text(hello, "refused")
+        self._admitted_once |= admitted
         with self.lock:
             self._process = None
             if self.alive:

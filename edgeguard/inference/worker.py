@@ -2,7 +2,8 @@
 """The program of a worker: confines itself, loads its members' models, proves and runs them.
 
 It says one line of JSON, ``{"providers": {member: ...}, "missing": [...]}`` or ``{"refused":
-reason}``, and ``{"failed": reason}`` before it ends because a runtime failed. After that all goes
+reason}``, and ``{"failed": reason}`` before it ends because a runtime failed; both with ``denied``:
+whether it tried what its confinement refuses. After that all goes
 through memory: a tick of ``wake``, then each lane of its frames tells which slot its member is to
 read; the answer is written to the member's own memory, and ``done`` ticks.
 """
@@ -33,6 +34,7 @@ def main(options: dict[str, Any]) -> int:
     with os.fdopen(options["spec"], "rb") as file:
         file.seek(0)
         spec = json.load(file)
+    need = sandbox.Need(())
     try:
         cards = [Card.from_dict(m["card"], Path(m["directory"])) for m in spec["members"]]
         need = _need(spec["members"], cards)
@@ -40,15 +42,15 @@ def main(options: dict[str, Any]) -> int:
         _import_runtimes(spec["members"], cards)
         missing += sandbox.limit(need)
         lanes = [_Lane(m, card) for m, card in zip(spec["members"], cards, strict=True)]
-    except EdgeguardError as error:
-        _say(mouth, refused=str(error)[:1000])
+    except (EdgeguardError, PermissionError) as error:
+        _say(mouth, refused=str(error)[:1000], denied=sandbox.denied(error, need))
         return 1
     sandbox.tighten(need)
     _say(mouth, providers={lane.name: lane.model.provider for lane in lanes}, missing=missing)
     try:
         _serve(lanes, spec["epoch"], options["wake"], options["done"])
-    except InferenceError as error:  # the next worker is tested anew
-        _say(mouth, failed=str(error)[:500])
+    except (InferenceError, PermissionError) as error:  # the next worker is tested anew
+        _say(mouth, failed=str(error)[:500], denied=sandbox.denied(error, need))
     return 1
 
 

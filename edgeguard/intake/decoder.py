@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recorded sources, decoded in a confined process: bytes from outside are parsed nowhere else.
+"""Sources, decoded in a confined process: bytes from outside are parsed nowhere else.
 
 Over one pipe the process sends, for each frame, a length, a line of JSON and the pixels; it ends
-with ``{"end": true}``, or with ``{"error": ...}``. It may begin with ``{"missing": [...]}``: what
-the kernel did not take from it. Nothing that it says is believed unchecked.
+with ``{"end": true}``, or with ``{"error": ...}`` and ``denied``, whether it tried what is refused
+to it. It may begin with ``{"missing": [...]}``: what the kernel did not take from it. Nothing that
+it says is believed unchecked.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import select
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ import numpy as np
 
 from edgeguard import sandbox
 from edgeguard.errors import EdgeguardError
-from edgeguard.intake.sources import Box, Frame, recorded
+from edgeguard.intake.sources import Box, Frame, live, recorded
 
 SILENCE_S = 60.0  # so long a frame, or the reading of a whole stream, may take
 _ENDING_S = 1.0  # so long it may live on once it has closed its pipe
@@ -37,24 +38,38 @@ _ENVIRONMENT = {"OPENCV_FFMPEG_CAPTURE_OPTIONS": "threads;1", "OPENCV_LOG_LEVEL"
 _log = logging.getLogger("edgeguard")
 
 
-def confined(source: str, rate_hz: float) -> Iterator[Frame]:
+def confined(
+    source: str, rate_hz: float, event: Callable[[str], object] = lambda name: None
+) -> Iterator[Frame]:
     """As ``sources.recorded``, decoded in a confined process, which starts with the first frame.
 
-    Raises EdgeguardError as that does, and when the decoder crashes or goes silent.
+    event: is told of a "sandbox_violation". Raises EdgeguardError as that does, and when the
+    decoder crashes or goes silent.
     """
+    yield from _decoded({"source": source, "rate_hz": rate_hz}, event)
+
+
+def camera(number: int, event: Callable[[str], object] = lambda name: None) -> Iterator[Frame]:
+    """As ``sources.live``, in the same way; of all devices, its process can use this camera."""
+    for frame in _decoded({"source": f"camera:{number}", "camera": number}, event):
+        yield frame._replace(t_ns=min(frame.t_ns, time.monotonic_ns()))
+
+
+def _decoded(options: dict[str, Any], event: Callable[[str], object]) -> Iterator[Frame]:
     ear, mouth = os.pipe2(os.O_CLOEXEC)
-    options = {"source": source, "rate_hz": rate_hz, "mouth": mouth}
     try:
-        process = sandbox.start(_PROGRAM, options, (mouth,), _ENVIRONMENT)
+        process = sandbox.start(_PROGRAM, options | {"mouth": mouth}, (mouth,), _ENVIRONMENT)
     except BaseException:
         os.close(ear)
         raise
     finally:
         os.close(mouth)
-    yield from _frames(source, process, ear)
+    yield from _frames(options["source"], process, ear, event)
 
 
-def _frames(source: str, process: sandbox.Process, ear: int) -> Iterator[Frame]:
+def _frames(
+    source: str, process: sandbox.Process, ear: int, event: Callable[[str], object]
+) -> Iterator[Frame]:
     stream = _Stream(source, ear)
     try:
         said = stream.line()
@@ -63,13 +78,18 @@ def _frames(source: str, process: sandbox.Process, ear: int) -> Iterator[Frame]:
             said = stream.line()
         while True:
             if said is None:
-                ending = sandbox.ending(_ended(process))
+                code = _ended(process)
+                if sandbox.violated(code):
+                    event("sandbox_violation")
+                ending = sandbox.ending(code)
                 raise EdgeguardError(f"{source}: its decoder was ended by {ending}")
             if "end" in said:
                 return
             if "lacks" in said:
                 raise ModuleNotFoundError(said["lacks"], name=str(said["lacks"]))
             if "error" in said:
+                if said.get("denied") is True:
+                    event("sandbox_violation")
                 raise EdgeguardError(str(said["error"])[:1000])
             yield _frame(source, said, stream)
             said = stream.line()
@@ -147,14 +167,20 @@ def _frame(source: str, said: dict[str, Any], stream: _Stream) -> Frame:
 
 
 def main(options: dict[str, Any]) -> int:
-    """The confined process. ``options``: ``source``, ``rate_hz``, the descriptor ``mouth``."""
-    need = sandbox.Need((Path(options["source"]).absolute(),), threads=True)
+    """The confined process. ``options``: ``source``, ``rate_hz`` or the number of a ``camera``, the
+    descriptor ``mouth``."""
+    source, number = options["source"], options.get("camera")
+    if number is None:
+        need = sandbox.Need((Path(source).absolute(),), threads=True)
+    else:
+        need = sandbox.Need((), device=_device(number), threads=True)
     missing = sandbox.surprising(sandbox.confine(need) + sandbox.limit(need))
     mouth, clock = options["mouth"], sandbox.Clock()
     try:
         if missing:
             _say(mouth, {"missing": missing})
-        for frame in recorded(options["source"], options["rate_hz"]):
+        frames = recorded(source, options["rate_hz"]) if number is None else live(number)
+        for frame in frames:
             image = frame.image
             _say(
                 mouth,
@@ -166,17 +192,23 @@ def main(options: dict[str, Any]) -> int:
             )  # fmt: skip
             clock.answered(time.process_time())
     except EdgeguardError as error:
-        _say(mouth, {"error": str(error)[:1000]})
+        _say(mouth, {"error": str(error)[:1000], "denied": sandbox.denied(error, need)})
     except ModuleNotFoundError as error:
         _say(mouth, {"lacks": error.name})
     except BrokenPipeError:
         return 0
     except Exception as error:  # OpenCV and numpy raise whatever they like over damaged files
         what = str(error).partition("\n")[0][:500] or type(error).__name__
-        _say(mouth, {"error": f"{options['source']}: cannot be decoded: {what}"})
+        text = f"{source}: cannot be decoded: {what}"
+        _say(mouth, {"error": text, "denied": sandbox.denied(error, need)})
     else:
         _say(mouth, {"end": True})
     return 0
+
+
+def _device(number: int) -> Path:
+    """What OpenCV opens for a camera's number (Video4Linux)."""
+    return Path(f"/dev/video{number}")
 
 
 def _say(mouth: int, what: dict[str, Any], pixels: Any = b"") -> None:

@@ -5,19 +5,22 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import select
+import stat
 import sys
-from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 from edgeguard._core import Decision
 from edgeguard.errors import EdgeguardError
 
 
 class Sink(Protocol):
-    """Called once for every decision, in order, from the deciding thread."""
+    """Called with decisions, in order. On the clock that is done in a thread of the sink's own: one
+    that blocks misses decisions, and sees from their ``sequence`` that it did."""
 
     def __call__(self, decision: Decision, t_ns: int) -> None:
-        """Take a decision made at ``t_ns``. Must not block."""
+        """Take a decision made at ``t_ns``."""
 
 
 def as_record(decision: Decision, t_ns: int) -> dict[str, Any]:
@@ -37,15 +40,31 @@ def as_record(decision: Decision, t_ns: int) -> dict[str, Any]:
 
 
 class JsonLines:
-    """One JSON object a line."""
+    """One JSON object a line. The first one after a gap has ``lost``: how many are missing."""
 
-    def __init__(self, file: IO[str]) -> None:
-        self._file = file
+    def __init__(self, fd: int) -> None:
+        self._fd, self._next = fd, 0
+        self.is_log = stat.S_ISREG(os.fstat(fd).st_mode)
+        """Whether it is an ordinary file: whoever reads it does not act on it now."""
+        self._room = select.poll()
+        self._room.register(fd, select.POLLOUT)
+
+    def ready(self) -> None:
+        """Wait for room, so that no line is begun that may not be finished in time."""
+        self._room.poll()
 
     def __call__(self, decision: Decision, t_ns: int) -> None:
         """Write the decision, at once. Raises BrokenPipeError when the reader is gone."""
-        self._file.write(json.dumps(as_record(decision, t_ns)) + "\n")
-        self._file.flush()
+        record = as_record(decision, t_ns)
+        if self._next and decision.sequence > self._next:
+            record["lost"] = decision.sequence - self._next
+        self._next = decision.sequence + 1
+        line = memoryview(json.dumps(record).encode() + b"\n")
+        while line:
+            try:
+                line = line[os.write(self._fd, line) :]
+            except BlockingIOError:  # somebody else made it so
+                self._room.poll()
 
 
 def open_sink(name: str) -> Sink:
@@ -53,16 +72,17 @@ def open_sink(name: str) -> Sink:
 
     Raises EdgeguardError when it cannot be opened.
     """
-    if name == "-":
-        return JsonLines(sys.stdout)
     module, colon, attribute = name.partition(":")
     try:
+        if name == "-":
+            sys.stdout.flush()  # its buffer is passed by: whoever blocks on it blocks the end, too
+            return JsonLines(1)
         if colon and "/" not in name:
             found = getattr(importlib.import_module(module), attribute)
             if not callable(found):
                 raise EdgeguardError(f"sink {name}: is not callable")
             return found  # type: ignore[no-any-return]
-        return JsonLines(Path(name).open("w", encoding="utf-8", buffering=1))
+        return JsonLines(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOCTTY, 0o666))
     except EdgeguardError:
         raise
     except Exception as error:  # the module is the user's: it may raise anything

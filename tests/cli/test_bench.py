@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 pytest.importorskip("cv2", reason="bench measures against OpenCV")
 pytest.importorskip("onnx", reason="bench builds its members")
 
-from edgeguard.cli import bench_guard, bench_kernels
+from edgeguard.cli import bench_guard, bench_jitter, bench_kernels
 from edgeguard.cli.main import main
 from firmware_bridge.sim import missing_tools
 
@@ -24,6 +25,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_kernels, "SIZES", (SIZE,))
     monkeypatch.setattr(bench_guard, "SIZES", {"100us": 1.0})
     monkeypatch.setattr(bench_guard, "FRAME", (*SIZE, 3))
+    monkeypatch.setattr(bench_jitter, "FAULTS", {"stopped": signal.SIGSTOP})
+    monkeypatch.setattr(bench_jitter, "TICKS", 20)
 
 
 def bench(*arguments: str) -> int:
@@ -44,9 +47,11 @@ def test_figures_of_both_halves(tmp_path: Path, capsys: pytest.CaptureFixture[st
     costs = [f"isolation.{n}{e}" for n in ("one_worker", "worker_each") for e in ("", ".woken")]
     apart = [*rivals, *costs, "isolation.in_process"]
     record = [f"recorder.tick.{q}" for q in ("p50", "p99")]
-    assert list(found) == kernels + guard + apart + record + ([] if missing_tools() else link)
+    jitter = ["jitter.stopped", "jitter.ordinary.stopped"]
+    after = jitter + record + ([] if missing_tools() else link)
+    assert list(found) == kernels + guard + apart + after
     for name, figure in found.items():
-        assert figure["value"] > 0 or name in costs + record  # a difference may be noise
+        assert figure["value"] > 0 or name in costs + jitter + record  # a difference may be noise
         assert figure["n"] >= 20
         assert ("bar" in figure) == ("holds" in figure), name
     for name in kernels:

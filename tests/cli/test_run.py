@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -70,10 +72,11 @@ def pictures() -> np.ndarray:
     return np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)[..., ::-1])
 
 
-def run(policy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(policy: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """more: variables of its environment."""
     return subprocess.run(
         [sys.executable, "-m", "edgeguard", "run", str(policy), *arguments],
-        capture_output=True, text=True, check=False, cwd=policy.parent,
+        capture_output=True, text=True, check=False, cwd=policy.parent, env=os.environ | more,
     )  # fmt: skip
 
 
@@ -180,7 +183,9 @@ def test_a_person_or_a_service_manager_ends_it_in_order(
         out, said = process.communicate(timeout=60)
     assert process.returncode == 0, said
     counted = int(said.partition(" decisions: ")[0].splitlines()[-1])
-    assert 0 <= counted - (out.count("\n") + 1) <= 1  # it may end between counting and writing
+    lost = re.search(r"sink -: (\d+) decisions lost", said)  # by a machine that is busy
+    written = out.count("\n") + 1 + (int(lost[1]) if lost else 0)
+    assert 0 <= counted - written <= 1  # it may end between counting and writing
     for line in ("decision: p50 ", "tick: p50 ", "wake-up late by: p50 ", "overruns: "):
         assert line in said
 
@@ -205,9 +210,11 @@ def test_a_run_on_the_clock_whose_reader_leaves_has_failed(
 
 
 FAKE_CAMERA = """
-import numpy
+import numpy, os
 class VideoCapture:
-    def __init__(self, source): self.left = 5
+    def __init__(self, source):
+        self.left = 5
+        assert source == 0 and os.getppid() == int(os.environ["EDGEGUARD_PARENT"])
     def isOpened(self): return True
     def read(self):
         self.left -= 1
@@ -217,11 +224,20 @@ class VideoCapture:
 
 
 def test_a_camera_that_is_unplugged_is_a_lost_frame(policy: Path, tmp_path: Path) -> None:
-    (tmp_path / "cv2.py").write_text(FAKE_CAMERA)
-    done = run(policy, "--source", "camera:0", "--signal", "speed=20", "--seconds", "1.5")
-    last = lines(done)[-1]
-    assert "FRAME_LOST" in last["present"]
-    assert last["mode"] != "NOMINAL"
+    """Its decoder is a process of its own, as for a file."""
+    packages = tmp_path / "site-packages"  # the only name that a confined process imports from
+    packages.mkdir()
+    (packages / "cv2.py").write_text(FAKE_CAMERA)
+    (tmp_path / "mine.py").write_text(
+        "import os, sys\nos.environ['EDGEGUARD_PARENT'] = str(os.getpid())\n"
+        "def speed(t_ns):\n    assert 'cv2' not in sys.modules\n    return {'speed': 20.0}\n"
+    )
+    arguments = ("--source", "camera:0", "--signal", "mine:speed", "--seconds", "2.5")
+    done = run(policy, *arguments, PYTHONPATH=str(packages))
+    records = lines(done)
+    assert min(r["ages_ms"]["front"] for r in records) < 250, "frames came"
+    assert "FRAME_LOST" in records[-1]["present"]
+    assert records[-1]["mode"] != "NOMINAL"
     assert done.stderr.count("camera lost") == 1
 
 

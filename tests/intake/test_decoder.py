@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeguard import sandbox
+from edgeguard import _isolation, sandbox
 from edgeguard.errors import EdgeguardError
 from edgeguard.intake import decoder
-from edgeguard.intake.decoder import confined
+from edgeguard.intake.decoder import camera, confined
 from edgeguard.intake.sources import recorded
 
 cv2 = pytest.importorskip("cv2", reason="pictures are read with OpenCV (extra images)")
@@ -162,6 +163,74 @@ decoder.recorded = recorded
     monkeypatch.setattr(decoder, "_PROGRAM", patched(body))
     with pytest.raises(EdgeguardError, match=r"^\[13, 1, 1\]$"):
         list(confined(str(tmp_path / "source"), 10.0))
+
+
+@pytest.mark.skipif(_isolation.landlock_abi() == 0, reason="needs: Landlock")
+@pytest.mark.parametrize(
+    ("lines", "events"),
+    [
+        ("open('/etc/passwd')", ["sandbox_violation"]),
+        ("try: open('/etc/passwd')\n    except OSError: raise EdgeguardError('odd')",
+         ["sandbox_violation"]),
+        ("os.kill(os.getpid(), 31)", ["sandbox_violation"]),
+        ("os.kill(os.getpid(), 11)", []),
+        ("open('/nowhere')", []),
+        ("raise EdgeguardError('no video')", []),
+    ],
+)  # fmt: skip
+def test_a_decoder_that_breaks_a_rule_is_a_security_event(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lines: str, events: list[str]
+) -> None:
+    body = "import os\nfrom edgeguard.errors import EdgeguardError\n"
+    body += f"def recorded(source, rate_hz):\n    {lines}\n    yield\ndecoder.recorded = recorded\n"
+    monkeypatch.setattr(decoder, "_PROGRAM", patched(body))
+    found: list[str] = []
+    with pytest.raises(EdgeguardError):
+        list(confined(str(tmp_path), 10.0, found.append))
+    assert found == events
+
+
+@pytest.mark.skipif(_isolation.landlock_abi() == 0, reason="needs: Landlock")
+def test_of_all_devices_a_cameras_process_uses_the_camera(monkeypatch: pytest.MonkeyPatch) -> None:
+    """/dev/full stands for a camera: a device that is there everywhere."""
+    body = """
+import fcntl, os, termios
+from pathlib import Path
+import numpy as np
+from edgeguard.errors import EdgeguardError
+from edgeguard.intake.sources import Frame
+decoder._device = lambda number: Path("/dev/full")
+def tried(path, flags):
+    try:
+        os.close(os.open(path, flags))
+        return 0
+    except OSError as error:
+        return error.errno
+def live(number):
+    camera = os.open("/dev/full", os.O_RDWR | os.O_NONBLOCK)
+    pixels = np.frombuffer(os.read(camera, 12), np.uint8).reshape(2, 2, 3)
+    try:
+        fcntl.ioctl(camera, termios.TCGETS, bytes(64))
+    except OSError as error:
+        asked = error.errno
+    yield Frame(pixels, 2**60, None, {})
+    others = ("/dev/ptmx", "/dev/fuse", "/dev/tty", "/dev/zero", "/tmp/edgeguard-new")
+    found = [tried(path, os.O_RDWR | os.O_CREAT) for path in others]
+    raise EdgeguardError(f"{number} {asked} {found} {tried('/dev/ptmx', os.O_RDONLY)}")
+decoder.live = live
+"""
+    monkeypatch.setattr(decoder, "_PROGRAM", patched(body))
+    frames = camera(7)
+    first = next(frames)
+    assert first.image.tolist() == np.zeros((2, 2, 3)).tolist()
+    assert first.t_ns <= time.monotonic_ns(), "nothing comes from the future"
+    with pytest.raises(EdgeguardError, match=r"^7 25 \[(13, ){4}13\] 13$"):
+        next(frames)
+
+
+def test_a_camera_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(EdgeguardError, match="camera:987: neither a video nor a camera"):
+        next(camera(987))
 
 
 Mutate = Callable[[random.Random, bytes], bytes]

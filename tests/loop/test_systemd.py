@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.faults.bench import camera_guard
+from edgeguard.loop.systemd import Notify
+from tests.faults.bench import Bench, camera_guard, write_policy
 
 SIGNALS = """
 import time
@@ -51,7 +52,8 @@ def test_a_loop_that_stands_still_says_nothing(
     )  # fmt: skip
     try:
         assert heard.recv(100) == b"READY=1"
-        assert (tmp_path / "out.jsonl").read_text().count("\n") >= 1  # it had decided
+        while not (tmp_path / "out.jsonl").read_text():  # it had decided
+            assert process.poll() is None
         assert [heard.recv(100) for _ in range(5)] == [b"WATCHDOG=1"] * 5
         assert process.stdout is not None
         assert process.stdout.readline() == "standing\n"
@@ -71,6 +73,28 @@ def test_a_loop_that_stands_still_says_nothing(
     finally:
         process.kill()
         process.communicate()
+
+
+def test_decisions_that_reach_nobody_are_not_reported(
+    manager: tuple[str, socket.socket], tmp_path: Path
+) -> None:
+    address, heard = manager
+    bench, reached = Bench(write_policy(tmp_path)), [False]
+    notify = Notify(address, 0, lambda: reached[0])
+    heard.setblocking(False)
+
+    def said() -> bytes:
+        notify.decided(bench.tick(), bench.now_ns)
+        try:
+            return heard.recv(100)
+        except BlockingIOError:
+            return b""
+
+    assert said() == b""
+    reached[0] = True
+    assert (said(), said()) == (b"READY=1", b"WATCHDOG=1")
+    reached[0] = False
+    assert said() == b""
 
 
 @pytest.mark.parametrize(

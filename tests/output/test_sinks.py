@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 
 from edgeguard.errors import EdgeguardError
-from edgeguard.output import open_sink
+from edgeguard.output import JsonLines, open_sink
 
 KEYS = {
     "t_ns", "sequence", "mode", "command", "active", "operator_request", "causes", "present",
@@ -39,9 +41,31 @@ def test_a_file_holds_one_object_for_each_decision_at_once(tmp_path: Path) -> No
     assert (records[0]["mode"], records[0]["causes"]) == ("NOMINAL", ["LATE"])
 
 
-def test_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+def test_stdout(capfd: pytest.CaptureFixture[str]) -> None:
     open_sink("-")(decision(1), 7)
-    assert json.loads(capsys.readouterr().out)["t_ns"] == 7
+    assert json.loads(capfd.readouterr().out)["t_ns"] == 7
+
+
+def test_a_gap_is_marked(tmp_path: Path) -> None:
+    sink = open_sink(str(tmp_path / "out.jsonl"))
+    for sequence in (5, 6, 9, 10):
+        sink(decision(sequence), 0)
+    records = map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())
+    assert [r.get("lost") for r in records] == [None, None, 2, None]
+
+
+def test_a_pipe_that_somebody_made_not_block_gets_whole_lines() -> None:
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)
+    sink, found = JsonLines(theirs), b""
+    writer = threading.Thread(target=lambda: [sink(decision(n), n) for n in range(1000)])
+    writer.start()
+    while found.count(b"\n") < 1000:
+        found += os.read(ours, 4096)
+    writer.join()
+    assert [json.loads(line)["t_ns"] for line in found.splitlines()] == list(range(1000))
+    for fd in (ours, theirs):
+        os.close(fd)
 
 
 @pytest.fixture

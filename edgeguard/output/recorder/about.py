@@ -7,16 +7,24 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from typing import Any
 
 from edgeguard import __version__
 from edgeguard.card import Card
 from edgeguard.config import GuardConfig, policy_dict
 
 
-def about(config: GuardConfig, cards: Mapping[str, Card]) -> dict[str, str]:
-    """For `Recorder`: all of it text, JSON where it has parts."""
+def about(
+    config: GuardConfig, cards: Mapping[str, Card], risk: Mapping[str, Any] | None = None
+) -> dict[str, str]:
+    """For `Recorder`: all of it text, JSON where it has parts. risk: `edgeguard.alarm.limits`."""
     text = config.source.read_text(encoding="utf-8")
     models = {name: {"file": card.file, "sha256": card.sha256} for name, card in cards.items()}
+    more = {"risk": json.dumps(risk)} if risk is not None else {}
+    if config.bundle is not None:
+        manifest = config.bundle.manifest
+        said = {"name": manifest.name, "version": manifest.version, "key": manifest.key}
+        more["bundle"] = json.dumps(said | {"signed": config.bundle.signed})
     return {
         "version": __version__,
         "began": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -25,4 +33,5 @@ def about(config: GuardConfig, cards: Mapping[str, Card]) -> dict[str, str]:
         "policy": json.dumps(policy_dict(config, cards), separators=(",", ":")),
         "units": json.dumps({name: channel.unit for name, channel in config.channels.items()}),
         "models": json.dumps(models),
+        **more,
     }

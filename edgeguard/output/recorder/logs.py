@@ -16,7 +16,7 @@ from edgeguard.errors import EdgeguardError
 from edgeguard.output.recorder import keys
 from edgeguard.output.recorder.box import Box
 from edgeguard.output.recorder.log_file import LogFile
-from edgeguard.output.recorder.topics import POLICY, STATE, TOPICS, Translator
+from edgeguard.output.recorder.topics import CHANNEL, FRAMES, POLICY, STATE, TOPICS, Translator
 
 PARTS = 8  # files that a limit is divided into: what is kept is between 7/8 and all of it
 
@@ -44,6 +44,7 @@ class Logs:
         self._path, self._key, self._about, self._keep = path, key, about, keep
         self._translator, self._recipient = translator, recipient
         self._policy = b""
+        self._told = self._crowded = False  # of this file: it has no room for frames
         self._ended_s: dict[Path, float] = {}  # files of this process; monotonic
         self._log = self._open()
 
@@ -54,6 +55,25 @@ class Logs:
         elif record[0] == STATE and self._due():
             self._next()
         self._translator.put(record, self._log)
+
+    def frame(self, t_ns: int, message: bytes) -> None:
+        """A frame, unless it would take more than this file may hold: then the next file is due.
+        Raises OSError; then the frame is lost."""
+        if self._told:
+            return
+        if not self._fits(len(message)):
+            self._log.flush()  # what waits takes less room in the file
+        if self._fits(len(message)):
+            self._log.add(CHANNEL[FRAMES], t_ns, message)
+        else:
+            self._told = True
+            self._crowded = len(message) < (self._keep.mb or 0.0) * 1e6 / PARTS / 2
+            why = "this file is full" if self._crowded else f"--keep-mb/{PARTS} hardly holds one"
+            self._translator.note(f"frames are missing from here on: {why}", self._log)
+
+    def note(self, message: str, t_ns: int | None) -> None:
+        """A line for people, of this time, or of the last decision's."""
+        self._translator.note(message, self._log, t_ns)
 
     def flush(self) -> None:
         """Bring everything to the disk. Raises OSError; then call it again later."""
@@ -85,14 +105,18 @@ class Logs:
         except FileExistsError:
             raise EdgeguardError(f"{path}: exists; a log is never overwritten") from None
         self._began_s = time.monotonic()
+        self._told = self._crowded = False
         return log
 
     def _due(self) -> bool:
         """Each log begins with a state, so that it can be replayed without the one before it."""
-        mb, hours = self._keep.mb, self._keep.hours
-        full = mb is not None and self._log.size + self._log.waiting > mb * 1e6 / PARTS
+        hours = self._keep.hours
         old = hours is not None and time.monotonic() - self._began_s > hours * 3600 / PARTS
-        return full or old
+        return self._crowded or not self._fits(0) or old
+
+    def _fits(self, more: int) -> bool:
+        mb = self._keep.mb
+        return mb is None or self._log.size + self._log.waiting + more <= mb * 1e6 / PARTS
 
     def _next(self) -> None:
         """The next file, or the same one for longer when there is no room to begin it."""

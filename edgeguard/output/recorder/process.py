@@ -2,8 +2,9 @@
 """The recorder's process: takes records out of the shared memory and writes them.
 
 It is told what to do in one line of JSON on its standard input, which stays open as long as the
-guard lives. The word "close" there ends the log in order; the end of the input without it means
-that the guard died, and the log then ends without an end record.
+guard lives. Further lines are notes for people, as JSON, or the word "close", which ends the log in
+order; the end of the input without it means that the guard died, and the log then ends without an
+end record.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ import signal
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from edgeguard._core import Tape
 from edgeguard.errors import EdgeguardError
 from edgeguard.output.recorder.box import recipient
+from edgeguard.output.recorder.frames import Reader
 from edgeguard.output.recorder.logs import Keep, Logs
 from edgeguard.output.recorder.topics import Translator
 
@@ -34,8 +37,9 @@ CLOSE_S = 5.0  # a full disk may get room again
 class Turns:
     """Takes from the tape while the log takes it; what cannot be written waits in the tape."""
 
-    def __init__(self, tape: Tape, logs: Logs) -> None:
-        self._tape, self._logs = tape, logs
+    def __init__(self, tape: Tape, logs: Logs, frames: Reader | None) -> None:
+        self._tape, self._logs, self._frames = tape, logs, frames
+        self.note = logs.note
         self._taken: deque[bytes] = deque()
         self._flushed_s = time.monotonic()
         self.wrong = ""
@@ -51,6 +55,7 @@ class Turns:
             if self.wrong:
                 self._flush()  # before more is taken: memory is not for what the disk cannot hold
             self._put()
+            self._put_frames()
             if time.monotonic() - self._flushed_s >= FLUSH_S or self._logs.waiting > BATCH:
                 self._flush()
             self.wrong = ""
@@ -63,7 +68,7 @@ class Turns:
         """Write what is left, and the end record; gives up when the disk stays full."""
         end_s = time.monotonic() + CLOSE_S
         while True:
-            while self.turn():
+            while self.turn() or (self._frames_come() and time.monotonic() < end_s):
                 pass
             try:
                 if not self.wrong:
@@ -84,11 +89,46 @@ class Turns:
             self._logs.put(self._taken[0])
             self._taken.popleft()
 
+    def _put_frames(self) -> None:
+        while self._frames is not None and self._logs.waiting <= BATCH:
+            found = self._frames.take()
+            if found is None:
+                return
+            self._logs.frame(*found)
+
+    def _frames_come(self) -> bool:
+        """Whether the guard, which has ended, left some in the pipe."""
+        if self.wrong or self._frames is None or self._frames.ended:
+            return False
+        time.sleep(0.001)
+        return True
+
     def _flush(self) -> None:
         self._logs.flush()
         self._flushed_s = time.monotonic()
         number, head = self._logs.sealed
         self._tape.sealed(number, bytes.fromhex(head))
+
+
+class Told:
+    """What the guard says, line by line."""
+
+    def __init__(self, note: Callable[[str, int | None], object]) -> None:
+        self._note, self._rest = note, b""
+        self.ended: str | None = None
+        """How the guard ended: "close", or that it "died"."""
+
+    def hear(self, data: bytes) -> None:
+        """data: what came; nothing when nobody can say anything any more."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            if line == b"close":
+                self.ended = "close"
+                return
+            message, t_ns = json.loads(line)
+            self._note(message, t_ns)
+        if not data:
+            self.ended = "died"
 
 
 def main() -> None:
@@ -105,12 +145,12 @@ def main() -> None:
         _say(f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error))
         sys.exit(2)
     _say("ready")
-    heard, more = b"", False
-    while not heard:
+    guard, more = Told(turns.note), False
+    while guard.ended is None:
         if select.select([0], [], [], 0.0 if more else TURN_S)[0]:
-            heard = os.read(0, 16) or b"died"
+            guard.hear(os.read(0, 4096))
         more = turns.turn() > BATCH
-    turns.end(in_order=heard.startswith(b"close"))
+    turns.end(in_order=guard.ended == "close")
     _say(turns.wrong or "closed")
 
 
@@ -121,7 +161,8 @@ def _begin(given: dict[str, Any]) -> Turns:
     keep = Keep(given["keep_mb"], given["keep_hours"])
     to = recipient(Path(given["recipient"])) if given["recipient"] else None
     logs = Logs(Path(given["path"]), Path(given["key"]), about, translator, keep, to)
-    return Turns(Tape(memory), logs)
+    frames = Reader(given["frames"]) if given["frames"] is not None else None
+    return Turns(Tape(memory), logs, frames)
 
 
 def _say(text: str) -> None:

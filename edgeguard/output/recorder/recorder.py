@@ -24,12 +24,15 @@ import mcap  # noqa: F401  # the other process needs it; when it is missing, thi
 
 from edgeguard._core import Core, Tape
 from edgeguard.errors import EdgeguardError
+from edgeguard.output.recorder.frames import Frames
 from edgeguard.output.recorder.keys import default_path
+from edgeguard.output.writer import Writer
 
 TAPE_BYTES = 4 << 20  # a minute and more at 100 Hz
 START_S = 30.0
 CLOSE_S = 60.0  # of a busy machine with a slow disk
 LOOK_S = 0.5
+NOTES = 100  # that may wait
 STALLED_S = 3.0
 
 _log = logging.getLogger("edgeguard")
@@ -41,27 +44,33 @@ class Recorder:
     def __init__(
         self, path: str | Path, core: Core, about: Mapping[str, str], *,
         key: Path | None = None, recipient: Path | None = None, keep_mb: float | None = None,
-        keep_hours: float | None = None,
+        keep_hours: float | None = None, frames_hz: float | None = None,
     ) -> None:  # fmt: skip
         """about: what the log says of itself, see `about`; the rest: see `Guard.record`. Raises
         EdgeguardError when the log cannot be begun."""
         self.path = Path(path).absolute()
         self._core = core
+        self.frames = Frames(frames_hz) if frames_hz is not None else None
+        """Takes frames, where they are recorded."""
         fd = os.memfd_create("edgeguard-tape")
+        kept = [fd] if self.frames is None else [fd, self.frames.ear]
         try:
             os.ftruncate(fd, TAPE_BYTES)
             self._memory = mmap.mmap(fd, TAPE_BYTES, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
             self.tape = Tape(self._memory)
-            self._process = _start(fd)
+            self._process = _start(kept)
         finally:
-            os.close(fd)
+            for one in kept:
+                os.close(one)
         self._begin(
             {
                 "fd": fd, "bytes": TAPE_BYTES, "path": str(self.path), "about": dict(about),
                 "key": str(key or default_path()), "keep_mb": keep_mb, "keep_hours": keep_hours,
                 "recipient": str(recipient.absolute()) if recipient is not None else None,
+                "frames": self.frames.ear if self.frames is not None else None,
             }
         )  # fmt: skip
+        self._notes = Writer("notes", self._tell, NOTES)
         self._ended = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="recorder", daemon=True)
         self._watcher.start()
@@ -74,7 +83,14 @@ class Recorder:
         if said != "ready":
             self._process.kill()
             self._process.wait()
+            if self.frames is not None:
+                self.frames.close()
             raise EdgeguardError(f"recorder: {said or 'does not start'}")
+
+    def note(self, message: str, t_ns: int | None = None) -> None:
+        """Put a line for people into the log, from any thread; never waits. t_ns: on the clock of
+        the decisions; by default the time of the last one that was written."""
+        self._notes.put(json.dumps([message[:1000], t_ns]))
 
     @property
     def process_id(self) -> int:
@@ -87,9 +103,14 @@ class Recorder:
         return self.tape.last_seal
 
     def pace(self) -> None:
-        """Wait while the tape is half full: for simulated streams only, which run ahead of it."""
-        while self.tape.waiting > self.tape.room // 2 and not self.tape.failing:
+        """Wait while the tape is half full, or many frames wait: for simulated streams only, which
+        run ahead of it."""
+        while self._crowded() and not self.tape.failing:
             time.sleep(0.002)
+
+    def _crowded(self) -> bool:
+        crowded = self.frames is not None and self.frames.crowded
+        return crowded or self.tape.waiting > self.tape.room // 2
 
     def close(self) -> None:
         """End the log with its end record. Warns when that cannot be written."""
@@ -98,6 +119,9 @@ class Recorder:
         self._core.record(None)
         self._ended.set()
         self._watcher.join()
+        if self.frames is not None:
+            self.frames.close()
+        self._notes.close(CLOSE_S)
         self._tell("close")
         said = self._hear(CLOSE_S)
         if said != "closed":
@@ -136,10 +160,10 @@ class Recorder:
         return found[0] if found else ""
 
 
-def _start(fd: int) -> subprocess.Popen[bytes]:
+def _start(kept: list[int]) -> subprocess.Popen[bytes]:
     """The other process, in a session of its own: Ctrl-C at a terminal is for the guard."""
     return subprocess.Popen(
         [sys.executable, "-m", "edgeguard.output.recorder.process"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, pass_fds=(fd,),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, pass_fds=kept,
         start_new_session=True, env={**os.environ, "PYTHONSAFEPATH": "1"},
     )  # fmt: skip

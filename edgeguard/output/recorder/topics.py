@@ -13,9 +13,9 @@ from edgeguard.output.sinks import as_record
 # Kinds of records on the tape (native/core/record/record.h).
 POLICY, STATE, DECISION, ARM, REARM, TAKEOVER, SCORES, GAP = range(1, 9)
 
-TAPE, DECISIONS, SIGNALS, HEALTH, RAW_SCORES, NOTES = (
+TAPE, DECISIONS, SIGNALS, HEALTH, RAW_SCORES, NOTES, FRAMES = (
     "/edgeguard/tape", "/edgeguard/decision", "/edgeguard/signals", "/edgeguard/health",
-    "/edgeguard/scores", "/edgeguard/note",
+    "/edgeguard/scores", "/edgeguard/note", "/edgeguard/frame",
 )  # fmt: skip
 
 _NUMBER, _TEXT = {"type": "number"}, {"type": "string"}
@@ -24,6 +24,9 @@ _NUMBERS = {"type": "object", "additionalProperties": {"type": ["number", "null"
 
 def _object(**properties: object) -> dict[str, object]:
     return {"type": "object", "properties": properties}
+
+
+_STAMP = _object(sec=_NUMBER, nsec=_NUMBER)
 
 
 TOPICS = (
@@ -48,8 +51,14 @@ TOPICS = (
     Topic(RAW_SCORES, "edgeguard-tape-1"),
     Topic(
         NOTES, "json", "foxglove.Log",
+        _object(timestamp=_STAMP, level=_NUMBER, message=_TEXT, name=_TEXT),
+    ),
+    Topic(
+        FRAMES, "json", "foxglove.RawImage",
         _object(
-            timestamp=_object(sec=_NUMBER, nsec=_NUMBER), level=_NUMBER, message=_TEXT, name=_TEXT
+            timestamp=_STAMP, frame_id=_TEXT, width=_NUMBER, height=_NUMBER, encoding=_TEXT,
+            step=_NUMBER, data={"type": "string", "contentEncoding": "base64"}, t_ns=_NUMBER,
+            number=_NUMBER, box={"type": ["array", "null"], "items": _NUMBER},
         ),
     ),
 )  # fmt: skip
@@ -77,7 +86,7 @@ class Translator:
         log.count(decisions=0)
         if kind == GAP:
             lost = int.from_bytes(record[1:5], "little")
-            self._note(f"gap: {lost} records are missing here", log)
+            self.note(f"gap: {lost} records are missing here", log)
 
     def _decision(self, record: bytes, log: LogFile) -> None:
         t_ns, decision = self._replayer.decision(record)
@@ -97,13 +106,15 @@ class Translator:
         for topic, content in ((DECISIONS, said), (SIGNALS, got["signals"]), (HEALTH, health)):
             log.add(CHANNEL[topic], self._t_ns, _json(content))
 
-    def _note(self, message: str, log: LogFile) -> None:
-        sec, nsec = divmod(self._t_ns, 1_000_000_000)
+    def note(self, message: str, log: LogFile, t_ns: int | None = None) -> None:
+        """For a person, of this time, or of the last decision's."""
+        t_ns = self._t_ns if t_ns is None else max(t_ns, 0)
+        sec, nsec = divmod(t_ns, 1_000_000_000)
         content = {
             "timestamp": {"sec": sec, "nsec": nsec}, "level": WARNING, "message": message,
             "name": "recorder",
         }  # fmt: skip
-        log.add(CHANNEL[NOTES], self._t_ns, _json(content))
+        log.add(CHANNEL[NOTES], t_ns, _json(content))
 
 
 def _json(content: Any) -> bytes:

@@ -32,13 +32,17 @@ class Commanded(Protocol):
 
 
 def read_token(path: Path) -> str:
-    """The operator's token. Raises EdgeguardError when others may read or change the file."""
+    """The operator's token. Raises EdgeguardError when others may read or change the file, or it
+    belongs to somebody else: neither to us nor to root."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         with os.fdopen(handle, encoding="ascii") as file:
-            mode = os.fstat(file.fileno()).st_mode
+            seen = os.fstat(file.fileno())
+            mode = seen.st_mode
             if not stat.S_ISREG(mode):
                 raise EdgeguardError(f"{path}: is no file")
+            if seen.st_uid not in (os.geteuid(), 0):
+                raise EdgeguardError(f"{path}: belongs to another user; make a token of your own")
             if mode & (stat.S_IRWXG | stat.S_IRWXO):
                 raise EdgeguardError(
                     f"{path}: others than its owner may use it (mode {stat.S_IMODE(mode):03o});"

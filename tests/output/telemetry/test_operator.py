@@ -184,6 +184,16 @@ def test_a_token_file_that_others_may_use_is_refused(tmp_path: Path) -> None:
     assert read_token(file) == TOKEN
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs: root, to give a file away")
+def test_a_token_file_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.touch(0o600)
+    file.write_text(TOKEN)
+    os.chown(file, 65534, -1)
+    with pytest.raises(EdgeguardError, match="belongs to another user"):
+        read_token(file)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [(b"", "want one word of 16"), (b"short", "want one word of 16"), (b"x" * 300, "of 16 to 256"),

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A bench whose guard has detectors, by hand or calibrated."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from edgeguard.card import Card
+from edgeguard.evidence import embedding
+from edgeguard.zoo import models_dir
+from tests.faults.bench import POLICY, Bench, write_policy
+
+SIGNALS = """
+[signal.throttle]
+unit = "1"
+range = [0.0, 1.0]
+
+[signal.brake]
+unit = "1"
+range = [0.0, 1.0]
+
+[signal.wheel]
+unit = "m/s"
+range = [0.0, 70.0]
+"""
+
+
+WHEEL = """
+[detector.wheel]
+kind = "association"
+between = ["speed", "wheel"]
+relation = "difference"
+above = 1.0
+below = -1.0
+"""
+
+
+def bench(folder: Path, *detectors: str) -> Bench:
+    made = Bench(write_policy(folder, POLICY + SIGNALS + "".join(detectors)))
+    made.signals |= {"throttle": 0.4, "brake": 0.0, "wheel": 20.0}
+    return made
+
+
+def acting(made: Bench) -> set[str]:
+    """The active causes but for an operation that asks for more evidence, which is normal."""
+    return set(made.decision.causes) - {"OPERATION_DENIED"}
+
+
+RISK = """
+[detector.risk]
+kind = "risk"
+max_false_trips_per_hour = 1.0
+"""
+
+
+def calibrated(folder: Path, fits, toml: str) -> Path:
+    """guard.toml with arrays beside it, as `edgeguard calibrate` leaves them."""
+    data = embedding.to_bytes(fits)
+    (folder / "calibration.npz").write_bytes(data)
+    path = write_policy(
+        folder, toml.replace("[guard]", '[guard]\ncalibration = "calibration.toml"')
+    )
+    cards = {}
+    for name in ("one", "two", "three", "compact"):
+        file = folder / f"{name}.card.json"
+        cards[name] = json.loads(file.read_text())["sha256"] if file.exists() else None
+    cards["compact"] = Card.beside(models_dir("gtsrb") / "compact.tflite").sha256
+    models = "".join(f'[model.{n}]\nsha256 = "{s}"\n' for n, s in cards.items())
+    digest = hashlib.sha256(data).hexdigest()
+    (folder / "calibration.toml").write_text(
+        f'{models}\n[arrays]\nfile = "calibration.npz"\nsha256 = "{digest}"\n'
+    )
+    return path
