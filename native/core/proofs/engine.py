@@ -111,7 +111,7 @@ def _job(found: re.Match[str], file: Path, text: str, everything: str) -> Job:
         return f"{function}/{function}_c" if own else function
 
     enforce = contract(words["enforce"][0]) if "enforce" in words else ""
-    said = _declaration(enforce.rpartition("/")[2], everything) + found["body"]
+    said = _declaration(enforce.rpartition("/")[2], text + everything) + found["body"]
     return Job(
         found["name"],
         file,
