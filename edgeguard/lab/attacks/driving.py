@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Attacks on the steering networks, handed to the driving loop as faults of its frames or members.
+
+Gradients come from the float twins, through the guard's own preprocessing; what counts is what the
+int8 files make of the frames. PGD (Madry et al. 2018) runs on each frame from where it ended on the
+last one, so a few steps a frame are many over a second. The attacker of `pgd all` knows the guard:
+he moves all members to one command, so that no vote sees it, and no further from the rule's than
+the policy lets pass, away from the middle of the road. The statistics of a frame do not move at
+these radii; odometry is out of his reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from edgeguard import config
+from edgeguard.card import Card
+from edgeguard.errors import EdgeguardError
+from edgeguard.lab.drive.twins import Twin, twins
+from edgeguard.streams.loops.fault import Fault, Make, Moment, Scores
+from edgeguard.streams.loops.patch import AT, FILE, PATCHES
+from edgeguard.streams.loops.vehicle import U8
+
+STEPS = 4
+"""Of PGD for each frame; it goes on from the last frame's."""
+INSIDE = 0.05
+"""How far the attacker who knows the guard stays inside its limit."""
+CENTRED_M = 0.5
+FAR = 2.0  # steering that no member says
+ONE = "grey"
+FLIPS = 64
+F32 = npt.NDArray[np.float32]
+
+
+def attack(cell: str, policy: Path) -> Make:
+    """The fault of a cell of the matrix. Raises EdgeguardError for one that is not known."""
+    words = cell.split()
+    if words[0] == "pgd":
+        return lambda seed: Fault(frame=Pgd(policy, words[1] == "all", float(words[2]) / 255, seed))
+    if cell in PATCHES:
+        return PATCHES[cell]
+    if words[0] == "flips":
+        return lambda seed: Flips(policy, words[1] == "all", seed).fault
+    raise EdgeguardError(f"no attack {cell!r}")
+
+
+# ------------------------------------------------------------------------- PGD
+
+
+@dataclass
+class Pgd:
+    """A change of at most `radius` to every pixel of a frame, for one drive."""
+
+    policy: Path
+    all: bool
+    radius: float
+    seed: int
+    _delta: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        torch.set_num_threads(1)
+        loaded = config.load(self.policy)
+        names = tuple(n for n in loaded.members if n != "cruise") if self.all else (ONE,)
+        self._twins = _twins(self.policy.parent, names)
+        limit = loaded.detectors[f"apart_{ONE}"].above
+        self._most = float(limit) - INSIDE if isinstance(limit, float) else FAR
+
+    def __call__(self, frame: U8, moment: Moment) -> U8:
+        if moment.since < 0:
+            return frame
+        x = torch.from_numpy(frame.transpose(2, 0, 1).copy()).float()[None] / 255
+        if self._delta is None:
+            noise = torch.rand(x.shape, generator=torch.Generator().manual_seed(self.seed))
+            self._delta = (2 * noise - 1) * self.radius
+        goal = self._goal(moment)
+        for _ in range(STEPS):
+            self._delta = self._better(x, self._delta, goal)
+        spoilt = (x + self._delta).clamp(0, 1) * 255
+        return np.ascontiguousarray(spoilt[0].numpy().transpose(1, 2, 0).round().astype(np.uint8))
+
+    def _goal(self, moment: Moment) -> float:
+        """The steering that all are to say."""
+        signals = moment.signals
+        out = signals["lateral"] + signals["drift"]
+        sign = float(np.sign(out)) if abs(out) > CENTRED_M else (1.0 if self.seed % 2 else -1.0)
+        return signals["rule"] + sign * self._most if self.all else sign * FAR
+
+    def _better(self, x: Tensor, delta: Tensor, goal: float) -> Tensor:
+        delta = delta.detach().requires_grad_()
+        said = torch.stack([twin((x + delta).clamp(0, 1))[0] for twin in self._twins.values()])
+        (gradient,) = torch.autograd.grad(((said - goal) ** 2).sum(), delta)
+        moved = delta.detach() - self.radius / 2 * gradient.sign()
+        return moved.clamp(-self.radius, self.radius)
+
+
+@cache
+def _twins(folder: Path, names: tuple[str, ...]) -> Mapping[str, Twin]:
+    return twins(folder, names)
+
+
+# ----------------------------------------------------------------------- patch
+
+SIDE = 18
+INK = 0.1, 0.9
+ROUNDS, BATCH = 150, 24
+
+
+def make_patches(folder: Path, frames: U8, seed: int = 0) -> None:
+    """Write patch.npz: two patches that make all members steer left on frames [N, 84, 96, 3]."""
+    x = torch.from_numpy(frames.transpose(0, 3, 1, 2).copy()).float() / 255
+    found = {
+        name: _grown(folder, x, name == "printed", torch.Generator().manual_seed(seed))
+        for name in ("still", "printed")
+    }
+    np.savez_compressed(folder / FILE, **found)  # type: ignore[arg-type]
+
+
+def _grown(folder: Path, x: Tensor, printed: bool, random: torch.Generator) -> U8:
+    """Adam on the mean steering; a printed one in ink's colours, in any row, in more or less light
+    (Brown et al. 2017)."""
+    torch.set_num_threads(1)
+    low, high = INK if printed else (0.0, 1.0)
+    members = _twins(folder, ("grey", "colour", "hard")).values()
+    patch = torch.full((3, SIDE, SIDE), 0.5, requires_grad=True)
+    optimizer = torch.optim.Adam([patch], 0.05)
+    for _ in range(ROUNDS):
+        chosen = x[torch.randint(len(x), (BATCH,), generator=random)]
+        row = int(torch.randint(60, (1,), generator=random)) if printed else AT[0]
+        light = 0.9 + 0.2 * float(torch.rand(1, generator=random)) if printed else 1.0
+        spoilt = chosen.clone()
+        spoilt[:, :, row : row + SIDE, AT[1] : AT[1] + SIDE] = (light * patch).clamp(0, 1)
+        said = torch.stack([twin(spoilt) for twin in members])
+        optimizer.zero_grad()
+        (-said.clamp(max=1.0).mean()).backward()
+        optimizer.step()
+        with torch.no_grad():
+            patch.clamp_(low, high)
+    return np.asarray((patch.detach() * 255).round().numpy().transpose(1, 2, 0), np.uint8)
+
+
+# ----------------------------------------------------------------------- flips
+
+
+@dataclass
+class Flips:
+    """Bits of weights that turn over while the models run, so that no self-test sees them."""
+
+    policy: Path
+    all: bool
+    seed: int
+    _frame: U8 | None = None
+    _runs: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        from edgeguard.lab.testing.flips import runner
+
+        loaded = config.load(self.policy)
+        cards = config.load_cards(loaded)
+        for name in [n for n in cards if n != "cruise"] if self.all else [ONE]:
+            self._runs[name] = runner(_flipped(cards[name], self.seed), cards[name])
+
+    @property
+    def fault(self) -> Fault:
+        """What the loop takes."""
+        return Fault(frame=self._see, member=self._say)
+
+    def _see(self, frame: U8, moment: Moment) -> U8:
+        self._frame = frame
+        return frame
+
+    def _say(self, card: Card, scores: Scores, moment: Moment) -> Scores | None:
+        if card.name not in self._runs or self._frame is None:
+            return scores
+        return np.asarray(self._runs[card.name](_fed(card, self._frame)).reshape(-1))
+
+
+def _flipped(card: Card, seed: int) -> bytes:
+    from edgeguard.lab.testing.constants import constants
+
+    held = constants(card.model_path.read_bytes(), card.model_path.suffix)
+    rng = np.random.default_rng([seed, len(card.name)])
+    for bit in rng.integers(held.bits, size=FLIPS):
+        held = replace(held, data=held.flipped(int(bit)))
+    return held.data
+
+
+def _fed(card: Card, frame: U8) -> npt.NDArray[np.int8]:
+    """The frame as the member's int8 input, by the guard's own kernel."""
+    from edgeguard.intake.camera import Camera
+    from edgeguard.intake.preprocess import InputSpec
+
+    spec = InputSpec.of(card.input)
+    tensor = np.zeros(spec.shape, np.int8)
+    Camera({spec: tensor}, "RGB").look(frame)
+    return tensor

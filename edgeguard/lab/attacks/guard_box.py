@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The real guard as a black box: a picture goes in, what the guard then commands comes out.
+
+Nothing of the decision is written again here: `Guard.observe` and `Guard.decide` run, on a
+simulated clock. Before each picture the guard is brought to a known state by a clean prefix: rules
+left, causes let go, the command where the prefix' sign put it. A picture counts as accepted when
+the command moves on its tick and no cause is present (debounce off).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import numpy as np
+from attrs import frozen
+
+from edgeguard import Guard, Mode
+from edgeguard.config import GuardConfig, load
+from edgeguard.errors import EdgeguardError
+from edgeguard.lab.attacks.victim import U8, Ints
+
+MS = 1_000_000
+KEPT = 4  # frames that the core remembers: a picture that is among them again is a frozen camera
+PATIENCE = 400  # frames until the guard must be back where the prefix puts it
+NOT_OF_THE_PICTURE = frozenset({"UNSIGNED_BUNDLE"})
+
+
+@frozen
+class Verdict:
+    """What the guard did with one picture."""
+
+    step: float
+    """By how much the command moved on its tick, in the channel's unit; above 0: raised."""
+    causes: tuple[str, ...]
+    """Present on that tick."""
+    labels: tuple[int, ...]
+    """What each member said."""
+
+    @property
+    def raised(self) -> bool:
+        """A command above the one in force was accepted."""
+        return self.step > 0 and not self.causes
+
+    @property
+    def accepted(self) -> bool:
+        """Nothing was against it, whatever it was."""
+        return not self.causes
+
+
+def in_process(config: GuardConfig) -> GuardConfig:
+    """The same guard with its members in this process: the same files and decisions, quicker."""
+    members = {
+        name: attrs.evolve(member, isolation="none", process=None)
+        for name, member in config.members.items()
+    }
+    return attrs.evolve(config, members=members)
+
+
+class GuardBox:
+    """An armed guard with one label channel and one camera. Close it, or use it in a `with`."""
+
+    def __init__(self, policy: str | Path, prefix: U8, speed: float = 0.0) -> None:
+        """prefix: pictures uint8 [N, C, H, W] RGB of one sign that the guard accepts, which sets
+        the command in force; they are shown in turn, so that none repeats.
+
+        Raises EdgeguardError when the guard does not come to rest on them.
+        """
+        self.config = in_process(load(policy))
+        self._channel = next(name for name, c in self.config.channels.items() if c.kind == "label")
+        self._camera = next(iter(self.config.cameras))
+        spec = self.config.cameras[self._camera].frame
+        self._bgr = spec is None or spec.format == "BGR"
+        self._prefix, self._shown = prefix, 0
+        self._period_ns = round(self.config.guard.period_ms * MS)
+        self._frame_ns = round(1e9 / (self.config.cameras[self._camera].rate_hz or 10))
+        self._signals = {name: speed for name in self.config.signals} | {"engaged": 1.0}
+        self._now = 1_000_000_000
+        self._guard = Guard(self.config)
+        self._guard.arm()
+        self.queries = 0
+        self._rest()
+
+    def __enter__(self) -> GuardBox:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the members."""
+        self._guard.close()
+
+    @property
+    def command(self) -> float:
+        """What is commanded now."""
+        return self._command
+
+    def ask(self, pixels: U8) -> list[Verdict]:
+        """Show pictures uint8 [N, C, H, W], each from rest; one query each."""
+        return [self._ask(picture) for picture in pixels]
+
+    def _ask(self, picture: U8) -> Verdict:
+        self._rest()
+        before = self._command
+        self.queries += 1
+        decision = self._tick(picture)
+        said = [self._guard.evidence(name)["label"] for name in self.config.members]
+        causes = tuple(c for c in decision.present if c not in NOT_OF_THE_PICTURE)
+        return Verdict(self._command - before, causes, tuple(int(s) for s in said))
+
+    def _rest(self) -> None:
+        """Clean pictures until the command stands still in NOMINAL and no cause is present."""
+        still = 0
+        for shown in range(PATIENCE):
+            before = getattr(self, "_command", None)
+            decision = self._frame()
+            quiet = decision.mode == Mode.NOMINAL and not (
+                set(decision.present) - NOT_OF_THE_PICTURE
+            )
+            still = still + 1 if quiet and before == self._command else 0
+            if still >= 2 and shown >= KEPT:
+                return
+        raise EdgeguardError(
+            f"{self.config.source}: the guard does not rest on the clean prefix: "
+            f"{decision.mode.name}, {', '.join(decision.present) or 'no cause'}; give pictures "
+            "that it accepts"
+        )
+
+    def _frame(self) -> object:
+        """One clean frame and the ticks until the next."""
+        picture = self._prefix[self._shown % len(self._prefix)]
+        self._shown += 1
+        decision = self._tick(picture)
+        for _ in range(self._frame_ns // self._period_ns - 1):
+            decision = self._tick(None)
+        return decision
+
+    def _tick(self, picture: U8 | None) -> object:
+        if picture is not None:
+            rgb = picture.transpose(1, 2, 0)
+            frame = np.ascontiguousarray(rgb[:, :, ::-1] if self._bgr else rgb)
+            self._guard.observe(self._camera, frame, self._now)
+        self._now += self._period_ns
+        decision = self._guard.decide(self._signals, self._now)
+        self._command = decision.command[self._channel]
+        return decision
+
+
+def raised(verdicts: list[Verdict]) -> Ints:
+    """1 where a higher command was accepted, else 0, [N]."""
+    return np.array([int(v.raised) for v in verdicts], np.int64)

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole guard as a differentiable loss: preprocessing, members, detectors, thresholds, vote.
+
+For the attacks it is a classifier of two classes: 0, nothing happens; 1, a command above what is in
+force is accepted. The score of class 1 is a margin: how far the weakest part of the guard is from
+giving way. It is positive where every part does, so all attacks here work on it as they are. What
+counts is what the real guard does (`guard_box`).
+
+Thresholds, quorums, grants, temperatures and limits are those of guard.toml, as the core has them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from edgeguard.config import GuardConfig, load, load_cards, model_path, policy_dict
+from edgeguard.config.fixed import ONE
+from edgeguard.errors import EdgeguardError
+from edgeguard.lab.attacks.guard_box import GuardBox, Verdict, raised
+from edgeguard.lab.attacks.victim import U8, Ints, Victim, images
+from edgeguard.lab.zoo.vote import Demand, demands
+
+EDGE = 0.02  # how far beyond its edge a part is pushed, in the unit of its margin
+
+
+class GuardedTarget:
+    """A guard whose members look through one camera and vote on one channel of labels."""
+
+    def __init__(self, policy: str | Path, pixels: U8) -> None:
+        """pixels: pictures uint8 [N, C, H, W] to hold each surrogate against its file on.
+
+        Raises SurrogateDisagrees (E2), ModelRefused, or EdgeguardError for a detector that this
+        loss does not know: an attack that leaves out a part would be too weak.
+        """
+        self.config: GuardConfig = load(policy)
+        self.policy = Path(policy)
+        cards = load_cards(self.config)
+        table = policy_dict(self.config, cards)
+        self._rows = {row["name"]: row for row in table["members"]}
+        self.victims = {
+            name: Victim(model_path(self.config, name, card), pixels, card)
+            for name, card in cards.items()
+        }
+        self._cards = cards
+        self._demands = demands(self.config, table)
+        channel = next(i for i, c in enumerate(self.config.channels.values()) if c.kind == "label")
+        self.value = np.array([
+            r["value"] / ONE if r["channel"] == channel else np.nan for r in table["labels"]
+        ])  # fmt: skip
+        heat = {name: row["scores"]["temperature"] for name, row in self._rows.items()}
+        self._detectors = _detectors(self.config, heat)
+
+    def above(self, command: float) -> Bound:
+        """The guard while this command is in force: dangerous is what raises it."""
+        with np.errstate(invalid="ignore"):
+            dangerous = np.flatnonzero(self.value > command + 1e-3)
+        if len(dangerous) == 0:
+            raise EdgeguardError(f"{self.policy}: no label commands more than {command:g}")
+        return Bound(self, torch.from_numpy(dangerous))
+
+    def margins(self, x: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+        """How far [N, K] each class is from being accepted (vote), and how far [N, D] each
+        detector is from tripping; positive: it gives way."""
+        said, embeddings = {}, {}
+        for name, victim in self.victims.items():
+            card = self._cards[name]
+            if card.embedding is not None:
+                scores, embedding = victim.surrogate.both(
+                    victim.pixels(x), card.scores.name, card.embedding.name
+                )
+                embeddings[name] = embedding
+            else:
+                scores = victim.scores(x)
+            said[name] = scores
+        demand = self._demands["raise"]
+        support = torch.stack(
+            [_support(said[n] / self._rows[n]["scores"]["temperature"], classes, demand)
+             for n in self.victims], 2,
+        )  # fmt: skip
+        granted = torch.from_numpy(demand.granted)
+        support = support.masked_fill(~granted, -torch.inf)
+        vote = support.topk(demand.quorum, 2).values  # [N, K, quorum]
+        vote = _all(vote)
+        trips = [d(x, said, embeddings) for d in self._detectors]
+        limits = torch.stack(trips, 1) if trips else torch.ones(len(x), 1)
+        return vote, limits
+
+
+def _all(margins: Tensor) -> Tensor:
+    """One margin of several that must all give way: the sum of what is missing; when nothing is,
+    the least of them."""
+    missing = (margins - EDGE).clamp_max(0).sum(-1)
+    least = margins.amin(-1)
+    return torch.where(least > 0, least, torch.minimum(missing, least))
+
+
+def _support(logits: Tensor, classes: Tensor, demand: Demand) -> Tensor:
+    """How far a member is from supporting each class with the certainty asked for, [N, K]: in
+    log odds of the class, which no softmax saturates."""
+    own = logits[:, classes]
+    rest = torch.stack([
+        logits.index_fill(1, classes[k : k + 1], -torch.inf).logsumexp(1)
+        for k in range(len(classes))
+    ], 1)  # fmt: skip
+    certainty = demand.certainty / ONE
+    asked = float(np.log(certainty / (1 - certainty))) if certainty < 1 else 20.0
+    return own - rest - max(asked, 0.0)
+
+
+class Bound:
+    """A guard with a command in force, as a classifier of two classes."""
+
+    def __init__(self, guarded: GuardedTarget, classes: Tensor) -> None:
+        self.guarded, self.classes = guarded, classes
+        self.box: GuardBox | None = None
+        self.verdicts: list[Verdict] = []
+        """Of the last pictures that the real guard was shown."""
+
+    def scores(self, x: Tensor) -> Tensor:
+        """[N, 2]: 0, and the margin by which the best class for the attacker is accepted."""
+        vote, limits = self.guarded.margins(x, self.classes)
+        best = vote.amax(1)
+        margin = _all(torch.cat([best[:, None], limits], 1))
+        return torch.stack([torch.zeros_like(margin), margin], 1)
+
+    def labels(self, pixels: U8) -> Ints:
+        """1 where the real guard accepts a higher command, [N]; needs `box`."""
+        self.verdicts = self.ask(pixels)
+        return raised(self.verdicts)
+
+    def ask(self, pixels: U8) -> list[Verdict]:
+        """What the real guard does with each picture."""
+        if self.box is None:
+            raise EdgeguardError("give this target a GuardBox: the real guard judges")
+        return self.box.ask(pixels)
+
+    def weakest(self, pixels: U8) -> tuple[Tensor, Tensor]:
+        """Vote margin [N] and detector margins [N, D]: which part stands, which fell."""
+        with torch.no_grad():
+            vote, limits = self.guarded.margins(images(pixels), self.classes)
+        return vote.amax(1), limits
+
+
+Detector = Any
+
+
+def _detectors(config: GuardConfig, heat: dict[str, float]) -> list[Detector]:
+    """A margin for each detector of a picture alone; raises for those that are not known."""
+    found: list[Detector] = []
+    for name, detector in config.detectors.items():
+        if detector.kind in ("risk", "bus", "association"):
+            continue  # of time, of a bus, of signals: not of one picture
+        if detector.kind == "image" and detector.feature in IMAGE:
+            feature = IMAGE[detector.feature]
+            found.append(_limited(lambda x, s, e, f=feature: f(x), detector))
+        elif detector.kind == "embedding" and detector.member:
+            fit = config.fits[detector.member, detector.feature or ""]
+            kept = {k: torch.from_numpy(v) for k, v in fit.items()}
+            value = _of_embedding(detector.feature or "", detector.member, kept, heat)
+            found.append(_limited(value, detector))
+        elif detector.kind == "score" and detector.member and detector.feature in SCORE:
+            of, member = SCORE[detector.feature], detector.member
+            found.append(
+                _limited(lambda x, s, e, m=member, f=of: f(s[m] / heat[m], heat[m]), detector)
+            )
+        else:
+            raise EdgeguardError(
+                f"{config.source}: detector.{name}: {detector.kind} {detector.feature} is not part "
+                "of the attacker's loss; known: " + ", ".join((*IMAGE, *EMBEDDING, *SCORE))
+            )
+    return found
+
+
+def _limited(value: Detector, detector: Any) -> Detector:
+    """How far inside its limits a value is, as a share of the limit."""
+    low, high = detector.below, detector.above
+
+    def margin(x: Tensor, said: Any, embeddings: Any) -> Tensor:
+        v = value(x, said, embeddings)
+        sides = []
+        if low is not None:
+            sides.append((v - float(low)) / max(abs(float(low)), 1e-3))
+        if high is not None:
+            sides.append((float(high) - v) / max(abs(float(high)), 1e-3))
+        return torch.stack(sides, 0).amin(0)
+
+    return margin
+
+
+def _grey(x: Tensor) -> Tensor:
+    weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+    return (x * weights).sum(1) * 255
+
+
+IMAGE = {
+    "mean": lambda x: _grey(x).flatten(1).mean(1),
+    "saturated_share": lambda x: torch.sigmoid((x.amax(1) * 255 - 249.5) / 0.5).flatten(1).mean(1),
+}
+
+
+def _two(z: Tensor) -> Tensor:
+    return z.softmax(1).topk(2, 1).values
+
+
+SCORE = {  # of logits over their temperature, and that temperature
+    "margin": lambda z, t: _two(z)[:, 0] - _two(z)[:, 1],
+    "entropy": lambda z, t: -(z.softmax(1) * z.log_softmax(1)).sum(1),
+    "energy": lambda z, t: -t * z.logsumexp(1),
+    "certainty": lambda z, t: _two(z)[:, 0],
+}
+EMBEDDING = ("mahalanobis", "relative_mahalanobis", "nearest", "vim")
+
+
+def _of_embedding(
+    feature: str, member: str, fit: dict[str, Tensor], heat: dict[str, float]
+) -> Detector:
+    """native/kernels/embedding.hpp in torch."""
+
+    def value(x: Tensor, said: Any, embeddings: Any) -> Tensor:
+        y = embeddings[member] - fit["centre"]
+        image = y @ fit["projection"].T
+        if feature == "vim":
+            rest = (y - image @ fit["projection"]).norm(dim=1)
+            t = heat[member]
+            return fit["weight"][0] * rest + SCORE["energy"](said[member] / t, t)
+        if feature == "nearest":
+            image = functional.normalize(image, dim=1)
+        apart = ((image[:, None] - fit["points"]) ** 2).sum(2).amin(1)
+        if feature == "relative_mahalanobis":
+            apart = apart - ((y @ fit["background"].T) ** 2).sum(1)
+        return apart
+
+    return value

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is attacked: a deployed file with its preprocessing, differentiable and as it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from edgeguard.card import Card, Input
+from edgeguard.errors import ModelRefused
+from edgeguard.inference.quantization import TensorSpec
+from edgeguard.lab.attacks.threat import LEVELS
+from edgeguard.lab.surrogate import Answer, Surrogate, agrees, deployed, require
+from edgeguard.lab.surrogate_layers import Affine, Quantize, rounded
+
+U8 = npt.NDArray[np.uint8]
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+
+
+class Target(Protocol):
+    """What attacks need to know of a victim."""
+
+    def scores(self, x: Tensor) -> Tensor:
+        """Scores [N, n] of images [N, C, H, W] in [0, 1]; differentiable."""
+
+    def labels(self, pixels: U8) -> Ints:
+        """What the deployed model says to pictures uint8 [N, C, H, W], [N]."""
+
+
+class Pixels:
+    """From a picture in [0, 1] to what a file takes: the card's formula, rounded to 8 bits first.
+
+    Without a card an 8-bit input takes the pixel itself: p as uint8, p - 128 as int8.
+    """
+
+    def __init__(self, spec: TensorSpec, entry: Input | None) -> None:
+        """Raises ModelRefused for a float input without a card: nobody says what it holds."""
+        if entry is None and spec.dtype not in ("int8", "uint8"):
+            raise ModelRefused(
+                f"input {spec.name!r} is {spec.dtype}: write a card with `edgeguard init`"
+            )
+        self.dtype = spec.dtype
+        self.hwc = spec.shape[-1] in (1, 3) if entry is None else entry.layout == "HWC"
+        self.bgr = entry is not None and entry.colour == "BGR"
+        zero = 0 if spec.dtype == "uint8" else -128
+        self._direct = entry is None or _is_direct(entry, zero)
+        self._zero = zero
+        if entry is not None:
+            self._mean, self._std = (_column(v) for v in (entry.mean, entry.std))
+            low, high = (0, 255) if spec.dtype == "uint8" else (-128, 127)
+            self._quantize = None if spec.dtype == "float32" else Quantize(
+                Affine(entry.scale, entry.zero_point, low, high)
+            )  # fmt: skip
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The file's input, float32; the gradient passes the rounding unchanged."""
+        pixels = rounded(x * LEVELS)
+        if self._direct:
+            made = pixels + self._zero
+        else:
+            made = (pixels / LEVELS - self._mean) / self._std
+            made = made if self._quantize is None else self._quantize(made)
+        made = made.flip(1) if self.bgr else made
+        return made.permute(0, 2, 3, 1) if self.hwc else made
+
+    def array(self, pixels: U8) -> npt.NDArray[Any]:
+        """The same in the file's dtype, for its runtime."""
+        x = torch.from_numpy(pixels.astype(np.float32) / np.float32(LEVELS))
+        return np.ascontiguousarray(self(x).numpy().astype(self.dtype))
+
+
+def _is_direct(entry: Input, zero: int) -> bool:
+    """Whether the card's formula is p + zero."""
+    plain = set(entry.mean) == {0.0} and set(entry.std) == {1.0}
+    scale = abs(entry.scale * LEVELS - 1) < 1e-6
+    return entry.dtype != "float32" and plain and scale and entry.zero_point == zero
+
+
+def _column(values: tuple[float, ...]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1)
+
+
+class Victim:
+    """A deployed file: `scores` through its surrogate, `labels` by its own runtime.
+
+    There is none whose surrogate disagrees with the file (E2).
+    """
+
+    def __init__(self, path: str | Path, pixels: U8, card: Card | None = None) -> None:
+        """pixels: pictures uint8 [N, C, H, W] to hold the surrogate against the file on.
+
+        Raises SurrogateDisagrees, or ModelRefused.
+        """
+        self.path, self.card = Path(path), card
+        self.surrogate = Surrogate.load(path)
+        spec = self.surrogate.spec
+        self.pixels = Pixels(spec.inputs[0], None if card is None else card.input)
+        self._answer: Answer = deployed(path)
+        names = [o.name for o in spec.outputs]
+        self.output = 0 if card is None else names.index(card.scores.name)
+        self._spec = spec.outputs[self.output]
+        self.agreement = agrees(self.surrogate, self._answer, self.pixels.array(pixels))
+        require(self.agreement)
+
+    def scores(self, x: Tensor) -> Tensor:
+        """Scores as numbers [N, n], before a softmax; of the picture in 8 bits."""
+        return self.surrogate.scores(self.pixels(x), self._spec.name)
+
+    def answers(self, pixels: U8) -> Floats:
+        """Scores as numbers [N, n] from the runtime."""
+        raw = self.raw(self.pixels.array(pixels)).astype(np.float32)
+        if self._spec.dtype == "float32":
+            return raw
+        return (raw - self._spec.zero_point) * np.float32(self._spec.scale)
+
+    def raw(self, tensor: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Scores as the file gives them for an input that is ready, [N, n]."""
+        return self._answer(tensor)[self.output]
+
+    def labels(self, pixels: U8) -> Ints:
+        """The largest score, [N]."""
+        return np.asarray(self.answers(pixels).argmax(1), np.int64)
+
+
+class FloatVictim:
+    """A float twin as the attacker's model: no rounding anywhere. `labels` are its own."""
+
+    def __init__(self, path: Path) -> None:
+        from edgeguard.lab.zoo.onnx_torch import OnnxNet
+
+        self._net = OnnxNet(path)
+
+    def scores(self, x: Tensor) -> Tensor:
+        """Scores [N, n]."""
+        return self._net.scores(x)
+
+    def labels(self, pixels: U8) -> Ints:
+        """The largest score, [N]."""
+        with torch.no_grad():
+            return np.asarray(self.scores(images(pixels)).argmax(1).numpy(), np.int64)
+
+
+class Counted:
+    """A black box that counts its answers, image by image."""
+
+    def __init__(self, ask: Callable[[U8], Any], n: int) -> None:
+        self._ask = ask
+        self.queries = np.zeros(n, np.int64)
+
+    def __call__(self, x: Tensor, rows: Tensor) -> Any:
+        """Answers to images [M, C, H, W] in [0, 1], as 8-bit pictures; rows [M]: whose they are."""
+        np.add.at(self.queries, rows.numpy(), 1)
+        return self._ask(to_pixels(x))
+
+
+def images(pixels: U8) -> Tensor:
+    """Pictures as float32 in [0, 1]."""
+    return torch.from_numpy(pixels.astype(np.float32) / np.float32(LEVELS))
+
+
+def to_pixels(x: Tensor) -> U8:
+    """Images as pictures, rounded to 8 bits."""
+    return np.asarray((x * LEVELS).round().clamp(0, LEVELS).to(torch.uint8).numpy())
