@@ -4,7 +4,7 @@
 PYTHON ?= $(shell sh tests/system_tools.sh --python)
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := onnx,litert,images,plots,mcu,can,telemetry,record
+EXTRAS := onnx,litert,images,plots,mcu,can,mavlink,telemetry,record
 # Apart, for they bring torch. On x86_64 the one from PyPI comes with CUDA (GBs); where there is no
 # GPU, PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu brings a small one. `make demo` needs
 # neither.
@@ -12,7 +12,7 @@ HEAVY := lab,drive,dev
 NATIVE := $(shell find native firmware_bridge -name '*.c' -o -name '*.h' -o -name '*.cpp' -o -name '*.hpp' -o -name CMakeLists.txt)
 SOURCES := $(filter %.c %.h %.cpp %.hpp,$(NATIVE))
 
-.PHONY: demo demo-mcu test test-legacy bench ctest prove mcdc mutants fuzz traces replay firmware rules requirements readme lint wheel clean
+.PHONY: demo demo-mcu demo-drive test test-legacy test-donkeycar judge bench ctest prove mcdc mutants fuzz traces replay firmware rules requirements readme lint wheel clean
 
 demo: $(VENV)/run
 	$(BIN)/edgeguard demo
@@ -20,6 +20,10 @@ demo: $(VENV)/run
 # The guard drives through a microcontroller in QEMU and is killed halfway.
 demo-mcu: $(VENV)/run
 	$(BIN)/edgeguard mcu demo
+
+# Three attacks on a car that three networks steer, without the guard and with it.
+demo-drive: $(VENV)/drive
+	$(BIN)/edgeguard drive --demo drive.gif
 
 test: $(VENV)/test ctest
 	$(BIN)/python -m pytest $(PYTEST)
@@ -94,6 +98,14 @@ bench: $(VENV)/test
 test-legacy:
 	@sh tests/legacy.sh
 
+# A million guarded commands for two brands of car, with opendbc's safety hooks as the judge.
+judge: $(VENV)/test
+	$(BIN)/python -m tests.adapters.judge --json build/judge.json
+
+# The donkeycar parts against the real package, which wants numpy < 2: in an environment of its own.
+test-donkeycar:
+	@sh tests/adapters/donkeycar.sh
+
 wheel: $(VENV)/test
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist .
 
@@ -107,6 +119,10 @@ $(VENV)/run: pyproject.toml CMakeLists.txt $(NATIVE) | $(VENV)/made
 $(VENV)/test: $(VENV)/run
 	$(BIN)/pip install -q --disable-pip-version-check --no-build-isolation -e ".[$(EXTRAS)]"
 	$(BIN)/pip install -q --disable-pip-version-check --no-build-isolation -e ".[$(HEAVY)]"
+	touch $@
+
+$(VENV)/drive: $(VENV)/run
+	$(BIN)/pip install -q --disable-pip-version-check --no-build-isolation -e ".[drive,plots]"
 	touch $@
 
 $(VENV)/made:

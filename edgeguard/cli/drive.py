@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`edgeguard drive`: networks steer a racing car, frames are spoilt, the guard is off and on."""
+"""`edgeguard drive`: networks steer a racing car, something goes wrong, the guard is off and on."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,135 +15,196 @@ from edgeguard.zoo import models_dir
 
 if TYPE_CHECKING:
     from edgeguard.figures import Figure
+    from edgeguard.streams.loops.matrix import Job, Row
+    from firmware_bridge.campaign.store import Store
 
-MODES = ("off", "on")
-Row = dict[str, Any]
+PLACES = 4  # of each track, at which a takeover is tried
+BRIEF = ("clean", "dark 0.05", "freeze")
+PACKAGES = ("gymnasium", "onnxruntime", "ai-edge-litert", "torch", "numpy")
+FOLDER = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command()
-@click.argument("policy", metavar="[GUARD.TOML]", required=False,
-                type=click.Path(path_type=Path, dir_okay=False))  # fmt: skip
-@click.option("--cells", metavar="NAME,NAME", help="Only these faults.  [default: all]")
+@click.argument("policy", metavar="[GUARD.TOML]", required=False, type=FILE)
+@click.option("--matrix", is_flag=True, help="All faults and attacks, in place of three of them.")
+@click.option("--cells", metavar="NAME,NAME", help="Only these; --cells ? names them.")
+@click.option("--ablate", is_flag=True, help="Also without each kind of detector.")
+@click.option("--mcu", type=click.Choice(["twin"]), help="Commands come from a microcontroller "
+              "behind the guard: its firmware in this process.")  # fmt: skip
 @click.option("--tracks", type=click.IntRange(1, 100), default=3, show_default=True,
-              help="Drives of each cell, off and on, on tracks of their own.")  # fmt: skip
-@click.option("--results", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-              default=Path("edgeguard-drive"), show_default=True,
+              help="Drives of each cell, on tracks that nothing was made or set on.")  # fmt: skip
+@click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True,
+              help="Processes, one a core.")  # fmt: skip
+@click.option("--results", type=FOLDER, metavar="DIR", default=Path("edgeguard-drive"),
+              show_default=True,
               help="Every drive, a line each; what is there is not driven again.")  # fmt: skip
+@click.option("--calibrate", is_flag=True, help="Clean drives on the calibration tracks, and the "
+              "limits that follow, beside those of GUARD.TOML; logs go to --results.")  # fmt: skip
+@click.option("--takeover", type=FILE, metavar="FILE.svg", is_flag=False, flag_value="takeover.svg",
+              help="How long a wrong command may last before the rule gets it back.")  # fmt: skip
+@click.option("--demo", type=FILE, metavar="FILE.gif", is_flag=False, flag_value="drive.gif",
+              help="Three attacks, guard off and on side by side, as a moving picture.",
+              )  # fmt: skip
 @click.option("--json", "json_to", type=click.Path(path_type=Path), metavar="FILE",
               help="Write the figures.")  # fmt: skip
 def command(
-    policy: Path | None, cells: str | None, tracks: int, results: Path, json_to: Path | None
-) -> None:
-    """Drive CarRacing by three networks, without a guard and with it, while frames are spoilt.
+    policy: Path | None, takeover: Path | None, demo: Path | None, calibrate: bool,
+    json_to: Path | None, tracks: int, **given: Any,
+) -> int:  # fmt: skip
+    """Drive CarRacing by three networks, without a guard and with it, while something goes wrong.
 
-    GUARD.TOML: the guard of the steering; the shipped one without it. Needs the extra `drive`.
+    GUARD.TOML: the guard of the steering; the shipped one without it. Needs the extra `drive`, the
+    attacks of the matrix also `lab`. Exit code 1 where a bar does not hold.
     """
     from edgeguard import figures as shape
-    from edgeguard.streams.loops.faults import CELLS
 
     if json_to is not None:
         shape.check_writable(json_to)
-    chosen = [c.strip() for c in cells.split(",")] if cells else list(CELLS)
-    wrong = [c for c in chosen if c not in CELLS]
-    if wrong:
-        raise EdgeguardError(f"--cells: no {', '.join(wrong)}; known: {', '.join(CELLS)}")
     path = policy or models_dir("drive") / "guard.toml"
-    rows = _rows(path, chosen, tracks, results)
-    found = figures(rows)
-    _print(rows, chosen)
+    if calibrate:
+        return _calibrate(path, given["results"])
+    if takeover is not None:
+        found = _takeover(path, takeover, tracks, given["results"])
+    elif demo is not None:
+        found = _demo(path, demo)
+    else:
+        found = _cells(path, tracks, **given)
     if json_to is not None:
-        shape.write(json_to, found, 0, ("gymnasium", "onnxruntime", "ai-edge-litert"))
+        shape.write(json_to, found, 0, PACKAGES)
+    return _verdict(found)
 
 
-def _rows(path: Path, cells: Sequence[str], tracks: int, results: Path) -> list[Row]:
+# ----------------------------------------------------------------- the matrix
+
+
+def _cells(
+    path: Path, tracks: int, matrix: bool, cells: str | None, ablate: bool, mcu: str | None,
+    jobs: int, results: Path,
+) -> list[Figure]:  # fmt: skip
+    from rich.console import Console
+
+    from edgeguard.streams.loops import report
+    from edgeguard.streams.loops.matrix import ABLATED, NAMES, REMOVABLE
+    from edgeguard.streams.loops.matrix import jobs as all_jobs
+
+    chosen = [c.strip() for c in cells.split(",")] if cells else list(NAMES if matrix else BRIEF)
+    wrong = [c for c in chosen if c not in NAMES]
+    if wrong:
+        raise EdgeguardError(f"--cells: no {', '.join(wrong)}; known: {', '.join(NAMES)}")
+    modes = ["off", "mcu" if mcu else "on"]
+    modes += [ABLATED + what for what in REMOVABLE] if ablate else []
+    rows = _rows(all_jobs(path, chosen, modes, tracks), path, jobs, results)
+    console = Console(highlight=False, width=None if Console().is_terminal else 190)
+    for mode in modes[1:]:
+        console.print(report.table(rows, mode))
+    _print_missed(rows)
+    return report.figures(rows)
+
+
+def _print_missed(rows: Sequence[Row]) -> None:
+    from edgeguard.streams.loops import report
+
+    hard, failed = report.missed(rows)
+    click.echo(f"cells where the bare networks lose a run: {len(hard)}; the guard too: "
+               f"{len(failed)}{': ' if failed else ''}{', '.join(failed)}")  # fmt: skip
+
+
+def _rows(wanted: Sequence[Job], path: Path, jobs: int, results: Path) -> list[Row]:
+    """Drive what the store lacks."""
+    from rich.console import Console
     from rich.progress import track
 
-    file = results / f"drive-{key_of([path])}.jsonl"
-    results.mkdir(parents=True, exist_ok=True)
-    kept = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-    known = {(r["cell"], r["mode"], r["seed"]): r for r in kept}
-    wanted = [(c, m, s) for s in range(tracks) for c in cells for m in MODES]
-    missing = [w for w in wanted if w not in known]
-    with file.open("a", encoding="utf-8") as out:
-        for cell, mode, seed in track(missing, "driving", disable=not missing):
-            row = _drive(path, cell, mode, seed)
-            known[cell, mode, seed] = row
-            out.write(json.dumps(row) + "\n")
-            out.flush()
-    return [known[w] for w in wanted]
+    from firmware_bridge.campaign.store import Store
+
+    files = [f for f in sorted(path.parent.iterdir()) if f.is_file()]
+    store = Store(results / f"drive-{key_of(files)}.jsonl")
+    missing = [job for job in wanted if job.index not in store.rows.get(job.key, {})]
+    try:
+        made = _driven(missing, jobs)
+        for row in track(made, "driving", len(missing), console=Console(stderr=True)):
+            store.add([row])
+    finally:
+        store.close()
+    return _kept(wanted, store)
 
 
-def _drive(path: Path, cell: str, mode: str, seed: int) -> Row:
-    from edgeguard.guard import Guard
-    from edgeguard.streams.loops.drive import Bare, Guarded, drive
-    from edgeguard.streams.loops.faults import CELLS
-    from edgeguard.streams.loops.racing import Racing
-
-    make = CELLS[cell]
-    with Guard.load(path) as guard:
-        guard.arm()
-        vehicle = Racing(seed)
-        steers = Guarded(guard) if mode == "on" else Bare(guard)
-        found = drive(vehicle, steers, seed, make(seed) if make else None)
-        vehicle.close()
-    return {
-        "cell": cell, "mode": mode, "seed": seed, "lap": found.finished, "off": found.off,
-        "steps": found.steps, "deviation_m": round(found.deviation_m, 2), "ruled": found.ruled,
-        "trip": found.trip, "reward": round(found.reward, 1), "jerk": round(found.jerk, 4),
-        "causes": sorted(found.causes),
-    }  # fmt: skip
+def _kept(wanted: Sequence[Job], store: Store) -> list[Row]:
+    return [store.rows[job.key][job.index] for job in wanted]
 
 
-def _of(rows: Iterable[Row], cell: str, mode: str) -> list[Row]:
-    return [r for r in rows if r["cell"] == cell and r["mode"] == mode]
+def _driven(missing: Sequence[Job], jobs: int) -> Iterator[Row]:
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    from edgeguard.streams.loops.matrix import run
+
+    if jobs == 1:
+        yield from map(run, missing)
+        return
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(run, missing)
 
 
-def figures(rows: Sequence[Row]) -> list[Figure]:
-    """`drive.{cell}.{off,on}.{laps,offroad,rule_share,onset_ms_max}`."""
-    from edgeguard.figures import Figure
-
-    found = []
-    for cell in dict.fromkeys(r["cell"] for r in rows):
-        for mode in MODES:
-            some = _of(rows, cell, mode)
-            at, n = f"drive.{cell.replace(' ', '_')}.{mode}", len(some)
-            steps = sum(r["steps"] for r in some)
-            found += [
-                Figure(f"{at}.laps", sum(r["lap"] for r in some) / n, "1", n),
-                Figure(f"{at}.offroad", sum(r["off"] for r in some) / steps, "1", n),
-                Figure(f"{at}.rule_share", sum(r["ruled"] for r in some) / steps, "1", n),
-            ]
-            trips = [r["trip"] * 20 for r in some if r["trip"] is not None]
-            if trips and mode == "on" and cell != "clean":
-                found.append(Figure(f"{at}.onset_ms_max", max(trips), "ms", len(trips)))
-    return found
+# --------------------------------------------------------------------- others
 
 
-def _print(rows: Sequence[Row], cells: Sequence[str]) -> None:
+def _calibrate(path: Path, results: Path) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title="Three networks steer; from second 3 on their frames are spoilt",
-                  title_justify="left")  # fmt: skip
-    table.add_column("fault")
-    for name in ("laps: off", "on", "off the road: off", "on", "deviation m: on", "rule drives",
-                 "onset to rule ms, max", "first causes"):  # fmt: skip
+    from edgeguard import config
+    from edgeguard.streams.loops.clean import reaches, record
+    from edgeguard.streams.loops.tracks import CALIBRATION
+
+    loaded = config.load(path)
+    found = reaches(loaded, record(loaded, list(CALIBRATION), results))
+    table = Table(title=f"{found[0].hours:.2f} h of clean drives on {len(CALIBRATION)} tracks: how "
+                  "far they came, and the limits that follow", title_justify="left")  # fmt: skip
+    for name in ("detector", "lowest", "highest", "below", "above", "guard.toml: below", "above"):
         table.add_column(name, justify="right")
-    for cell in cells:
-        off, on = _of(rows, cell, "off"), _of(rows, cell, "on")
-        trips = [r["trip"] * 20 for r in on if r["trip"] is not None]
-        causes = sorted({c for r in on for c in r["causes"]} - {"OPERATION_DENIED"})
-        table.add_row(
-            cell, _laps(off), _laps(on), _share(off, "off"), _share(on, "off"),
-            f"{max(r['deviation_m'] for r in on):.1f}", _share(on, "ruled"),
-            f"{max(trips)}" if trips else "-", " ".join(causes)[:44],
-        )  # fmt: skip
-    Console(highlight=False, width=None if Console().is_terminal else 160).print(table)
+    tight = []
+    for reach in found:
+        row = loaded.detectors[reach.name]
+        numbers = (reach.low, reach.high, reach.below, reach.above, row.below, row.above)
+        table.add_row(reach.name, *(f"{float(n or 0):.3g}" for n in numbers))
+        if not float(row.below or 0) < reach.low <= reach.high < float(row.above or 0):
+            tight.append(reach.name)
+    Console(highlight=False).print(table)
+    for name in tight:
+        click.echo(f"FAILED detector.{name}: clean drives reach its limits", err=True)
+    return 1 if tight else 0
 
 
-def _laps(rows: Sequence[Row]) -> str:
-    return f"{sum(r['lap'] for r in rows)}/{len(rows)}"
+def _takeover(path: Path, picture: Path, tracks: int, results: Path) -> list[Figure]:
+    from edgeguard.streams.loops import takeover
+
+    files = [f for f in sorted(path.parent.iterdir()) if f.is_file()]
+    key = key_of(files)
+    points = takeover.measure(tracks, PLACES, results / f"takeover-{key}.jsonl")
+    for line in takeover.words(points):
+        click.echo(line)
+    takeover.draw(points, takeover.own_times(results / f"drive-{key}.jsonl"), picture)
+    click.echo(f"{picture}: drawn")
+    return takeover.figures(points)
 
 
-def _share(rows: Sequence[Row], key: str) -> str:
-    return f"{sum(r[key] for r in rows) / sum(r['steps'] for r in rows):.1%}"
+def _demo(path: Path, picture: Path) -> list[Figure]:
+    from rich.console import Console
+
+    from edgeguard.streams.loops import report
+    from edgeguard.streams.loops.picture import film
+
+    rows = film(path, picture)
+    console = Console(highlight=False, width=None if Console().is_terminal else 190)
+    console.print(report.table(rows))
+    click.echo(f"{picture}: {picture.stat().st_size / 1e6:.1f} MB")
+    return report.figures(rows)
+
+
+def _verdict(found: Sequence[Figure]) -> int:
+    failed = [figure for figure in found if figure.holds is False]
+    for figure in failed:
+        click.echo(f"FAILED {figure.id}: {figure.value:.3g} {figure.unit}, want {figure.bar}",
+                   err=True)  # fmt: skip
+    return 1 if failed else 0

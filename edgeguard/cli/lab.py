@@ -8,10 +8,11 @@ from pathlib import Path
 
 import click
 
+from edgeguard.cli import lab_attack, lab_defend, lab_verify
 from edgeguard.errors import EdgeguardError
 from edgeguard.zoo import models_dir
 
-MEMBERS = ("plain", "compact", "robust")
+MEMBERS = {"gtsrb": ("plain", "compact", "robust"), "drive": ("grey", "colour", "hard")}
 zoo = click.Choice(["gtsrb"])
 data_dir = click.option(
     "--data-dir", help="Folder that holds gtsrb/; default: $EDGEGUARD_DATA, then ../shared/data."
@@ -20,7 +21,12 @@ data_dir = click.option(
 
 @click.group(epilog="Needs the extra: pip install 'edgeguard-monitor[lab]'.")
 def command() -> None:
-    """Train and evaluate models (needs the extra `lab`)."""
+    """Train, attack, defend, verify and evaluate models (needs the extra `lab`)."""
+
+
+command.add_command(lab_attack.attack, "attack")
+command.add_command(lab_defend.defend, "defend")
+command.add_command(lab_verify.command, "verify")
 
 
 @command.command()
@@ -56,20 +62,27 @@ def evaluate(
 
 
 @command.command()
-@click.argument("name", type=zoo)
-@click.argument("members", type=click.Choice(MEMBERS), nargs=-1)
+@click.argument("name", type=click.Choice(list(MEMBERS)))
+@click.argument("members", type=click.Choice([*MEMBERS["gtsrb"], *MEMBERS["drive"]]), nargs=-1)
 @data_dir
 @click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("models/gtsrb"), show_default=True
-)
+@click.option("--out", type=click.Path(path_type=Path), help="Default: models/NAME.")
 def train(
-    name: str, members: tuple[str, ...], data_dir: str | None, epochs: int | None, out: Path
+    name: str, members: tuple[str, ...], data_dir: str | None, epochs: int | None, out: Path | None
 ) -> None:
     """Train, quantize and describe members of the shipped zoo again, all or those named.
 
-    Compact needs the extra `lab-tflite` as well.
+    `compact` and `colour` need the extra `lab-tflite` as well.
     """
+    stranger = next((m for m in members if m not in MEMBERS[name]), None)
+    if stranger:
+        raise EdgeguardError(f"{stranger}: is no member of {name}; want {', '.join(MEMBERS[name])}")
+    folder = out or Path("models") / name
+    if name == "drive":
+        from edgeguard.lab.drive.make import EPOCHS, make
+
+        make(members or MEMBERS[name], Path(".zoo/drive"), folder, epochs or EPOCHS)
+        return
     from edgeguard.lab.zoo.data import data_root
     from edgeguard.lab.zoo.make import train as run
 
@@ -77,8 +90,8 @@ def train(
         root = data_root(data_dir)
     except FileNotFoundError as error:
         raise EdgeguardError(str(error)) from None
-    for member in members or MEMBERS:
-        run(member, root, out, epochs)
+    for member in members or MEMBERS[name]:
+        run(member, root, folder, epochs)
 
 
 @command.command()

@@ -25,13 +25,13 @@ COMMANDS = {
     "replay": "Compute every decision of a log again, and compare.",
     "explain": "Why the mode changed, out of a log.",
     "demo": "Drive past real traffic signs while things go wrong.",
-    "drive": "Networks steer a racing car while their frames are spoilt (extra `drive`).",
+    "drive": "Networks steer a racing car while something goes wrong (extra `drive`).",
     "calibrate": "Fit temperatures and thresholds on calibration tracks.",
     "inject": "Make faults happen and judge what reaches the actuator.",
     "bench": "Print what the guard costs.",
     "mcu": "The microcontroller behind the guard: its table, its firmware, its state.",
     "bundle": "Signed bundles: verify one, make the keys that sign them.",
-    "lab": "Train and evaluate models (needs the extra `lab`).",
+    "lab": "Train, attack, defend, verify and evaluate models (extra `lab`).",
 }
 
 # Which extra brings a package that a command could not import.
@@ -51,6 +51,9 @@ EXTRAS = {
     "gymnasium": "drive",
     "Box2D": "drive",
     "PIL": "lab",
+    "scipy": "lab",
+    "pymavlink": "mavlink",
+    "cantools": "can",
     "torch": "lab",
     "onnx": "lab",
     "tqdm": "lab",

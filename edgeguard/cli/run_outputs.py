@@ -39,14 +39,22 @@ class _Queued:
     name: str
     writer: Writer
     cause: int
+    is_log: bool = False
     known: int = 0
     told: bool = False
 
     def check(self, say: Callable[[str], object]) -> int:
-        """The cause of what was lost since the last time, or 0. Raises what the sink raised."""
-        if self.writer.failure is not None:
+        """The cause of what was lost since the last time, or 0. Raises what the sink raised, unless
+        it was a log's disk: whoever drives goes on without a log, and says so on every tick."""
+        failure = self.writer.failure
+        if failure is not None and self.is_log and isinstance(failure, OSError):
+            if not self.told:
+                self.told = True
+                say(f"sink {self.name}: {failure.strerror}; no decision is written there any more")
+            return self.cause
+        if failure is not None:
             with named(f"sink {self.name}"):
-                raise self.writer.failure
+                raise failure
         lost = self.writer.lost
         if lost == self.known:
             return 0
@@ -97,7 +105,7 @@ class Outputs:
         period_ms = self._guard.config.guard.period_ms
         if isinstance(sink, JsonLines) and sink.is_log:
             most = math.ceil(LOG_S * 1000 / period_ms)
-            return _Queued(name, Writer(f"sink {name}", sink, most), RECORDER_LOST)
+            return _Queued(name, Writer(f"sink {name}", sink, most), RECORDER_LOST, is_log=True)
         fresh_ms = max(FRESH_PERIODS * period_ms, FRESH_MS)
         ready: Any = sink.ready if isinstance(sink, JsonLines) else lambda: None
         most = math.ceil(fresh_ms / period_ms)

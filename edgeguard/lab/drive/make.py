@@ -13,6 +13,7 @@ from edgeguard.lab.drive import nets, record, train
 from edgeguard.lab.drive.nets import KINDS, Kind
 from edgeguard.lab.zoo import quantize_onnx, runners
 from edgeguard.lab.zoo.cards import write_json
+from edgeguard.streams.loops.tracks import HELD, TRAIN
 
 STEPS, EPOCHS, SEED = 700, 24, 0
 GOLDEN = 8
@@ -21,8 +22,8 @@ U8 = npt.NDArray[np.uint8]
 
 def make(names: tuple[str, ...], work: Path, out: Path, epochs: int = EPOCHS) -> None:
     """Record, train and write members of the driving zoo. work: keeps frames and weights."""
-    frames, steering = record.cached(work, "train", record.TRAIN, STEPS)
-    held_frames, held_steering = record.cached(work, "held", record.HELD, STEPS)
+    frames, steering = record.cached(work, "train", TRAIN, STEPS)
+    held_frames, held_steering = record.cached(work, "held", HELD, STEPS)
     out.mkdir(parents=True, exist_ok=True)
     for name in names:
         kind = KINDS[name]
@@ -47,16 +48,17 @@ def publish(
         "name": kind.name, "task": "regressor", "runtime": kind.runtime, "file": file.name,
         "sha256": runners.digest(file), "float_twin": twin.name,
         "float_twin_sha256": runners.digest(twin), "bytes": file.stat().st_size,
-        "parameters": nets.parameters(trained.net), "value_range": [-1.0, 1.0], "unit": "1",
+        "parameters": nets.parameters(trained.net), "value_range": [-1.0, 1.0], "unit": "rad",
         "input": _input(kind, found["image"]), "outputs": _outputs(trained, found),
         "golden": {"file": golden.name, "sha256": runners.digest(golden), "inputs": GOLDEN},
         "training": {
-            "data": "CarRacing-v3 (gymnasium), seeds 1000-1029, steering of the rule",
+            "data": f"CarRacing-v3 (gymnasium), seeds {TRAIN[0]}-{TRAIN[-1]}, steering of the rule",
             "frames": frames, "epochs": epochs, "seed": SEED,
             "adversarial_radius_255": kind.radius, "seconds": round(trained.seconds, 1),
         },
         "accuracy": {
-            "data": "seeds 2000-2003", "n": len(held), "float_rms": round(trained.held_rms, 4),
+            "data": f"seeds {HELD[0]}-{HELD[-1]}", "n": len(held),
+            "float_rms": round(trained.held_rms, 4),
             "int8_rms": round(float(np.sqrt(((said - wanted) ** 2).mean())), 4),
         },
     }  # fmt: skip

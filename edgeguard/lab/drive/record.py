@@ -18,9 +18,6 @@ from edgeguard.streams.loops.pursuit import Pursuit, Style
 from edgeguard.streams.loops.racing import Racing
 from edgeguard.streams.loops.vehicle import Command
 
-TRAIN = range(1000, 1030)
-HELD = range(2000, 2004)
-"""Seeds of tracks to learn from and to choose by; drives are judged on others (0 to 99)."""
 PUSH = 0.8  # of full lock, at most
 SKIP = 30  # steps while the game zooms in
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One drive: a vehicle, what steers it, and what is done to its frames.
+"""One drive: a vehicle, what steers it, and what is done to its frames, members or link.
 
 The networks steer; the rule gives the speed, also without a guard, and knows only what the sensors
 measure. The judge knows the truth.
@@ -8,73 +8,24 @@ measure. The judge knows the truth.
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import sin
 from random import Random
-from typing import Protocol
 
-import numpy as np
 from attrs import define, field
 
-from edgeguard._core import Mode
-from edgeguard.guard import Guard
+from edgeguard.streams.loops.fault import Fault, Moment
 from edgeguard.streams.loops.pursuit import Pursuit
-from edgeguard.streams.loops.sensors import Errors, Odometry
-from edgeguard.streams.loops.vehicle import U8, Command, Pose, Vehicle
+from edgeguard.streams.loops.sensors import Errors, Odometry, Tracker, wrapped
+from edgeguard.streams.loops.steers import Said, Steers
+from edgeguard.streams.loops.vehicle import U8, Pose, Vehicle
 
+PERIOD_S = 0.02
 PERIOD_NS = 20_000_000
 DRIFT_S = 0.25  # how far ahead a drift off the road is seen
 ONSET = 150
 """Steps before a fault begins: three seconds."""
-
-
-class Steers(Protocol):
-    """What turns frames and signals into a steering command."""
-
-    def step(self, frame: U8 | None, signals: dict[str, float], t_ns: int) -> tuple[float, bool]:
-        """(steering, whether the rule commands)."""
-
-
-@define
-class Guarded:
-    """The guard, with its members in this process."""
-
-    guard: Guard
-    camera: str = "front"
-    channel: str = "steering"
-    causes: tuple[str, ...] = ()
-
-    def step(self, frame: U8 | None, signals: dict[str, float], t_ns: int) -> tuple[float, bool]:
-        decision = self.guard.step(self.camera, frame, signals, t_ns)
-        self.causes = decision.causes
-        return decision.command[self.channel], decision.mode >= Mode.FALLBACK
-
-
-@define
-class Bare:
-    """The same members without a guard: the mid value of what they say, whatever it is."""
-
-    guard: Guard
-    """Opened for its members alone; its policy lets everything pass."""
-    camera: str = "front"
-    _last: float = 0.0
-
-    def step(self, frame: U8 | None, signals: dict[str, float], t_ns: int) -> tuple[float, bool]:
-        if frame is not None:
-            self.guard.observe(self.camera, frame, t_ns)
-            said = [
-                self.guard.evidence(name)["value"]
-                for name, member in self.guard.members.items() if member.alive
-            ]  # fmt: skip
-            if said:
-                self._last = float(np.clip(np.median(said), -1.0, 1.0))
-        return self._last, False
-
-
-Transform = Callable[[U8, int], U8 | None]
-"""What is done to a frame: (frame, steps since onset). Before the onset, where steps are negative,
-what it returns is not used."""
-Steal = Callable[[float, int], float]
-"""What is done to a network's command on its way: (steering, steps since onset)."""
+SAME = 0.05
+"""A command this near to the rule's is the rule's: the envelope moves there at its own rate."""
+NOTHING = Fault()
 
 
 @define
@@ -89,76 +40,128 @@ class Outcome:
     deviation_m: float = 0.0
     """The largest distance from the centre line after the onset."""
     ruled: int = 0
-    """Steps on which the rule commanded."""
+    """Steps on which the rule commanded, of all."""
+    trips: int = 0
+    """How often it took over from the networks."""
     trip: int | None = None
     """Steps from the onset to the rule's first command."""
-    jerk: float = 0.0
-    """Mean change of steering from step to step."""
+    safe: int | None = None
+    """Steps from the onset until the command was the rule's."""
+    jerk_mps3: float = 0.0
+    """Mean lateral jerk."""
     causes: set[str] = field(factory=set)
+    detectors: set[str] = field(factory=set)
+    stopped: bool = False
+    """It stood at the end, on the road."""
 
     @property
     def finished(self) -> bool:
         """The lap, to the tile or two that a wide line leaves out."""
         return self.lap > 0.97
 
+    def note(self, since: int, said: Said, wanted: float, before: bool) -> None:
+        """One step's command; before: whether the rule commanded on the last step."""
+        self.steps += 1
+        self.ruled += said.ruled
+        self.trips += said.ruled and not before
+        if since < 0:
+            return
+        self.causes |= set(said.causes)
+        self.detectors |= set(said.detectors)
+        if said.ruled and self.trip is None:
+            self.trip = since
+        same = said.stops or abs(said.command.steering - wanted) <= SAME
+        if said.ruled and same and self.safe is None:
+            self.safe = since
+
+
+@define
+class Sense:
+    """What the vehicle knows of itself, by sensors, a filter and a map; and what the rule makes of
+    it."""
+
+    sensors: Odometry
+    rule: Pursuit
+    scout: Pursuit
+    tracker: Tracker = field(factory=Tracker)
+
+    @classmethod
+    def of(cls, vehicle: Vehicle, errors: Errors, seed: int) -> Sense:
+        """Of this vehicle; seed: of the sensors' noise."""
+        return cls(Odometry(errors, Random(seed)), Pursuit(vehicle.path), Pursuit(vehicle.path))
+
+    def signals(self, true: Pose) -> dict[str, float]:
+        """One step on; the truth goes into the sensors and no further."""
+        now = self.tracker.update(self.sensors.read(true))
+        want, lateral = self.rule.command(now), self.rule.lateral(now)
+        drift = self.scout.lateral(self.tracker.ahead(DRIFT_S)) - lateral
+        return {
+            "speed": now.speed, "lateral": lateral, "drift": drift,
+            "rule": want.steering, "rule_speed": want.target_speed,
+        }  # fmt: skip
+
+
+@define
+class Judge:
+    """Where the car really is."""
+
+    found: Outcome
+    path: Pursuit
+    half_width: float
+    gone: int = 0
+    """Steps that it has been off the road without a pause."""
+    _last: Pose | None = None
+    _sideways: float | None = None
+    _jerks: float = 0.0
+
+    def look(self, pose: Pose, since: int) -> None:
+        """After a step."""
+        apart = abs(self.path.lateral(pose))
+        off = apart > self.half_width
+        self.found.off += off
+        self.gone = self.gone + 1 if off else 0
+        if since >= 0:
+            self.found.deviation_m = max(self.found.deviation_m, apart)
+        if self._last is not None:
+            sideways = pose.speed * wrapped(pose.heading - self._last.heading) / PERIOD_S
+            if self._sideways is not None:
+                self._jerks += abs(sideways - self._sideways) / PERIOD_S
+            self._sideways = sideways
+        self._last = pose
+        self.found.jerk_mps3 = self._jerks / max(1, self.found.steps)
+
+
+Watch = Callable[[Moment, Said, Vehicle], None]
+"""Called after each step."""
+
 
 def drive(
-    vehicle: Vehicle,
-    steers: Steers,
-    seed: int,
-    transform: Transform | None = None,
-    errors: Errors | None = None,
-    most_off: int = 100,
-) -> Outcome:
-    """Drive until the lap is over, time is up, or the car has been off the road for two seconds."""
-    sensors = Odometry(errors or Errors(), Random(seed))
-    rule, judge = Pursuit(vehicle.path), Pursuit(vehicle.path)
+    vehicle: Vehicle, steers: Steers, seed: int, fault: Fault = NOTHING,
+    errors: Errors | None = None, most_off: int = 100, watch: Watch | None = None,
+) -> Outcome:  # fmt: skip
+    """Drive until the lap is over, time is up, the car has been off the road for two seconds, or it
+    was stopped and stands."""
+    sense = Sense.of(vehicle, errors or Errors(), seed)
     found = Outcome()
-    last, t_ns, gone = 0.0, 1_000_000_000, 0
-    while True:
-        measured = sensors.read(vehicle.true_pose())
-        want = rule.command(measured)
-        frame: U8 | None = vehicle.frame()
-        since = found.steps - ONSET
-        if transform is not None:
-            spoilt = transform(vehicle.frame(), since)
-            frame = spoilt if since >= 0 else frame
-        signals = _signals(rule, measured, want)
-        steering, ruled = steers.step(frame, signals, t_ns)
-        _note(found, since, ruled, getattr(steers, "causes", ()))
-        found.jerk += abs(steering - last)
-        last, t_ns = steering, t_ns + PERIOD_NS
-        going = vehicle.apply(Command(steering, want.target_speed))
-        found.steps += 1
-        apart = abs(judge.lateral(vehicle.true_pose()))
-        off = apart > vehicle.half_width
-        found.off += off
-        gone = gone + 1 if off else 0
-        if since >= 0:
-            found.deviation_m = max(found.deviation_m, apart)
-        if not going or gone >= most_off:
-            break
+    judge = Judge(found, Pursuit(vehicle.path), vehicle.half_width)
+    ruled, t_ns, going = True, 1_000_000_000, True
+    while going and judge.gone < most_off and not found.stopped:
+        moment = Moment(found.steps - ONSET, sense.signals(vehicle.true_pose()))
+        said = steers.step(_arriving(vehicle, fault, moment), moment, fault, t_ns)
+        found.note(moment.since, said, moment.signals["rule"], ruled)
+        ruled, t_ns = said.ruled, t_ns + PERIOD_NS
+        going = vehicle.apply(said.command)
+        judge.look(vehicle.true_pose(), moment.since)
+        found.stopped = moment.since >= 0 and said.stops and vehicle.true_pose().speed < 0.5
+        if watch is not None:
+            watch(moment, said, vehicle)
     found.lap = getattr(vehicle, "lap", 0.0)
     found.reward = getattr(vehicle, "reward", 0.0)
-    found.jerk /= found.steps
     return found
 
 
-def _signals(rule: Pursuit, measured: Pose, want: Command) -> dict[str, float]:
-    """What the vehicle knows besides its frames, all of it measured."""
-    drift_mps = measured.speed * sin(measured.heading - rule.road(measured))
-    return {
-        "speed": measured.speed,
-        "lateral": rule.lateral(measured),
-        "drift": DRIFT_S * drift_mps,
-        "rule": want.steering,
-    }
-
-
-def _note(found: Outcome, since: int, ruled: bool, causes: tuple[str, ...]) -> None:
-    if since < 0:
-        return
-    found.ruled += ruled
-    found.causes |= set(causes)
-    if ruled and found.trip is None:
-        found.trip = since
+def _arriving(vehicle: Vehicle, fault: Fault, moment: Moment) -> U8 | None:
+    if fault.frame is None:
+        return vehicle.frame()
+    spoilt = fault.frame(vehicle.frame(), moment)
+    return spoilt if moment.since >= 0 else vehicle.frame()

@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
-from math import atan2, cos, hypot, pi, sin
+from math import atan2, hypot, pi, sin
 
 import numpy as np
 import numpy.typing as npt
 from attrs import define, field, frozen
 
+from edgeguard.streams.loops.sensors import wrapped
 from edgeguard.streams.loops.vehicle import Command, Path, Pose
 
 Array = npt.NDArray[np.float64]
+STEP_M = 0.5
+NEAR = np.arange(-30, 51)  # points in which the next place is looked for
 
 
 @frozen
@@ -43,14 +46,21 @@ class Pursuit:
     _curvature: Array = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        """Between the map's points it goes straight; a rule that jumped from one to the next would
+        steer in jumps."""
         gaps = np.linalg.norm(np.roll(self.path, -1, axis=0) - self.path, axis=1)
-        self._step_m = float(gaps.mean())
-        self._curvature = curvature(self.path)
+        along = np.concatenate([[0.0], np.cumsum(gaps)])
+        n = round(along[-1] / STEP_M)
+        at = np.arange(n) * along[-1] / n
+        bends = curvature(self.path)
+        columns = (*self.path.T, bends)
+        x, y, self._curvature = (np.interp(at, along, np.append(c, c[0])) for c in columns)
+        self.path, self._step_m = np.stack([x, y], axis=1), float(along[-1] / n)
 
     def nearest(self, pose: Pose) -> int:
         """Index of the centre line's nearest point, near the last one found."""
         n = len(self.path)
-        span = np.arange(n) if self._at is None else (self._at + np.arange(-8, 13)) % n
+        span = np.arange(n) if self._at is None else (self._at + NEAR) % n
         apart = self.path[span] - (pose.x, pose.y)
         self._at = int(span[np.argmin((apart**2).sum(axis=1))])
         return self._at
@@ -63,19 +73,13 @@ class Pursuit:
         off = np.array((pose.x, pose.y)) - self.path[at]
         return float(along[0] * off[1] - along[1] * off[0])
 
-    def road(self, pose: Pose) -> float:
-        """The direction of the road where it is, radians."""
-        at = self.nearest(pose)
-        along = self.path[(at + 1) % len(self.path)] - self.path[at - 1]
-        return atan2(along[1], along[0])
-
     def command(self, pose: Pose) -> Command:
         """What to do where the sensors say that it is."""
         s, at = self.style, self.nearest(pose)
         look_m = min(max(s.look_s * pose.speed, s.look_least_m), s.look_most_m)
         goal = self.path[(at + max(1, round(look_m / self._step_m))) % len(self.path)]
         dx, dy = goal[0] - pose.x, goal[1] - pose.y
-        turn = _wrapped(atan2(dy, dx) - pose.heading)
+        turn = wrapped(atan2(dy, dx) - pose.heading)
         angle = atan2(2 * s.wheelbase_m * sin(turn), max(hypot(dx, dy), 1.0))
         steering = min(max(angle / s.most_rad, -1.0), 1.0)
         return Command(steering, self._speed(at))
@@ -98,7 +102,3 @@ def curvature(path: Path) -> Array:
     length = np.linalg.norm(along, axis=1)
     smooth = np.convolve(np.concatenate([turns[-2:], turns, turns[:2]]), np.ones(5) / 5, "valid")
     return np.asarray(np.abs(smooth) / np.maximum(length, 1e-6))
-
-
-def _wrapped(angle: float) -> float:
-    return atan2(sin(angle), cos(angle))

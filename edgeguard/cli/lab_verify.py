@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`edgeguard lab verify`: what is proved of an int8 file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgeguard.errors import EdgeguardError
+from edgeguard.figures import Figure
+from edgeguard.zoo import models_dir
+
+PACKAGES = ("numpy", "torch", "onnx", "onnxruntime", "scipy")
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command(epilog="Needs the extra: pip install 'edgeguard-monitor[lab]'.")
+@click.argument("model", type=FILE, metavar="[MODEL.onnx]", required=False)
+@click.option("--pictures", type=FILE, metavar="FILE.npz",
+              help="x uint8 [N, H, W, C] and y.  [default: the test half of GTSRB]")  # fmt: skip
+@click.option("--properties", type=FILE, metavar="FILE.toml", help="Prove these instead.")
+@click.option("--radius", "radii", type=click.IntRange(0, 255), multiple=True, default=(1, 2),
+              show_default=True, help="Grey levels; may be given more than once.")  # fmt: skip
+@click.option("--n", "many", type=click.IntRange(min=1), default=1000, show_default=True,
+              help="Pictures, a seeded choice.")  # fmt: skip
+@click.option("--quick", is_flag=True, help="50 pictures.")
+@click.option("--dense", type=click.IntRange(min=0), default=512, show_default=True,
+              help="For leftovers, tighten layers of at most so many integers.")  # fmt: skip
+@click.option("--milp", "milp_s", type=click.FloatRange(min=0), default=0.0, show_default=True,
+              help="Seconds of mixed-integer programs for each leftover.")  # fmt: skip
+@click.option("--order", type=click.Choice(["influence", "width", "file", "all"]),
+              default="influence", show_default=True,
+              help="Which neurons the programs make whole first.")  # fmt: skip
+@click.option("--regions", type=click.IntRange(0, 255), metavar="GREY",
+              help="Try pictures that differ by at most so much as one region first.")  # fmt: skip
+@click.option("--ablate", is_flag=True, help="Measure what each acceleration is worth.")
+@click.option(
+    "--data-dir", help="Folder that holds gtsrb/; default: $EDGEGUARD_DATA, then ../shared/data."
+)
+@click.option("--json", "json_to", type=FILE, metavar="FILE", help="Write the figures.")
+def command(
+    model: Path | None, properties: Path | None, json_to: Path | None, **given: Any
+) -> int:  # fmt: skip
+    """Prove what an int8 ONNX classifier answers, the rounding of the file that runs included:
+    the label over all 8-bit pictures around given ones, or properties of a TOML file.
+
+    Without MODEL the member of the shipped zoo that was trained for it. Exit code 1 when a bar does
+    not hold, an attack broke a certificate, or a property is not proved.
+    """
+    import torch
+
+    from edgeguard import figures
+    from edgeguard.lab.verification import report
+
+    if json_to is not None:
+        figures.check_writable(json_to)
+    torch.set_num_threads(1)
+    net, runtime, found = report.open_checked(model or models_dir() / "certified.onnx")
+    if properties is None:
+        more, text = _pictures(net, runtime, **given)
+    else:
+        more, text = report.verify_properties(net, runtime, properties)
+    found += more
+    click.echo(f"{text}\n{_table(found)}")
+    if json_to is not None:
+        figures.write(json_to, found, report.SEED, PACKAGES)
+    return 1 if any(f.holds is False for f in found) else 0
+
+
+def _pictures(net: Any, runtime: Any, **given: Any) -> tuple[list[Figure], str]:
+    """Figures about pictures, and a text about how they were decided."""
+    from edgeguard.lab.verification import report
+    from edgeguard.lab.verification.verify import Effort
+
+    path = given["pictures"] or _test_half(given["data_dir"])
+    many = min(given["many"], 50) if given["quick"] else given["many"]
+    labelled = report.read_pictures(path, many, net.layers[net.output - 1].shape[0])
+    effort = Effort(**{key: given[key] for key in ("dense", "milp_s", "order", "regions")})
+    radii = sorted(set(given["radii"]))
+    if given["ablate"]:
+        return report.ablate(net, runtime, labelled, radii, effort), ""
+    found, verdicts = report.verify_pictures(net, runtime, labelled, radii, effort)
+    return found, report.methods(verdicts, radii)
+
+
+def _test_half(data_dir: str | None) -> Path:
+    from edgeguard.lab.zoo.data import data_root
+
+    try:
+        return data_root(data_dir) / "gtsrb" / "test_public_32.npz"
+    except FileNotFoundError as error:
+        raise EdgeguardError(f"{error}, or your own pictures with --pictures") from None
+
+
+def _table(found: Sequence[Figure]) -> str:
+    lines = [f"{'figure':<44} {'value':>9} {'n':>6}  {'95 % interval':<17} {'bar':<18} holds"]
+    for f in found:
+        interval = "{:.4f} - {:.4f}".format(*f.interval) if f.interval else ""
+        holds = {True: "yes", False: "NO", None: ""}[f.holds]
+        lines.append(
+            f"{f.id:<44} {f.value:9.4g} {f.n or '':>6}  {interval:<17} {f.bar or '':<18} {holds}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is done to a drive from the onset on: to its frames, to what members say, to the link."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy.typing as npt
+from attrs import frozen
+
+from edgeguard.card import Card
+from edgeguard.streams.loops.vehicle import U8
+
+Scores = npt.NDArray[Any]
+
+
+class Moment(NamedTuple):
+    """When it is, and what the vehicle knows: an attacker who knows the guard reads it as well."""
+
+    since: int
+    """Steps since the onset, negative before it."""
+    signals: Mapping[str, float]
+
+
+Transform = Callable[[U8, Moment], U8 | None]
+"""A frame on its way; None: it does not arrive. Called before the onset as well, where what it
+returns is not used."""
+Tamper = Callable[[Card, Scores, Moment], Scores | None]
+"""(a member's card, its raw scores, when) -> what is heard of them; None: the member is gone."""
+
+
+@frozen
+class Fault:
+    """One fault of one drive."""
+
+    frame: Transform | None = None
+    member: Tamper | None = None
+    cut: bool = False
+    """The link between host and actuator ends."""
+
+
+Make = Callable[[int], Fault]
+"""Seed of the drive -> its fault."""

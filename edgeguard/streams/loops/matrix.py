@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The matrix: every fault and attack, driven without the guard, with it, and with one of its
+detectors removed; one row for each drive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from attrs import evolve, frozen
+
+from edgeguard import config
+from edgeguard.config import GuardConfig
+from edgeguard.streams.loops.drive import drive
+from edgeguard.streams.loops.fault import Fault, Make, Moment
+from edgeguard.streams.loops.faults import FRAMES
+from edgeguard.streams.loops.members import MEMBERS
+from edgeguard.streams.loops.patch import PATCHES
+from edgeguard.streams.loops.racing import Racing
+from edgeguard.streams.loops.steers import Said, opened
+from edgeguard.streams.loops.tracks import TEST
+from edgeguard.streams.loops.vehicle import Vehicle
+
+Row = dict[str, Any]
+ABLATED = "without "
+REMOVABLE = {
+    "members against rule": ("apart_grey", "apart_colour", "apart_hard"),
+    "path": ("left",),
+    "image": ("light", "contrast", "sharpness"),
+    "freeze": ("FROZEN_INPUT",),
+    "dispersion": ("DISAGREEMENT",),
+}
+"""What an ablation takes away: detectors, or a cause."""
+ATTACKS = (
+    *(f"pgd {who} {r}" for who in ("one", "all") for r in (2, 4, 8, 16)),
+    "flips one", "flips all",
+)  # fmt: skip
+"""Cells whose faults the lab makes: they need gradients, or the models' bytes."""
+PROMPT = ("freeze", "blackout", "flash", "NaN one", "NaN all", "kill one", "kill all", "link cut")
+"""Cells that may take no more than three frames to the safe command."""
+
+CELLS: dict[str, Make] = {
+    "clean": lambda seed: Fault(),
+    **FRAMES,
+    **MEMBERS,
+    **PATCHES,
+    "link cut": lambda seed: Fault(cut=True),
+}
+NAMES = (*CELLS, *ATTACKS)
+
+
+@frozen
+class Job:
+    """One drive."""
+
+    policy: Path
+    cell: str
+    mode: str
+    """One of "off", "on", "mcu", or "without " and a key of REMOVABLE."""
+    index: int
+    """Of the test track."""
+
+    @property
+    def key(self) -> str:
+        """Of its rows in the store."""
+        return f"{self.cell}/{self.mode}"
+
+
+def jobs(policy: Path, cells: Sequence[str], modes: Sequence[str], tracks: int) -> list[Job]:
+    """All drives that are asked for, track by track, so that whoever stops early has all cells."""
+    return [
+        Job(policy, cell, mode, index)
+        for index in range(tracks)
+        for cell in cells
+        for mode in modes
+        if cell != "link cut" or mode in ("off", "mcu")
+    ]
+
+
+class Watching(Protocol):
+    """Who looks on, and sees the frames on their way."""
+
+    def through(self, fault: Fault) -> Fault: ...
+    def __call__(self, moment: Moment, said: Said, vehicle: Vehicle) -> None: ...
+
+
+def run(job: Job, watching: Watching | None = None) -> Row:
+    """Drive. The same job gives the same row."""
+    loaded = ablated(config.load(job.policy), job.mode)
+    seed = TEST[job.index]
+    guard, steers = opened(loaded, job.mode, seed)
+    fault = _make(job)(seed)
+    vehicle = Racing(seed)
+    seen = watching.through(fault) if watching else fault
+    found = drive(vehicle, steers, seed, seen, watch=watching)
+    vehicle.close()
+    guard.close()
+    return {
+        "f": job.key, "i": job.index, "cell": job.cell, "mode": job.mode, "lap": found.finished,
+        "off": found.off, "steps": found.steps, "deviation_m": round(found.deviation_m, 2),
+        "ruled": found.ruled, "trips": found.trips, "trip": found.trip, "safe": found.safe,
+        "reward": round(found.reward, 1), "jerk_mps3": round(found.jerk_mps3, 1),
+        "causes": sorted(found.causes), "detectors": sorted(found.detectors),
+    }  # fmt: skip
+
+
+def _make(job: Job) -> Make:
+    if job.cell in CELLS:
+        return CELLS[job.cell]
+    from importlib import import_module  # the runtime does not know the lab
+
+    made: Make = import_module("edgeguard.lab.attacks.driving").attack(job.cell, job.policy)
+    return made
+
+
+def ablated(loaded: GuardConfig, mode: str) -> GuardConfig:
+    """The policy without what an ablation removes."""
+    if not mode.startswith(ABLATED):
+        return loaded
+    gone = REMOVABLE[mode.removeprefix(ABLATED)]
+    detectors = {n: d for n, d in loaded.detectors.items() if n not in gone}
+    causes = {
+        n: evolve(c, severity="NOMINAL") if n in gone else c for n, c in loaded.causes.items()
+    }
+    return evolve(loaded, detectors=detectors, causes=causes)

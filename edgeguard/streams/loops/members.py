@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What happens to what members say from the onset on: killed, no number, biased, in bursts.
+
+A bias is added to the raw answers of all of them, so that they agree: no vote can see it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from edgeguard.card import Card
+from edgeguard.streams.loops.fault import Fault, Make, Moment, Scores
+
+ONE = ("grey",)
+ALL = ("grey", "colour", "hard")
+
+
+def killed(names: tuple[str, ...]) -> Make:
+    """The process of these members ends."""
+    return lambda seed: Fault(
+        member=lambda card, scores, moment: None if card.name in names else scores
+    )
+
+
+def no_number(names: tuple[str, ...]) -> Make:
+    """These members say NaN."""
+    nan = np.array([np.nan], np.float32)
+    return lambda seed: Fault(
+        member=lambda card, scores, moment: nan if card.name in names else scores
+    )
+
+
+def shifted(by: Callable[[Moment], float]) -> Make:
+    """So much is added to every member's steering; to the left or right by the seed's parity."""
+
+    def make(seed: int) -> Fault:
+        sign = 1.0 if seed % 2 else -1.0
+
+        def tamper(card: Card, scores: Scores, moment: Moment) -> Scores:
+            steps = scores.astype(np.float64) + sign * by(moment) / (card.scores.scale or 1.0)
+            limits = np.iinfo(scores.dtype)
+            return np.asarray(np.clip(np.rint(steps), limits.min, limits.max), scores.dtype)
+
+        return Fault(member=tamper)
+
+    return make
+
+
+def bias(strength: float) -> Make:
+    """The same on every step."""
+    return shifted(lambda moment: strength)
+
+
+def burst(steps: int) -> Make:
+    """Hard over for so many steps, then nothing for nine times as long: a debounce that drains
+    forgets it in between."""
+    return shifted(lambda moment: 2.0 if moment.since % (10 * steps) < steps else 0.0)
+
+
+MEMBERS: dict[str, Make] = {
+    "kill one": killed(ONE),
+    "kill all": killed(ALL),
+    "NaN one": no_number(ONE),
+    "NaN all": no_number(ALL),
+    **{f"bias {b:g}": bias(b) for b in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 1.0)},
+    **{f"burst {n}": burst(n) for n in range(1, 7)},
+}

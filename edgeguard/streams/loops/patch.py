@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A square with a picture of its own, made beforehand for all members and all frames (by
+`edgeguard.lab.attacks.driving`): it stays in the picture like dirt on the lens, or lies printed on
+the road and passes by."""
+
+from __future__ import annotations
+
+import numpy as np
+from attrs import define
+
+from edgeguard.errors import EdgeguardError
+from edgeguard.streams.loops.drive import PERIOD_S
+from edgeguard.streams.loops.fault import Fault, Make, Moment
+from edgeguard.streams.loops.vehicle import U8
+from edgeguard.zoo import models_dir
+
+FILE = "patch.npz"
+AT = 38, 41
+"""Row and column of the one that lies still: just ahead of the car."""
+PIXELS_PER_M = 1.56
+EVERY = 120  # steps between two printed ones
+
+
+@define
+class Patch:
+    """One drive's."""
+
+    picture: U8
+    printed: bool
+    _row: float = 0.0
+
+    def __call__(self, frame: U8, moment: Moment) -> U8:
+        row, column = AT
+        if self.printed:
+            gone_m = moment.signals["speed"] * PERIOD_S
+            self._row = self._row + gone_m * PIXELS_PER_M if moment.since % EVERY else 0.0
+            row = round(self._row)
+        rows, columns = self.picture.shape[0], self.picture.shape[1]
+        if moment.since < 0 or row + rows > len(frame):
+            return frame
+        spoilt: U8 = frame.copy()
+        spoilt[row : row + rows, column : column + columns] = self.picture
+        return spoilt
+
+
+def patch(name: str) -> Make:
+    """Name: "still" or "printed". Raises EdgeguardError where it was not made."""
+
+    def make(seed: int) -> Fault:
+        file = models_dir("drive") / FILE
+        if not file.is_file():
+            raise EdgeguardError(f"{file}: is not there; see docs/driving.md on how it is made")
+        with np.load(file) as kept:
+            return Fault(frame=Patch(np.asarray(kept[name], np.uint8), name == "printed"))
+
+    return make
+
+
+PATCHES: dict[str, Make] = {"patch": patch("still"), "printed patch": patch("printed")}

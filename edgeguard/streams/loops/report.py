@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the drives of the matrix add up to: figures with intervals and bars, and a table.
+
+The unit is the track: shares of time are means over tracks, and their intervals come from drawing
+tracks anew (bootstrap).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from math import exp, sqrt
+from random import Random
+from statistics import fmean, median
+
+from rich.table import Table
+
+from edgeguard.figures import Figure, at_least, at_most
+from edgeguard.streams.loops.drive import PERIOD_S
+from edgeguard.streams.loops.matrix import ABLATED, PROMPT, Row
+
+STEP_MS = PERIOD_S * 1000
+PROMPT_MS = 60.0
+MISSES = 0.1
+"""Share of the cells where the bare networks lose that the guard may miss."""
+DRAWS = 400
+Interval = tuple[float, float]
+
+
+def wilson(hits: int, n: int, z: float = 1.96) -> Interval:
+    """95 % interval of a share (Wilson 1927)."""
+    share, extra = hits / n, z * z / n
+    middle = (share + extra / 2) / (1 + extra)
+    half = z * sqrt(share * (1 - share) / n + extra / (4 * n)) / (1 + extra)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def poisson(events: int) -> Interval:
+    """95 % interval of an expected count (Garwood 1936)."""
+    low = 0.0 if events == 0 else _root(lambda m: 1 - _at_most(events - 1, m) - 0.025)
+    return low, _root(lambda m: 0.025 - _at_most(events, m))
+
+
+def _at_most(events: int, mean: float) -> float:
+    total, term = 0.0, exp(-mean)
+    for k in range(events + 1):
+        total += term
+        term *= mean / (k + 1)
+    return total
+
+
+def _root(rising: Callable[[float], float]) -> float:
+    low, high = 0.0, 700.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (low, middle) if rising(middle) > 0 else (middle, high)
+    return low
+
+
+def drawn(values: Sequence[float]) -> Interval:
+    """95 % interval of a mean over tracks."""
+    rng = Random(len(values))
+    means = sorted(fmean(rng.choices(values, k=len(values))) for _ in range(DRAWS))
+    return means[DRAWS // 40], means[-DRAWS // 40 - 1]
+
+
+def of(rows: Iterable[Row], cell: str, mode: str) -> list[Row]:
+    """The drives of one cell."""
+    return [r for r in rows if r["cell"] == cell and r["mode"] == mode]
+
+
+def name(cell: str, mode: str) -> str:
+    """drive.{cell}.{mode}, of a figure's id."""
+    return f"drive.{cell.replace(' ', '_')}.{mode.replace(' ', '_')}"
+
+
+def lost(row: Row) -> bool:
+    """Whether a drive left the road or did not end its lap."""
+    return row["off"] > 0 or not row["lap"]
+
+
+# ----------------------------------------------------------------- figures
+
+
+def figures(rows: Sequence[Row]) -> list[Figure]:
+    """Of every cell and mode, then what has to hold over all."""
+    found = []
+    for cell in dict.fromkeys(r["cell"] for r in rows):
+        for mode in dict.fromkeys(r["mode"] for r in rows if r["cell"] == cell):
+            found += _of_cell(cell, mode, of(rows, cell, mode))
+    return [*found, *_clean(rows), *_overall(rows)]
+
+
+def _of_cell(cell: str, mode: str, some: Sequence[Row]) -> list[Figure]:
+    at, n = name(cell, mode), len(some)
+    laps = sum(r["lap"] for r in some)
+    found = [Figure(f"{at}.laps", laps / n, "1", n, wilson(laps, n))]
+    for key, of_what in (("offroad", "off"), ("rule_share", "ruled")):
+        shares = [r[of_what] / r["steps"] for r in some]
+        found.append(Figure(f"{at}.{key}", fmean(shares), "1", n, drawn(shares)))
+    for key in ("reward", "jerk_mps3"):
+        values = [r[key] for r in some]
+        found.append(Figure(f"{at}.{key}", fmean(values), "1", n, drawn(values)))
+    deviation = max(r["deviation_m"] for r in some)
+    found.append(Figure(f"{at}.deviation_m_max", deviation, "m", n))
+    if mode == "off" or cell == "clean":
+        return found
+    for key, what in (("trip", "trip_ms"), ("safe", "onset_ms")):
+        times = [STEP_MS * r[key] for r in some if r[key] is not None]
+        if times:
+            k, prompt = len(times), what == "onset_ms" and cell in PROMPT and ABLATED not in mode
+            most = f"{at}.{what}_max"
+            found.append(Figure(f"{at}.{what}_median", median(times), "ms", k))
+            found.append(
+                at_most(most, max(times), PROMPT_MS, "ms", k) if prompt
+                else Figure(most, max(times), "ms", k)
+            )  # fmt: skip
+    return found
+
+
+def _clean(rows: Sequence[Row]) -> list[Figure]:
+    on, off = of(rows, "clean", "on"), of(rows, "clean", "off")
+    if not on or not off:
+        return []
+    n, hours = len(on), sum(r["steps"] for r in on) * PERIOD_S / 3600
+    trips = sum(r["trips"] for r in on)
+    low, high = poisson(trips)
+    ratio = sum(r["reward"] for r in on) / sum(r["reward"] for r in off)
+    at = "drive.clean.on"
+    return [
+        at_least(f"{at}.finished", sum(not lost(r) for r in on) / n, 1.0, "1", n),
+        at_least(f"{at}.reward_ratio", ratio, 0.99, "1", n),
+        at_most(f"{at}.rule_share_bar", fmean(r["ruled"] / r["steps"] for r in on), 0.01, "1", n),
+        Figure(f"{at}.false_trips_per_hour", trips / hours, "1/h", n, (low / hours, high / hours)),
+    ]
+
+
+def missed(rows: Sequence[Row]) -> tuple[list[str], list[str]]:
+    """Cells where the bare networks lose a run, and those of them where the guard does as well."""
+    known = dict.fromkeys(r["cell"] for r in rows)
+    hard = [c for c in known if any(map(lost, of(rows, c, "off")))]
+    guarded = {c: of(rows, c, "on") or of(rows, c, "mcu") for c in hard}
+    return hard, [c for c in hard if guarded[c] and any(map(lost, guarded[c]))]
+
+
+def _overall(rows: Sequence[Row]) -> list[Figure]:
+    hard, failed = missed(rows)
+    if not hard:
+        return []
+    prompt = sum(c in PROMPT for c in failed)
+    return [
+        at_most("drive.matrix.missed_share", len(failed) / len(hard), MISSES, "1", len(hard)),
+        at_most("drive.matrix.missed_prompt", prompt, 0, "1", len(hard)),
+    ]
+
+
+# ------------------------------------------------------------------- table
+
+COLUMNS = (
+    "laps: off", "on", "off the road: off", "on", "deviation m", "rule drives", "trip ms: median",
+    "max", "safe ms: median", "max", "reward: off", "on", "jerk: off", "on", "detectors",
+)  # fmt: skip
+
+
+def table(rows: Sequence[Row], mode: str = "on") -> Table:
+    """One line a cell; "on" is the mode that is given."""
+    made = Table(title=f"From second 3 on something is wrong; on: {mode}", title_justify="left")
+    made.add_column("cell")
+    for column in COLUMNS:
+        last = column == COLUMNS[-1]
+        made.add_column(column, justify="left" if last else "right", no_wrap=last)
+    failed = set(missed(rows)[1])
+    for cell in dict.fromkeys(r["cell"] for r in rows):
+        off, on = of(rows, cell, "off"), of(rows, cell, mode)
+        if on:
+            style = "red" if mode == "on" and cell in failed else ""
+            made.add_row(cell, *_cells(off, on), style=style)
+    return made
+
+
+def _cells(off: Sequence[Row], on: Sequence[Row]) -> list[str]:
+    names = sorted({d for r in on for d in r["detectors"]} or {c for r in on for c in r["causes"]})
+    times = []
+    for key in ("trip", "safe"):
+        ms = [STEP_MS * r[key] for r in on if r[key] is not None]
+        times += [f"{median(ms):.0f}", f"{max(ms):.0f}"] if ms else ["-", "-"]
+    pairs = [(f(off) if off else "-", f(on)) for f in (_laps, _off, _mean("reward"), _jerk)]
+    (laps_off, laps), (gone_off, gone), (reward_off, reward), (jerk_off, jerk) = pairs
+    return [
+        laps_off, laps, gone_off, gone, f"{max(r['deviation_m'] for r in on):.1f}",
+        f"{fmean(r['ruled'] / r['steps'] for r in on):.1%}", *times, reward_off, reward, jerk_off,
+        jerk, " ".join(n for n in names if n != "OPERATION_DENIED")[:40],
+    ]  # fmt: skip
+
+
+def _laps(rows: Sequence[Row]) -> str:
+    return f"{sum(r['lap'] for r in rows)}/{len(rows)}"
+
+
+def _off(rows: Sequence[Row]) -> str:
+    return f"{fmean(r['off'] / r['steps'] for r in rows):.1%}"
+
+
+def _mean(key: str) -> Callable[[Sequence[Row]], str]:
+    return lambda rows: f"{fmean(r[key] for r in rows):.0f}"
+
+
+_jerk = _mean("jerk_mps3")

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What turns frames and signals into commands: a guard, its members alone, or the microcontroller
+behind a guard."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+from attrs import define, evolve, field
+
+from edgeguard._core import Mode
+from edgeguard.guard import Guard
+from edgeguard.streams.loops.fault import Fault, Moment, Scores
+from edgeguard.streams.loops.vehicle import U8, Command
+
+if TYPE_CHECKING:
+    from edgeguard.config import GuardConfig
+    from edgeguard.output.mcu import InTwin
+
+CAMERA, CRUISE = "front", "cruise"
+PATIENT_MS = 10_000.0
+MCU_PERIOD_NS, DECISIONS = 10_000_000, 2
+"""A link that is lost after 40 ms wants more than two commands in that time: behind a
+microcontroller the guard decides twice a frame."""
+
+
+class Said(NamedTuple):
+    """One step's command, and who gave it."""
+
+    command: Command
+    ruled: bool
+    """By the rule, or by who stops the vehicle."""
+    causes: tuple[str, ...] = ()
+    detectors: tuple[str, ...] = ()
+    stops: bool = False
+    """The vehicle is being stopped."""
+
+
+class Steers(Protocol):
+    """One that can be asked on every step."""
+
+    def step(self, frame: U8 | None, moment: Moment, fault: Fault, t_ns: int) -> Said:
+        """frame: as it arrived; fault: what is done to members and link, from the onset on."""
+
+
+def patient(loaded: GuardConfig) -> GuardConfig:
+    """The same policy for a loop whose clock stands while it computes: what a busy machine takes
+    for an inference or a rule is no fault of the vehicle that is simulated."""
+    members = {n: evolve(m, deadline_ms=PATIENT_MS) for n, m in loaded.members.items()}
+    return evolve(
+        loaded, members=members, controller=evolve(loaded.controller, budget_ms=PATIENT_MS)
+    )
+
+
+def see(guard: Guard, frame: U8 | None, moment: Moment, fault: Fault, t_ns: int) -> None:
+    """A frame to the members, and what they say through the fault to the guard; the speed is not
+    a network's."""
+    if frame is not None:
+        guard.observe(CAMERA, frame, t_ns)
+        if fault.member is not None and moment.since >= 0:
+            for name, member in guard.members.items():
+                if member.alive:
+                    said = fault.member(member.card, member.scores.copy(), moment)
+                    _hear(guard, name, said, t_ns)
+    pace = np.array([moment.signals["rule_speed"]], np.float32)
+    guard.suggest(CRUISE, pace, t_ns, t_ns)
+
+
+def _hear(guard: Guard, name: str, said: Scores | None, t_ns: int) -> None:
+    if said is None:
+        guard.members[name].close()
+    else:
+        guard.suggest(name, said, t_ns, t_ns)
+
+
+@define
+class Guarded:
+    """A guard, with its members in this process."""
+
+    guard: Guard
+
+    def step(self, frame: U8 | None, moment: Moment, fault: Fault, t_ns: int) -> Said:
+        see(self.guard, frame, moment, fault, t_ns)
+        made = self.guard.decide(dict(moment.signals), t_ns)
+        command = Command(made.command["steering"], made.command["speed"])
+        ruled, stops = made.mode >= Mode.FALLBACK, made.mode >= Mode.SAFE_STOP
+        return Said(command, ruled, made.causes, made.detectors, stops)
+
+
+@define
+class Bare:
+    """The same members without a guard: the mid value of what they say, whatever it is. Where that
+    is no number, or nobody says any, the actuator holds its last command, as after a link's end."""
+
+    guard: Guard
+    """Opened for its members alone."""
+    _last: float = 0.0
+
+    def step(self, frame: U8 | None, moment: Moment, fault: Fault, t_ns: int) -> Said:
+        pace = moment.signals["rule_speed"]
+        if frame is None or (fault.cut and moment.since >= 0):
+            return Said(Command(self._last, pace), False)
+        self.guard.observe(CAMERA, frame, t_ns)
+        said = list(map(self._value, *self._heard(moment, fault)))
+        middle = float(np.median(said)) if said else float("nan")
+        if np.isfinite(middle):
+            self._last = min(max(middle, -1.0), 1.0)
+        return Said(Command(self._last, pace), False)
+
+    def _heard(self, moment: Moment, fault: Fault) -> tuple[list[str], list[Scores]]:
+        names, scores = [], []
+        for name, member in self.guard.members.items():
+            said: Scores | None = member.scores
+            if fault.member is not None and moment.since >= 0:
+                said = fault.member(member.card, member.scores.copy(), moment)
+            if said is not None:
+                names.append(name)
+                scores.append(said)
+        return names, scores
+
+    def _value(self, name: str, scores: Scores) -> float:
+        spec = self.guard.members[name].card.scores
+        return (float(scores.reshape(-1)[0]) - (spec.zero_point or 0)) * (spec.scale or 1.0)
+
+
+@define
+class BehindMcu:
+    """The firmware's twin between a guard and the actuators: commands are what it puts out."""
+
+    guard: Guard
+    mcu: InTwin
+    _behind: Any = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        from edgeguard.output.mcu import Behind
+
+        self._behind = Behind(self.guard, self.mcu)
+        self.mcu.arm()
+
+    def step(self, frame: U8 | None, moment: Moment, fault: Fault, t_ns: int) -> Said:
+        if fault.cut and moment.since >= 0:
+            return self._alone(moment, t_ns)
+        see(self.guard, frame, moment, fault, t_ns)
+        for k in range(DECISIONS):
+            made = self._behind.decide(dict(moment.signals), t_ns + k * MCU_PERIOD_NS)
+        twin = self.mcu.twin
+        speed, steering = twin.actuator
+        stops = twin.mode == "SAFE_STOP"
+        ruled = stops or made.mode >= Mode.FALLBACK
+        causes = made.causes + twin.causes
+        return Said(Command(steering, speed), ruled, causes, made.detectors, stops)
+
+    def _alone(self, moment: Moment, t_ns: int) -> Said:
+        """Nothing comes from the host any more; the firmware's turns go on."""
+        twin = self.mcu.twin
+        twin.sense(moment.signals["speed"], twin.actuator[1])
+        for k in range(DECISIONS):
+            twin.step((t_ns + k * MCU_PERIOD_NS) // 1000 + twin.period_us // 2)
+        speed, steering = twin.actuator
+        stops = twin.mode == "SAFE_STOP"
+        return Said(Command(steering, speed), stops, twin.causes, (), stops)
+
+
+def opened(loaded: GuardConfig, mode: str, seed: int) -> tuple[Guard, Steers]:
+    """A guard that is armed, and who steers: "off" its members alone, "on" the guard, "mcu" the
+    firmware's twin behind it."""
+    if mode == "mcu":
+        loaded = evolve(loaded, guard=evolve(loaded.guard, period_ms=MCU_PERIOD_NS / 1e6))
+    guard = Guard(patient(loaded))
+    guard.arm()
+    if mode == "off":
+        return guard, Bare(guard)
+    if mode == "mcu":
+        from edgeguard.output.mcu import InTwin
+        from firmware_bridge.keys import make_keys
+
+        return guard, BehindMcu(guard, InTwin(guard.config, make_keys(), bytes([seed % 256] * 16)))
+    return guard, Guarded(guard)

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The attacks of the matrix: inside their radius, and strong against the int8 files themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgeguard import config
+from edgeguard.streams.loops.fault import Moment
+from edgeguard.streams.loops.patch import PATCHES
+from edgeguard.streams.loops.vehicle import U8
+from edgeguard.zoo import models_dir
+
+torch = pytest.importorskip("torch", reason="the extra lab")
+pytest.importorskip("onnx", reason="the extra lab")
+POLICY = models_dir("drive") / "guard.toml"
+STILL = Moment(0, {"rule": 0.0, "lateral": 1.0, "drift": 0.0, "speed": 20.0, "rule_speed": 20.0})
+
+
+@pytest.fixture(scope="module")
+def frame() -> U8:
+    """A straight road on a lawn, as the game colours them."""
+    made = np.full((84, 96, 3), (102, 204, 102), np.uint8)
+    made[:, 38:58] = 105
+    made[62:70, 46:50] = (200, 0, 0)
+    return made
+
+
+def said(frame: U8) -> dict[str, float]:
+    """What the int8 files steer."""
+    from edgeguard.inference.model import load_model
+    from edgeguard.intake.camera import Camera
+    from edgeguard.intake.preprocess import InputSpec
+
+    found = {}
+    for name, card in config.load_cards(config.load(POLICY)).items():
+        if name == "cruise":
+            continue
+        model = load_model(card)
+        Camera({InputSpec.of(card.input): model.input}, "RGB").look(frame)
+        model.run()
+        spec = card.scores
+        found[name] = (float(model.scores[0]) - (spec.zero_point or 0)) * (spec.scale or 1.0)
+        model.close()
+    return found
+
+
+def test_the_float_twins_steer_as_the_int8_files_do(frame: U8) -> None:
+    from edgeguard.lab.drive.twins import twins
+
+    x = torch.from_numpy(frame.transpose(2, 0, 1).copy()).float()[None] / 255
+    for name, twin in twins(POLICY.parent).items():
+        assert float(twin(x)) == pytest.approx(said(frame)[name], abs=0.05), name
+
+
+@pytest.mark.parametrize("radius", [4, 16])
+def test_pgd_stays_inside_its_radius_and_the_guards_limit(frame: U8, radius: int) -> None:
+    from edgeguard.lab.attacks.driving import Pgd
+
+    attack = Pgd(POLICY, True, radius / 255, 0)
+    for _ in range(6):
+        spoilt = attack(frame, STILL)
+    assert np.abs(spoilt.astype(int) - frame.astype(int)).max() <= radius
+    limit = config.load(POLICY).detectors["apart_grey"].above
+    assert isinstance(limit, float)
+    moved = said(spoilt)
+    assert all(0.0 < value < limit + 0.05 for value in moved.values())  # left, where it already is
+    noise = np.random.default_rng(0).choice([-radius, radius], frame.shape)
+    random = said(np.clip(frame.astype(int) + noise, 0, 255).astype(np.uint8))
+    assert min(moved.values()) > max(random.values())
+
+
+def test_a_patch_moves_the_mid_value_and_a_printed_one_passes_by(frame: U8) -> None:
+    still = PATCHES["patch"](0).frame
+    assert still is not None
+    spoilt = still(frame, STILL)
+    assert spoilt is not None
+    assert np.median(list(said(spoilt).values())) > np.median(list(said(frame).values())) + 0.1
+    printed = PATCHES["printed patch"](0).frame
+    assert printed is not None
+    rows = []
+    for since in range(80):
+        seen = printed(frame, STILL._replace(since=since))
+        assert seen is not None
+        rows.append(np.flatnonzero((seen != frame).any((1, 2))))
+    tops = [int(r[0]) for r in rows if len(r)]
+    assert tops == sorted(tops) and tops[-1] > tops[0] + 30
+
+
+def test_flipped_bits_change_what_a_member_says_and_no_other(frame: U8) -> None:
+    from edgeguard.lab.attacks.driving import attack
+
+    fault = attack("flips one", POLICY)(3)
+    assert fault.frame is not None and fault.member is not None
+    fault.frame(frame, STILL)
+    cards = config.load_cards(config.load(POLICY))
+    held = np.array([5], np.int8)
+    assert fault.member(cards["hard"], held, STILL) is held
+    assert fault.member(cards["grey"], held, STILL) is not held
+    every = attack("flips all", POLICY)(100)  # some of these LiteRT refuses
+    assert every.frame is not None and every.member is not None
+    every.frame(frame, STILL)
+    assert every.member(cards["colour"], held, STILL) is not held
