@@ -14,15 +14,14 @@ is asserted. Findings are kept in `corpus/*/` under the name crash-*, so that th
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
-import platform
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+
+from edgeguard import figures as shape
 
 HERE = Path(__file__).resolve().parent
 CORE = HERE.parent
@@ -187,13 +186,7 @@ def main() -> int:
         if given.keep:
             keep_corpus()
     if given.json:
-        about = {
-            "machine": platform.platform(),
-            "date": datetime.date.today().isoformat(),
-            "versions": {},
-            "seed": TRACE_SEED,
-        }
-        given.json.write_text(json.dumps({"figures": figures, **about}, indent=1) + "\n")
+        shape.write(given.json, figures, TRACE_SEED, [])
     return 0 if all(f["holds"] for f in figures) else 1
 
 

@@ -10,9 +10,6 @@ on x86-64 and, under qemu-user, on aarch64; the hashes of all that was computed 
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
-import platform
 import random
 import subprocess
 import sys
@@ -20,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from edgeguard import figures as shape
 from edgeguard.output.recorder import Recorder
 from edgeguard.output.recorder.verify import State, verify
 from edgeguard.replay import export, replay
@@ -117,11 +115,7 @@ def main() -> int:
     ]
     print(f"{'the same' if same else 'NOT THE SAME'}, in {time.monotonic() - began_s:.0f} s")
     if given.json:
-        about = {
-            "machine": platform.platform(), "date": datetime.date.today().isoformat(),
-            "versions": {}, "seed": SEED,
-        }  # fmt: skip
-        given.json.write_text(json.dumps({"figures": figures, **about}, indent=1) + "\n")
+        shape.write(given.json, figures, SEED, ["edgeguard-monitor"])
     return 0 if same else 1
 
 
