@@ -18,22 +18,19 @@ NAMES = (
 )  # fmt: skip
 
 
-class Defence(click.ParamType):
-    """A name, or detectors joined by +."""
-
-    name = "defence"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        parts = value.split("+")
+def _known(ctx: click.Context, param: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Names, or detectors joined by +. Raises BadParameter."""
+    for name in names:
+        parts = name.split("+")
         known = NAMES if len(parts) == 1 else DETECTORS
         unknown = [part for part in parts if part not in known]
         if unknown:
-            self.fail(f"{unknown[0]!r} is none of {', '.join(known)}", param, ctx)
-        return value
+            raise click.BadParameter(f"{unknown[0]!r} is none of {', '.join(known)}")
+    return names
 
 
 @click.command()
-@click.argument("names", nargs=-1, type=Defence(), metavar="[DEFENCE]...")
+@click.argument("names", nargs=-1, callback=_known, metavar="[DEFENCE]...")
 @click.option("--member", type=click.Choice(["plain", "robust", "compact"]), default="plain",
               show_default=True)  # fmt: skip
 @click.option("--quick", is_flag=True, help="40 attacked pictures in place of 1,000, fewer steps.")

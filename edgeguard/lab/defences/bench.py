@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every defence is measured on: one deployed member, clean calibration frames, test pictures,
+and the pictures of attackers who know the member but not the defence."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from edgeguard.card import Card
+from edgeguard.lab.attacks.victim import U8, Ints, Victim
+from edgeguard.lab.defences import static
+from edgeguard.lab.defences.detector import Share
+from edgeguard.lab.defences.embedded import Embedded
+from edgeguard.lab.zoo import data
+from edgeguard.zoo import models_dir
+
+SEED = 7  # of the choice of test pictures
+AGREED = 1000  # pictures on which the surrogate must be the file (E2)
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Pictures uint8 [N, 3, 32, 32], labels [N], and the track of each [N] or -1."""
+
+    pixels: U8
+    y: Ints
+    track: Ints
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def where(self, rows: np.ndarray) -> Frames:
+        """The chosen ones."""
+        return Frames(self.pixels[rows], self.y[rows], self.track[rows])
+
+
+def frames(images: data.Images) -> Frames:
+    """The lab's pictures, channels first."""
+    return Frames(np.ascontiguousarray(images.x.transpose(0, 3, 1, 2)), images.y, images.track)
+
+
+@dataclass
+class Bench:
+    """many: attacked pictures; quick: fewer steps, fewer calibration frames."""
+
+    root: Path
+    member: str = "plain"
+    quick: bool = False
+    many: int = 1000
+    advance: Advance = field(default=lambda n: None)
+
+    def __post_init__(self) -> None:
+        torch.set_num_threads(1)  # two wait for each other on a busy machine
+
+    @cached_property
+    def card(self) -> Card:
+        """Of the member."""
+        return Card.load(models_dir() / f"{self.member}.card.json")
+
+    @cached_property
+    def test(self) -> Frames:
+        """The public test half."""
+        return frames(data.load_file(self.root / "gtsrb" / "test_public_32.npz"))
+
+    @cached_property
+    def _split(self) -> tuple[data.Images, data.Images]:
+        keys = data.read_split(models_dir() / "split.json")
+        return data.split(data.load_train(self.root), keys)
+
+    @cached_property
+    def training(self) -> Frames:
+        """Training frames, whole tracks in driving order."""
+        return frames(self._split[0])
+
+    @cached_property
+    def held(self) -> Frames:
+        """Calibration tracks in driving order; nothing is trained on them."""
+        return frames(self._split[1])
+
+    @cached_property
+    def calibration(self) -> Frames:
+        """Frames that limits are set on."""
+        return self.held.where(np.arange(0, len(self.held), 3 if self.quick else 1))
+
+    @cached_property
+    def victim(self) -> Victim:
+        """The deployed file and its surrogate, held against each other first."""
+        rows = np.linspace(0, len(self.test) - 1, 100 if self.quick else AGREED).astype(int)
+        return Victim(self.card.model_path, self.test.pixels[rows], self.card)
+
+    @cached_property
+    def embedded(self) -> Embedded:
+        """The same with its embedding."""
+        return Embedded(self.victim)
+
+    @cached_property
+    def chosen(self) -> Frames:
+        """A seeded choice of test pictures, right or not."""
+        order = np.random.default_rng(SEED).permutation(len(self.test))
+        return self.test.where(np.sort(order[: self.many]))
+
+    @cached_property
+    def right(self) -> np.ndarray:
+        """Which of the chosen the deployed member reads rightly [N]."""
+        return np.asarray(self.victim.labels(self.chosen.pixels) == self.chosen.y)
+
+    @cached_property
+    def attacked(self) -> dict[str, static.Attacked]:
+        """The static attacks on those that are read rightly."""
+        own = self.chosen.where(self.right)
+        return static.attacked(self.victim, own.pixels, own.y, self.quick, self.advance)
+
+    def clean(self) -> Share:
+        """Of the bare member on the chosen."""
+        return Share(int(self.right.sum()), len(self.right))
+
+    def per_picture_us(self, what: Callable[[U8], object], count: int = 64) -> float:
+        """The median CPU time of `what` on one picture, one at a time as on the device; of this
+        process, so that a busy machine changes little."""
+        took = []
+        for i in range(count):
+            begun = time.process_time()
+            what(self.chosen.pixels[i % len(self.chosen)][None])
+            took.append(time.process_time() - begun)
+        return float(np.median(took) * 1e6)

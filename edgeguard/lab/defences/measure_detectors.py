@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cards of detectors: squeezing, embedding distances, boxes, and certainty as what they must beat.
+
+Every detector gets the limit that 5 % of clean calibration frames lie above, so that all are
+compared at the same coverage. Among them is one that costs nothing: the member's own certainty.
+Whoever does not beat it does not lower the hazard at equal coverage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from edgeguard.figures import Figure, at_least
+from edgeguard.lab.attacks.cw import CarliniL2
+from edgeguard.lab.attacks.losses import margin as climb_margin
+from edgeguard.lab.attacks.pgd import PGD
+from edgeguard.lab.attacks.threat import Threat
+from edgeguard.lab.attacks.victim import U8, Floats, Ints, Victim
+from edgeguard.lab.defences.adaptive import RULES, attack_unseen
+from edgeguard.lab.defences.bench import Bench, Frames
+from edgeguard.lab.defences.card import Card
+from edgeguard.lab.defences.detector import Detector, Look, Share, limit_at
+from edgeguard.lab.defences.embedded import Boxes, Distance, shipped_fits
+from edgeguard.lab.defences.squeeze import Squeezing
+from edgeguard.lab.defences.static import RADIUS
+from edgeguard.lab.defences.together import Together
+from edgeguard.lab.zoo.runners import softmax
+from edgeguard.zoo import models_dir
+
+STATIC_DETECTION = 0.85
+RADII = {"linf.4": 4 / 255, "linf.8": RADIUS}
+
+
+class Certainty:
+    """1 - the largest probability, at the card's temperature: the evidence there is anyway."""
+
+    name = "certainty"
+
+    def __init__(self, model: Victim, temperature: float) -> None:
+        self.model, self.temperature = model, temperature
+        self.limit = float("inf")
+
+    def look(self, x: Tensor, y: Tensor) -> Look:
+        """A sure wrong answer is both wrong and unseen: the guide is the margin."""
+        scores = self.model.scores(x)
+        number = 1 - (scores / self.temperature).softmax(1).amax(1)
+        return Look(scores, number, climb_margin(scores, y))
+
+    def measured(self, pixels: U8) -> Floats:
+        """[N]."""
+        scores = self.model.answers(pixels) / np.float32(self.temperature)
+        return np.asarray(1 - softmax(scores).max(1), np.float32)
+
+    def labels(self, pixels: U8) -> Ints:
+        """What the model says, [N]."""
+        return self.model.labels(pixels)
+
+
+def detectors(bench: Bench) -> dict[str, Callable[[], Detector]]:
+    """By name, made when asked for."""
+    made: dict[str, Callable[[], Detector]] = {
+        "certainty": lambda: Certainty(bench.victim, bench.card.temperature),
+        "squeezing": lambda: Squeezing(bench.victim),
+        "boxes": lambda: _boxes(bench),
+    }
+    fits = shipped_fits(models_dir() / "ood.toml", bench.member)
+    for feature, fit in fits.items():
+        made[feature] = lambda f=feature, a=fit: Distance(bench.embedded, f, a)  # type: ignore[misc]
+    return made
+
+
+def _boxes(bench: Bench) -> Boxes:
+    """Every third frame, since neighbours are alike; fewer when it must be quick."""
+    rows = np.arange(0, len(bench.training), 12 if bench.quick else 3)
+    own = bench.training.where(rows)
+    return Boxes.fitted(bench.embedded, own.pixels, own.y)
+
+
+def measure(bench: Bench, detector: Detector) -> Card:
+    """Set the limit, then the card."""
+    for part in detector.parts if isinstance(detector, Together) else (detector,):
+        if isinstance(part, Squeezing):
+            part.fit(bench.calibration.pixels)
+    if isinstance(detector, Together):
+        detector.fit(bench.calibration.pixels)
+    detector.limit = limit_at(detector.measured(bench.calibration.pixels))
+    numbers = detector.measured(bench.chosen.pixels)
+    accepted = numbers <= detector.limit
+    own = bench.chosen.where(bench.right)
+    was = accepted[bench.right]
+    found = static(bench, detector, was)
+    attackable = own.where(was)
+    adaptive, notes = _adaptive(
+        bench, detector, attackable, {k: w[was] for k, w in found.won.items()}
+    )
+    cost = bench.per_picture_us(detector.measured) - bench.per_picture_us(bench.victim.labels)
+    return Card(
+        name=detector.name, kind="detector", member=bench.member,
+        device_us=max(cost, 0.0), training=1.0,
+        clean_before=bench.clean(),
+        clean_after=Share(int((bench.right & accepted).sum()), int(accepted.sum())),
+        coverage=Share(int(accepted.sum()), len(accepted)),
+        static=found.success, adaptive=adaptive,
+        notes={"limit": detector.limit, **found.notes(bench, detector.name), **notes},
+        loads=" and ".join(LOADS.get(n, LOADS["distance"]) for n in detector.name.split("+")),
+    )  # fmt: skip
+
+
+LOADS = {
+    "certainty": "guard.toml: certainty of an operation",
+    "distance": "guard.toml: detector of kind embedding, arrays in the calibration file",
+    "squeezing": "the number as a signal, its limit as an association of guard.toml",
+    "boxes": "arrays low and high; the number as a signal, its limit as an association",
+}
+
+
+@dataclass(frozen=True)
+class Static:
+    """Success by attack, and how many of the wrong pictures were detected (all Xu et al. count)."""
+
+    success: dict[str, Share]
+    detected: dict[str, Share]
+    won: dict[str, np.ndarray]
+    """Wrong and not flagged, whether it was accepted before or not [N]."""
+
+    def notes(self, bench: Bench, name: str) -> dict[str, Share | Figure]:
+        """Detection by attack, and their mean: each attack weighs the same."""
+        rates = [s.value for s in self.detected.values()]
+        mixed, n = float(np.mean(rates)), min(s.n for s in self.detected.values())
+        at = f"defend.{bench.member}.{name}.detected.mixed"
+        figure = Figure(at, mixed, "1", n)
+        if name == "squeezing":
+            figure = at_least(at, mixed, STATIC_DETECTION, n=n)
+        return {**{f"detected.{k}": s for k, s in self.detected.items()}, "detected": figure}
+
+
+def static(bench: Bench, detector: Detector, was: np.ndarray) -> Static:
+    """On the pictures of attackers who do not know it; was: accepted before the attack [N]."""
+    success, detected, won = {}, {}, {}
+    for name, made in bench.attacked.items():
+        flagged = detector.measured(made.pixels) > detector.limit
+        fooled = made.fooled & was
+        success[name] = Share(int((fooled & ~flagged).sum()), int(was.sum()))
+        detected[name] = Share(int((fooled & flagged).sum()), int(fooled.sum()))
+        won[name] = made.fooled & ~flagged
+    return Static(success, detected, won)
+
+
+def _adaptive(
+    bench: Bench, detector: Detector, own: Frames, static_won: dict[str, np.ndarray]
+) -> tuple[dict[str, Share], dict[str, float]]:
+    """Worst per picture (E7) of all rules, and of the static attacks where they were allowed as
+    much; C&W without a radius, with its norm."""
+    found: dict[str, Share] = {}
+    steps, restarts = (20, 1) if bench.quick else (40, 3)
+    for name, radius in RADII.items():
+        threat = Threat("linf", radius)
+        attack = PGD(threat, steps, 2.5 / steps, restarts, climb_margin)
+        won = np.zeros(len(own), bool)
+        if radius == RADIUS:
+            won |= static_won["fgsm"] | static_won["pgd"]
+        for rule in RULES:
+            left = np.flatnonzero(~won)
+            won[left], _ = attack_unseen(
+                detector, attack, threat, own.pixels[left], own.y[left], rule
+            )
+            bench.advance(len(left))
+        found[name] = Share(int(won.sum()), len(own))
+    few = own.where(np.arange(0, len(own), 4))
+    cw = CarliniL2(100, 2 if bench.quick else 4, rate=0.03, first=100.0)
+    won, made = attack_unseen(detector, cw, Threat("l2"), few.pixels, few.y)
+    bench.advance(len(few))
+    apart = (made.astype(np.float64) - few.pixels).reshape(len(few), -1) / 255
+    found["cw"] = Share(int(won.sum()), len(few))
+    norm = float(np.median(np.linalg.norm(apart[won], axis=1))) if won.any() else float("nan")
+    return found, {"adaptive.cw.l2_median": norm}

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Detectors on the shipped plain model: what the attacker differentiates is what the device
+computes, and the target made of both is won exactly when the device is beaten."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the lab needs its extra")
+pytest.importorskip("onnxruntime", reason="the plain member runs on it")
+
+from edgeguard.card import Card  # noqa: E402
+from edgeguard.lab.attacks.losses import margin  # noqa: E402
+from edgeguard.lab.attacks.pgd import PGD  # noqa: E402
+from edgeguard.lab.attacks.threat import Threat  # noqa: E402
+from edgeguard.lab.attacks.victim import images  # noqa: E402
+from edgeguard.lab.defences.adaptive import RULES, Unseen, attack_unseen  # noqa: E402
+from edgeguard.lab.defences.detector import limit_at  # noqa: E402
+from edgeguard.lab.defences.embedded import Boxes, Distance, embedded, shipped_fits  # noqa: E402
+from edgeguard.lab.defences.measure_detectors import Certainty  # noqa: E402
+from edgeguard.lab.defences.squeeze import Squeezing  # noqa: E402
+from edgeguard.lab.defences.together import Together  # noqa: E402
+from edgeguard.zoo import models_dir  # noqa: E402
+
+torch.set_num_threads(1)
+NAMES = ("certainty", "squeezing", "boxes", "mahalanobis", "relative_mahalanobis", "nearest", "vim",
+         "certainty+boxes")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pictures() -> tuple[np.ndarray, np.ndarray]:
+    """The golden pictures with the labels that the model gives them, and noisy ones."""
+    with np.load(models_dir() / "plain.golden.npz") as golden:
+        pixels = (golden["x"].astype(np.int16) + 128).astype(np.uint8)
+        y = golden["scores"].argmax(1).astype(np.int64)
+    noise = np.random.default_rng(5).integers(-40, 41, pixels.shape)
+    return np.concatenate([pixels, (pixels + noise).clip(0, 255).astype(np.uint8)]), np.r_[y, y]
+
+
+@pytest.fixture(scope="module")
+def found(pictures):
+    pixels, y = pictures
+    card = Card.load(models_dir() / "plain.card.json")
+    model = embedded(card, pixels)
+    fits = shipped_fits(models_dir() / "ood.toml", "plain")
+    made = [Certainty(model.victim, card.temperature), Squeezing(model.victim),
+            Boxes.fitted(model, pixels[:8], y[:8])]  # fmt: skip
+    made += [Distance(model, feature, fit) for feature, fit in fits.items()]
+    made.append(Together([made[0], made[2]]))
+    made[-1].fit(np.concatenate([pixels, pixels]))
+    return {detector.name: detector for detector in made}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_attacker_differentiates_what_the_device_computes(name, found, pictures):
+    pixels, y = pictures
+    x = images(pixels).requires_grad_()
+    look = found[name].look(x, torch.from_numpy(y))
+    device = found[name].measured(pixels)
+    assert look.number.detach().numpy() == pytest.approx(device, rel=1e-4, abs=1e-3)
+    assert np.ptp(device) > 0
+    (gradient,) = torch.autograd.grad(look.number.sum(), x)
+    assert gradient.flatten(1).any(1).sum() >= 8
+
+
+@pytest.mark.parametrize("name", ["squeezing", "boxes", "vim", "certainty+boxes"])
+@pytest.mark.parametrize("rule", RULES)
+def test_the_target_is_won_exactly_when_the_device_is_beaten(name, rule, found, pictures):
+    pixels, y = pictures
+    detector = found[name]
+    detector.limit = float(np.median(detector.measured(pixels)))
+    for label in (int(y[0]), int(y[0]) + 1):
+        target = Unseen(detector, label, rule)
+        won = target.scores(images(pixels)).detach()[:, 1].numpy() > 0
+        assert np.array_equal(won, target.labels(pixels) == 1)
+
+
+def test_an_adaptive_attack_beats_a_detector_that_a_static_one_does_not(found, pictures):
+    pixels, y = pictures[0][:4], pictures[1][:4]
+    detector = found["certainty"]
+    detector.limit = 0.02
+    threat = Threat("linf", 32 / 255)
+    attack = PGD(threat, 12, 0.2, 1, margin)
+    won, made = attack_unseen(detector, attack, threat, pixels, y)
+    assert won.sum() >= 3
+    assert np.abs(made.astype(int) - pixels).max() <= 32
+    assert (detector.labels(made)[won] != y[won]).all()
+    assert (detector.measured(made)[won] <= 0.02).all()
+    naive = attack(found["certainty"].model, images(pixels), torch.from_numpy(y))
+    seen = detector.measured((naive * 255).round().to(torch.uint8).numpy()) > 0.02
+    assert seen.sum() >= 2
+
+
+def test_the_limit_holds_for_new_numbers():
+    """Split conformal: over many draws the mean share above is at most 5 %, and not far below."""
+    rng = np.random.default_rng(2)
+    above = [(rng.normal(size=200) > limit_at(rng.normal(size=99))).mean() for _ in range(400)]
+    assert 0.04 < np.mean(above) < 0.053
+    with pytest.raises(ValueError, match="cannot support"):
+        limit_at(np.arange(10.0))

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rows that a detector leaves behind load, and make the number's limit that of the core."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the lab needs its extra")
+
+from edgeguard import Guard  # noqa: E402
+from edgeguard.lab.defences.export import history_rows, signal_rows  # noqa: E402
+from edgeguard.zoo import models_dir  # noqa: E402
+
+POLICY = """
+[guard]
+name = "watched"
+period_ms = 10
+
+[signal.speed]
+unit = "m/s"
+range = [0.0, 60.0]
+
+[member.plain]
+card = "{card}"
+runtime = "external"
+deadline_ms = 200
+max_age_ms = 350
+may_suggest = ["target"]
+
+[rearm]
+standstill_signal = "speed"
+standstill_below = 0.1
+
+[channel.target]
+unit = "m/s"
+range = [0.0, 20.0]
+rise = 2.0
+fall = 4.0
+stop = 0.0
+measured = "speed"
+fallback = {{ controller = "slow_and_hold", floor = 2.0 }}
+raise = {{ certainty = 0.9, quorum = 1 }}
+lower = {{ certainty = 0.9, quorum = 1 }}
+"""
+
+
+def tripped(rows: str, name: str, value: float, folder) -> bool:
+    path = folder / "guard.toml"
+    path.write_text(POLICY.format(card=models_dir() / "plain.card.json") + rows)
+    with Guard.load(path) as guard:
+        guard.arm()
+        return name in guard.decide({"speed": 0.0, name: value}, 10_000_000).detectors
+
+
+@pytest.mark.parametrize(("value", "trips"), [(0.25, False), (0.5, False), (0.5001, True)])
+def test_a_number_is_held_against_its_limit(value, trips, tmp_path):
+    assert tripped(signal_rows("odd", 0.5), "odd", value, tmp_path) is trips
+
+
+def test_every_number_of_the_history_has_a_row():
+    made = history_rows("plain", {"limit.echoes": 28.0, "limit.flips": 4.0, "other": 1.0})
+    assert made.count('kind = "association"') == 2
+    assert "above = 28\n" in made and "above = 4\n" in made
