@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``edgeguard lab verify``: verdicts on a file as figures and lines of text."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import Progress
+
+from edgeguard.errors import EdgeguardError
+from edgeguard.figures import Figure, at_most
+from edgeguard.lab.verification.net import Net
+from edgeguard.lab.verification.pixels import U8, Pixels
+from edgeguard.lab.verification.properties import judge, read_properties
+from edgeguard.lab.verification.read import read_net
+from edgeguard.lab.verification.runtime import Runtime, check
+from edgeguard.lab.verification.verify import Effort, Verdict, Verifier
+from edgeguard.lab.zoo.figures import rate
+from edgeguard.npz import read_npz
+
+SEED = 7  # of the choice of pictures
+CHECKED = 200  # inputs on which file and reading are compared
+ZOO = "certified"
+BARS = {"clean": 0.85, 1: 0.65, 2: 0.45}  # of the member that was trained for it
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Pictures uint8 [N, H, W, C] and their classes int64 [N]."""
+
+    x: U8
+    y: torch.Tensor
+
+
+def read_pictures(path: Path, n: int, classes: int) -> Labelled:
+    """A seeded choice of n pictures of a file with x and y. Raises EdgeguardError."""
+    content = read_npz(path)
+    if "x" not in content or "y" not in content:
+        raise EdgeguardError(f"{path}: has no x (uint8 [N, H, W, C]) and y (classes)")
+    x, y = content["x"], content["y"].astype(np.int64)
+    if x.dtype != np.uint8 or x.ndim != 4 or y.shape != (len(x),) or not len(x):
+        raise EdgeguardError(
+            f"{path}: want x uint8 [N, H, W, C] and y [N], got {x.dtype} {list(x.shape)} and "
+            f"{list(y.shape)}"
+        )
+    if y.min() < 0 or y.max() >= classes:
+        raise EdgeguardError(f"{path}: y has the class {y.max()}; the model has {classes}")
+    pick = np.sort(np.random.default_rng(SEED).permutation(len(y))[:n])
+    return Labelled(x[pick], torch.from_numpy(y[pick]))
+
+
+def open_checked(model: Path) -> tuple[Net, Runtime, list[Figure]]:
+    """Read a file and compare it with the runtime; refuses a reading that its bounds exclude."""
+    net = read_net(model)
+    runtime = Runtime.open(net)
+    g = torch.Generator().manual_seed(SEED)
+    span = net.input.high - net.input.low + 1
+    q = (torch.rand(CHECKED, *net.shape, generator=g, dtype=torch.float64) * span).floor()
+    found = check(runtime, q + net.input.low)
+    if found.outside:
+        raise EdgeguardError(
+            f"{model}: {found.outside} of {found.n} answers of ONNX Runtime lie outside of their "
+            "bounds: this processor computes the file in another way (16-bit saturation?); "
+            "nothing can be proved about it here"
+        )
+    name = f"verify.{model.stem}"
+    return net, runtime, [
+        at_most(f"{name}.outside", found.outside, 0, "answers", found.n),
+        Figure(f"{name}.equal", found.equal, "1", found.n),
+    ]  # fmt: skip
+
+
+def verify_pictures(
+    net: Net, runtime: Runtime, given: Labelled, radii: Sequence[int], effort: Effort
+) -> tuple[list[Figure], list[dict[int, Verdict]]]:
+    """Certified, falsified and open shares at each radius, and the verdicts."""
+    verifier = Verifier(net, runtime, effort)
+    with Progress(transient=True) as progress:
+        task = progress.add_task(f"verify {Path(net.source).name}", total=len(given.x))
+        begun = time.perf_counter()
+        verdicts = verifier.pictures(
+            Pixels.of(net), given.x, given.y, radii, lambda n: progress.advance(task, n)
+        )
+        seconds = time.perf_counter() - begun
+    name, n = f"verify.{Path(net.source).stem}", len(verdicts)
+    bars = BARS if Path(net.source).stem == ZOO else {}
+    right = sum(v[radii[0]].says != "wrong" for v in verdicts)
+    found = [rate(f"{name}.clean", right, n, bars.get("clean"))]
+    for r in radii:
+        says = Counter(v[r].says for v in verdicts)
+        found.append(rate(f"{name}.certified.{r}", says["certified"], n, bars.get(r)))
+        found += [rate(f"{name}.{k}.{r}", says[k], n) for k in ("falsified", "unknown")]
+    found.append(at_most(f"{name}.broken", verifier.broken, 0, "certificates", n))
+    found.append(Figure(f"{name}.seconds", seconds / n, "s per picture", n))
+    return found, verdicts
+
+
+def methods(verdicts: Sequence[dict[int, Verdict]], radii: Sequence[int]) -> str:
+    """Which method decided how many, a line for each radius."""
+    lines = []
+    for r in radii:
+        by = Counter(f"{v[r].says} by {v[r].by}" for v in verdicts)
+        lines.append(f"radius {r}: " + ", ".join(f"{n} {what}" for what, n in by.most_common()))
+    return "\n".join(lines)
+
+
+def ablate(
+    net: Net, runtime: Runtime, given: Labelled, radii: Sequence[int], effort: Effort
+) -> list[Figure]:
+    """Each acceleration taken away: seconds, share decided, verdicts that contradict."""
+    cases = {
+        "all": effort,
+        "unshared": replace(effort, shared=False),
+        "regions": replace(effort, regions=8),
+        **{f"order.{o}": replace(effort, order=o) for o in ("width", "file", "all")},
+    }
+    found, first = [], None
+    for case, changed in cases.items():
+        if case.startswith("order") and effort.milp_s <= 0:
+            continue
+        seen, verdicts = verify_pictures(net, runtime, given, radii, changed)
+        says = [[v[r].says for r in radii] for v in verdicts]
+        first = first or says
+        pairs = [(a, b) for x, y in zip(first, says, strict=True)
+                 for a, b in zip(x, y, strict=True)]  # fmt: skip
+        contradict = sum({a, b} == {"certified", "falsified"} for a, b in pairs)
+        decided = sum(b != "unknown" for _, b in pairs)
+        name = f"verify.ablate.{case}"
+        found += [
+            Figure(f"{name}.seconds", seen[-1].value, "s per picture", len(says)),
+            rate(f"{name}.decided", decided, len(pairs)),
+            at_most(f"{name}.contradict", contradict, 0, "verdicts", len(pairs)),
+        ]
+    return found
+
+
+def verify_properties(net: Net, runtime: Runtime, path: Path) -> tuple[list[Figure], str]:
+    """A figure and a line of text for each property of a file."""
+    found, lines = [], []
+    for wanted in read_properties(path, net):
+        result = judge(net, runtime, wanted)
+        lines.append(f"{result.says:<9} {result.name}: {result.proved} of {result.n} boxes proved")
+        if result.says == "range":
+            lines[-1] = f"range     {result.name}: " + " ".join(
+                f"{k}:[{low:.3g}, {high:.3g}]" for k, (low, high) in enumerate(result.ranges)
+            )
+            continue
+        holds = {"holds": True, "violated": False}.get(result.says)
+        share = result.proved / result.n
+        found.append(Figure(f"verify.property.{result.name}", share, "1", result.n,
+                            bar="every box proved", holds=bool(holds)))  # fmt: skip
+    return found, "\n".join(lines)

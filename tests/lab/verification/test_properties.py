@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Properties of a TOML file, and the command line, on toy nets."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="the lab needs it")
+pytest.importorskip("onnxruntime", reason="the judge")
+
+import torch
+from click.testing import CliRunner
+
+from edgeguard.cli.lab_verify import command
+from edgeguard.errors import ConfigError, EdgeguardError
+from edgeguard.lab.verification.net import Net
+from edgeguard.lab.verification.properties import judge, read_properties
+from edgeguard.lab.verification.regions import clusters, hull
+from edgeguard.lab.verification.runtime import Runtime
+from tests.lab.verification import toys
+
+Toy = tuple[Path, Net, Runtime]
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
+    folder = tmp_path_factory.mktemp("toy")
+    net, runtime = toys.opened("dense", 1, folder)
+    return folder / "dense1.onnx", net, runtime
+
+
+def found(toy: Toy, tmp_path: Path, text: str) -> tuple[str, list[list[float]]]:
+    _, net, runtime = toy
+    (tmp_path / "p.toml").write_text(text)
+    (wanted,) = read_properties(tmp_path / "p.toml", net)
+    result = judge(net, runtime, wanted)
+    return result.says, result.ranges
+
+
+def scores_of(toy: Toy, low: float, high: float) -> torch.Tensor:
+    """Real scores of all inputs whose pixels lie between low and high."""
+    _, net, runtime = toy
+    ends = [net.input.steps(torch.full((1, *toys.SHAPE), v)) for v in (low, high)]
+    grid = net.grid(net.output)
+    return (runtime.run(toys.every(*ends)) - grid.zero) * grid.scale
+
+
+def test_a_range_holds_every_score_of_its_box(toy: Toy, tmp_path: Path) -> None:
+    says, ranges = found(toy, tmp_path, '[[property]]\nname = "r"\nrange = true\n'
+                         "box = { low = 0.5, high = 0.51 }\n")  # fmt: skip
+    scores = scores_of(toy, 0.5, 0.51)
+    assert says == "range"
+    low, high = torch.tensor(ranges, dtype=torch.float64).T
+    assert bool((low <= scores.amin(0) + 1e-9).all())
+    assert bool((scores.amax(0) <= high + 1e-9).all())
+    assert float((high - low).max()) < 5 * float((scores.amax(0) - scores.amin(0)).max()) + 1
+
+
+@pytest.mark.parametrize("side", ["at_least", "at_most"])
+def test_a_linear_property_is_judged_as_brute_force_judges_it(
+    toy: Toy, tmp_path: Path, side: str
+) -> None:
+    lead = scores_of(toy, 0.5, 0.51) @ torch.tensor([1.0, -1.0, 0.0], dtype=torch.float64)
+    worst = float(lead.min() if side == "at_least" else lead.max())
+    out = -1.0 if side == "at_least" else 1.0
+    text = ('[[property]]\nname = "p"\nscore = { 0 = 1.0, 1 = -1.0 }\n'
+            "box = { low = 0.5, high = 0.51 }\n" + side + " = ")  # fmt: skip
+    spread = float(lead.max() - lead.min()) + 1.0
+    assert found(toy, tmp_path, text + str(worst + 3 * out * spread))[0] == "holds"
+    assert found(toy, tmp_path, text + str(worst + 0.01 * out))[0] in ("holds", "open")
+    assert found(toy, tmp_path, text + str(worst - out * spread))[0] == "violated"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"p\.toml: has no \[\[property\]\]"),
+        ("[[property]]\n", r"property 1: name: want a text"),
+        ('[[property]]\nname = "a"\nlable = 1\n', "unknown key lable"),
+        ('[[property]]\nname = "a"\nrange = true\n', "want one of box and pictures"),
+        ('[[property]]\nname = "a"\nrange = true\nbox = { low = 1.0, high = 0.0 }\n',
+         "low is above high"),
+        ('[[property]]\nname = "a"\nrange = true\nbox = { low = [0.0, 1.0], high = 1.0 }\n',
+         r"box\.low: want 1 or 4 finite numbers, has 2"),
+        ('[[property]]\nname = "a"\nlabel = 3\nbox = { low = 0.0, high = 1.0 }\n',
+         "want a class from 0 to 2"),
+        ('[[property]]\nname = "a"\nscore = { 0 = 1.0 }\nbox = { low = 0.0, high = 1.0 }\n',
+         "at_least or at_most"),
+        ('[[property]]\nname = "a"\nscore = { 9 = 1.0 }\nat_most = 0\n'
+         "box = { low = 0.0, high = 1.0 }\n", r"score\.9"),
+    ],
+)  # fmt: skip
+def test_a_wrong_file_is_refused_by_key(toy: Toy, tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        found(toy, tmp_path, text)
+
+
+def pictures(toy: Toy, folder: Path) -> Path:
+    """Random pictures with the labels that the file gives them."""
+    _, _, runtime = toy
+    x = np.random.default_rng(1).integers(0, 256, (12, 2, 2, 1), dtype=np.uint8)
+    q = torch.from_numpy(x.transpose(0, 3, 1, 2).astype(np.float64)) - 128
+    np.savez(folder / "x.npz", x=x, y=runtime.run(q).argmax(1).numpy())
+    return folder / "x.npz"
+
+
+def test_the_command_reports_certified_shares(toy: Toy, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    ran = CliRunner().invoke(
+        command, [str(toy[0]), "--pictures", str(pictures(toy, tmp_path)), "--radius", "0",
+                  "--radius", "2", "--milp", "5", "--regions", "3", "--json", str(out)],
+        standalone_mode=False,
+    )  # fmt: skip
+    assert ran.exception is None, ran.output
+    figures = {f["id"]: f for f in json.loads(out.read_text())["figures"]}
+    assert figures["verify.dense1.certified.0"]["value"] == 1.0  # of a point there is one input
+    assert figures["verify.dense1.broken"]["value"] == 0
+    shares = [figures[f"verify.dense1.{k}.2"]["value"] for k in ("certified", "falsified",
+                                                                 "unknown")]  # fmt: skip
+    assert sum(shares) == pytest.approx(1.0)
+    assert "certified by bounds" in ran.output
+
+
+def test_the_command_names_what_is_wrong(toy: Toy, tmp_path: Path) -> None:
+    np.savez(tmp_path / "big.npz", x=np.zeros((1, 9, 9, 1), np.uint8), y=np.zeros(1, np.int64))
+    for arguments, message in (
+        (["nowhere.onnx"], "nowhere.onnx: no such file"),
+        ([str(toy[0]), "--pictures", str(tmp_path / "big.npz")], "takes"),
+        ([str(toy[0]), "--json", str(tmp_path / "no" / "out.json")], "there is no folder"),
+    ):
+        ran = CliRunner().invoke(command, arguments, standalone_mode=False)
+        assert isinstance(ran.exception, EdgeguardError)
+        assert message in str(ran.exception)
+
+
+def test_clusters_are_of_one_class_and_their_hull_holds_them() -> None:
+    x = np.full((4, 2, 2, 1), 100, np.uint8)
+    x[1] += 2
+    x[3] += 9
+    y = np.array([0, 0, 1, 0])
+    (members,) = clusters(x, y, 3)
+    assert members.tolist() == [0, 1]
+    low, high = hull(x[members], 1)
+    assert (low.min(), high.max()) == (99, 103)
