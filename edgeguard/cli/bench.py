@@ -13,7 +13,7 @@ import click
 from edgeguard import figures as results
 from edgeguard.errors import EdgeguardError
 
-PARTS = ("kernels", "guard", "isolation", "recorder", "mcu")
+PARTS = ("kernels", "guard", "isolation", "jitter", "recorder", "mcu")
 PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "pillow", "torchvision")
 
 
@@ -23,7 +23,8 @@ PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "pillow", "torchvi
 @click.option("--only", type=click.Choice(PARTS), help="One part of it.")
 def command(json_file: Path | None, rounds: int, only: str | None) -> None:
     """Print the cost of preprocessing, of the guard and of isolation, interleaved with the
-    alternatives, of recording, and the round trip to a microcontroller in QEMU.
+    alternatives, of recording, what a worker that fails costs the tick in jitter, and the round
+    trip to a microcontroller in QEMU.
 
     Needs the extras images, record and lab (it builds int8 members of the sizes that it measures).
     Exits 1 and names the bar when one does not hold.
@@ -42,6 +43,8 @@ def command(json_file: Path | None, rounds: int, only: str | None) -> None:
         isolation = bench_isolation.figures(rounds)
         found += isolation
         click.echo(f"Isolation, 640x480, three members\n{bench_isolation.lines(isolation)}")
+    if only in (None, "jitter"):
+        found += _jitter(rounds)
     if only in (None, "recorder"):
         found += _recorder(5 * rounds)
     if only in (None, "mcu"):
@@ -52,6 +55,17 @@ def command(json_file: Path | None, rounds: int, only: str | None) -> None:
     if missed:
         click.echo(f"bars that do not hold: {', '.join(missed)}", err=True)
         sys.exit(1)
+
+
+def _jitter(rounds: int) -> list[Any]:
+    """What a failing worker costs the tick."""
+    from edgeguard.cli import bench_jitter
+
+    found, refused = bench_jitter.figures(rounds)
+    click.echo(bench_jitter.lines(found))
+    for what in refused:
+        click.echo(f"--only jitter: {what}", err=True)
+    return found
 
 
 def _recorder(rounds: int) -> list[Any]:

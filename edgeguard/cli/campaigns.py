@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import click
-from attrs import frozen
+from attrs import Factory, frozen
 
 from edgeguard.errors import EdgeguardError
 from edgeguard.provenance import key_of
@@ -20,7 +24,8 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int], None]
 MCU_SAFE_MS = 50.0
-SLOW = 300
+QUICK = 10  # a quick look makes such a part of the faults that are slow
+PACKAGES = {"F25": ("mcap", "record"), "F28": ("cv2", "images")}  # fault: package, its extra
 
 
 class Fault(Protocol):
@@ -49,16 +54,20 @@ class Campaign:
     """Until the safe command; None: each injection has a bound of its own."""
     go: Callable[[Mapping[str, int], int, Store, int, Progress], None]
     """(injections by fault, seed, store, jobs, progress)"""
-    slow: frozenset[str] = frozenset()
-    """Faults that touch files or processes: at most 300 of each."""
+    most: Mapping[str, int] = Factory(dict)
+    """Faults that use files or processes are slow: at most so many of each."""
 
-    def counts(self, faults: Sequence[Fault], n: int) -> dict[str, int]:
-        """Injections by fault."""
-        return {f.id: min(n, SLOW) if f.id in self.slow else n for f in faults}
+    def counts(self, faults: Sequence[Fault], n: int | None, quick: bool) -> dict[str, int]:
+        """Injections by fault; n: what was asked for, or None."""
+        wanted, part = n or self.many[quick], QUICK if quick else 1
+        return {f.id: min(wanted, self.most.get(f.id, wanted * part) // part) for f in faults}
 
 
-def host(policy: Path | None) -> Campaign:
-    """A whole guard, whose members are puppets. Raises EdgeguardError."""
+def host(policy: Path | None, pictures: Path | None = None) -> Campaign:
+    """A whole guard, whose members are puppets, or its own models in processes of their own.
+
+    pictures: what the cameras see then; the demo's guard has its own. Raises EdgeguardError.
+    """
     from edgeguard import config
     from edgeguard.streams.campaign import puppets
     from edgeguard.streams.campaign.registry import FAULTS
@@ -68,16 +77,57 @@ def host(policy: Path | None) -> Campaign:
     path = policy or models_dir() / "guard.toml"
     loaded = config.load(path)
     puppets.meaning(loaded)
+    seen = pictures or (models_dir() / "stream.npz" if policy is None else None)
+    faults = _possible(FAULTS, loaded, seen)
+    alone = {fault.id for fault in faults if fault.alone}
 
     def go(
         counts: Mapping[str, int], seed: int, store: Store, jobs: int, progress: Progress
     ) -> None:
-        make = partial(chunk, seed=seed, policy=path)
-        campaign(counts, store, make, jobs=jobs, progress=progress)
+        make = partial(chunk, seed=seed, policy=path, pictures=seen)
+        beside = {fault: n for fault, n in counts.items() if fault not in alone}
+        campaign(beside, store, make, jobs=jobs, progress=progress)
+        on_clock = {fault: n for fault, n in counts.items() if fault in alone}
+        with _apart(make, here=jobs == 1) as one:
+            campaign(on_clock, store, one, progress=progress)
 
-    slow = frozenset(fault.id for fault in FAULTS if fault.real)
-    key = key_of([path, *_files(loaded)])
-    return Campaign("inject", FAULTS, (10_000, 300), key, 0.95, None, go, slow)
+    most = {fault.id: fault.most for fault in faults if fault.most is not None}
+    key = key_of([path, *_files(loaded), *(_shown(seen) if seen else ())])
+    return Campaign("inject", faults, (10_000, 300), key, 0.95, None, go, most)
+
+
+@contextmanager
+def _apart(make: Callable[..., Any], here: bool) -> Iterator[Callable[..., Any]]:
+    """Made in one other process, where nothing disturbs what keeps to the clock; or here."""
+    if here:
+        yield make
+        return
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        yield lambda fault, indices: pool.submit(make, fault, indices).result()
+
+
+def _possible(faults: Iterable[Any], loaded: Any, pictures: Path | None) -> list[Any]:
+    """Those that can be made here; says which cannot, and why."""
+    from edgeguard.streams.campaign.road import unfit
+
+    reasons: dict[str, str | None] = {}
+    for fault in faults:
+        package, extra = PACKAGES.get(fault.id, ("edgeguard", ""))
+        if find_spec(package) is None:
+            reasons[fault.id] = f"needs the extra {extra}"
+        elif fault.world == "workers":
+            want = "--pictures FOLDER says what the cameras see"
+            reasons[fault.id] = unfit(loaded) or (want if pictures is None else None)
+    for why in dict.fromkeys(filter(None, reasons.values())):
+        named = ", ".join(fault for fault, reason in reasons.items() if reason == why)
+        click.echo(f"{named} left out: {why}", err=True)
+    return [fault for fault in faults if not reasons.get(fault.id)]
+
+
+def _shown(pictures: Path) -> list[Path]:
+    return (
+        sorted(p for p in pictures.rglob("*") if p.is_file()) if pictures.is_dir() else [pictures]
+    )
 
 
 def _files(loaded: Any) -> list[Path]:
@@ -139,6 +189,15 @@ def qemu(policy: Path | None) -> Campaign:
 
 
 TARGETS: dict[str, Callable[[Path | None], Campaign]] = {"host": host, "twin": twin, "qemu": qemu}
+
+
+def campaign_of(name: str, policy: Path | None, pictures: Path | None) -> Campaign:
+    """What is injected into this target. Raises EdgeguardError."""
+    if pictures is None:
+        return TARGETS[name](policy)
+    if name != "host":
+        raise EdgeguardError(f"--pictures: --target {name} has no cameras")
+    return host(policy, pictures)
 
 
 def _table(policy: Path | None) -> dict[str, Any]:

@@ -5,18 +5,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from attrs import frozen
 
-from edgeguard.cli.campaigns import TARGETS, Campaign, Fault, chosen
+from edgeguard.cli.campaigns import TARGETS, Campaign, Fault, campaign_of, chosen
 
 if TYPE_CHECKING:
     from edgeguard.figures import Figure
-    from firmware_bridge.campaign.store import Summary
+    from firmware_bridge.campaign.store import Store, Summary
 
 PACKAGES = ("edgeguard-monitor", "numpy", "cffi", "pyserial")
 
@@ -30,8 +30,12 @@ file_path = click.Path(path_type=Path, dir_okay=False)
               "clock of its own; or its image in QEMU.")  # fmt: skip
 @click.option("--faults", metavar="F12,F13", help="Only these.  [default: all]")
 @click.option("--n", "many", type=click.IntRange(min=1), metavar="N",
-              help="Of each fault.  [default: 10000; 200 in QEMU]")  # fmt: skip
+              help="Of each fault; of those that use files or processes as many as docs/inject.md "
+              "says at most.  [default: 10000; 200 in QEMU]")  # fmt: skip
 @click.option("--quick", is_flag=True, help="Fewer: everything within 15 minutes on 2 cores.")
+@click.option("--pictures", type=click.Path(path_type=Path, exists=True), metavar="FOLDER",
+              help="What the cameras see where the guard's own models run; without it such faults "
+              "are left out. The demo's guard has its own.")  # fmt: skip
 @click.option("--seed", default=0, show_default=True, help="Moments and parameters of the faults.")
 @click.option("--jobs", type=click.IntRange(1, 64), help="Processes.  [default: 2, or the cores]")
 @click.option("--results", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
@@ -54,11 +58,11 @@ def command(policy: Path | None, results: Path, json_to: Path | None, **given: A
         shape.check_writable(json_to)
     plan = _plan(policy, **given)
     try:
-        rows, stopped = _perform(plan, results), False
+        (rows, beside), stopped = _perform(plan, results), False
     except _Stopped as so_far:
-        rows, stopped = so_far.rows, True
-    found = figures(plan.campaign, rows)
-    _print(plan, rows, found)
+        (rows, beside), stopped = so_far.rows, True
+    found = figures(plan.campaign, rows, beside)
+    _print(plan, rows, beside)
     if stopped:
         click.echo("interrupted; the same command goes on from here", err=True)
         return 130
@@ -74,30 +78,33 @@ class Plan:
     target: str
     campaign: Campaign
     faults: Sequence[Fault]
-    n: int
+    counts: Mapping[str, int]
     seed: int
     jobs: int
 
 
 def _plan(
-    policy: Path | None, target: str, faults: str | None, many: int | None, quick: bool, seed: int,
-    jobs: int | None,
+    policy: Path | None, target: str, pictures: Path | None, faults: str | None, many: int | None,
+    quick: bool, seed: int, jobs: int | None,
 ) -> Plan:  # fmt: skip
-    campaign = TARGETS[target](policy)
+    campaign = campaign_of(target, policy, pictures)
     found = chosen(campaign, faults)
-    n = many or campaign.many[quick]
-    return Plan(target, campaign, found, n, seed, jobs or min(2, os.cpu_count() or 1))
+    counts = campaign.counts(found, many, quick)
+    return Plan(target, campaign, found, counts, seed, jobs or min(2, os.cpu_count() or 1))
+
+
+Results = tuple[list["Summary"], list["Beside"]]
 
 
 class _Stopped(Exception):
     """Ctrl-C; with what there was until then."""
 
-    def __init__(self, rows: list[Summary]) -> None:
+    def __init__(self, rows: Results) -> None:
         super().__init__()
         self.rows = rows
 
 
-def _perform(plan: Plan, results: Path) -> list[Summary]:
+def _perform(plan: Plan, results: Path) -> Results:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -107,14 +114,14 @@ def _perform(plan: Plan, results: Path) -> list[Summary]:
         TimeRemainingColumn,
     )
 
-    from firmware_bridge.campaign.store import Store, summary
+    from firmware_bridge.campaign.store import Store
 
     store = Store(results / f"{plan.target}-seed{plan.seed}-{plan.campaign.key}.jsonl")
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
     )  # fmt: skip
     console = Console(stderr=True)
-    counts = plan.campaign.counts(plan.faults, plan.n)
+    counts = plan.counts
     try:
         with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
             tasks = {
@@ -129,23 +136,70 @@ def _perform(plan: Plan, results: Path) -> list[Summary]:
                 lambda fault, done: bar.advance(tasks[fault], done),
             )  # fmt: skip
     except KeyboardInterrupt:
-        raise _Stopped(_summaries(plan, store, summary)) from None
+        raise _Stopped(_summaries(plan, store)) from None
     finally:
         store.close()
-    return _summaries(plan, store, summary)
+    return _summaries(plan, store)
 
 
-def _summaries(plan: Plan, store: Any, summary: Any) -> list[Summary]:
-    return [
-        summary(fault.id, [row for i, row in store.rows.get(fault.id, {}).items() if i < plan.n])
+def _summaries(plan: Plan, store: Store) -> Results:
+    from firmware_bridge.campaign.store import summary
+
+    made = {
+        fault.id: [r for i, r in store.rows.get(fault.id, {}).items() if i < plan.counts[fault.id]]
         for fault in plan.faults
-    ]
+    }
+    rows = [summary(fault, found) for fault, found in made.items()]
+    return rows, [Beside.of(found) for found in made.values()]
 
 
 # ----------------------------------------------------------------- figures
 
 
-def figures(campaign: Campaign, rows: Sequence[Summary]) -> list[Figure]:
+@frozen
+class Beside:
+    """What a target measures beside the summary of a fault; each empty where it does not."""
+
+    over_ms: tuple[float, ...] = ()
+    """Time to the safe command less the bound of that injection: negative when it was in time."""
+    late_ms: tuple[float, ...] = ()
+    """By how much a tick woke up late at most, of those that keep to the clock."""
+    outside_ms: tuple[float, ...] = ()
+    """Under the rules, from the fault until the members commanded again."""
+    back_ms: tuple[float, ...] = ()
+    """From the end of the fault until the members commanded again."""
+
+    @classmethod
+    def of(cls, rows: Iterable[Mapping[str, Any]]) -> Beside:
+        """Of the stored rows of one fault."""
+        found = list(rows)
+        timed = [r for r in found if r.get("t") is not None and r.get("b") is not None]
+        back = [r for r in found if r.get("r") is not None]
+        return cls(
+            tuple(sorted((r["t"] - r["b"]) / 1000 for r in timed)),
+            tuple(sorted(r["j"] / 1000 for r in found if "j" in r)),
+            tuple(sorted(float(r["o"]) for r in back if r.get("o") is not None)),
+            tuple(sorted(float(r["r"]) for r in back)),
+        )
+
+    def figures(self, at: str) -> Iterator[Figure]:
+        """`.over_bound_ms_max` and, at the median and at most, `.woke_late_ms`, `.outside_ms`,
+        `.recovered_ms`."""
+        from edgeguard.figures import Figure, at_most
+
+        if self.over_ms:
+            yield at_most(f"{at}.over_bound_ms_max", self.over_ms[-1], 0, "ms", len(self.over_ms))
+        for name, values in (("woke_late", self.late_ms), ("outside", self.outside_ms),
+                             ("recovered", self.back_ms)):  # fmt: skip
+            if values:
+                n = len(values)
+                yield Figure(f"{at}.{name}_ms_median", values[n // 2], "ms", n)
+                yield Figure(f"{at}.{name}_ms_max", values[-1], "ms", n)
+
+
+def figures(
+    campaign: Campaign, rows: Sequence[Summary], beside: Sequence[Beside] = ()
+) -> list[Figure]:
     """`inject.FXX.*` of the host, `mcu.FXX.*` of the twin, `mcu.qemu.FXX.*`; and over all."""
     from edgeguard.figures import Figure, at_least, at_most
 
@@ -173,6 +227,8 @@ def figures(campaign: Campaign, rows: Sequence[Summary]) -> list[Figure]:
             asked = row.named + row.unnamed
             found.append(at_least(f"{at}.cause_right", row.right, campaign.named, "1", asked))
         found.append(at_most(f"{at}.false_trips", row.false_trips, 0, "1", n))
+    for row, more in zip(rows, beside, strict=False):
+        found += more.figures(f"{prefix}.{row.fault}")
     times = [row.safe_us[-1] / 1000 for row in rows if row.safe_us]
     total = sum(row.injections for row in rows)
     if times and safe_ms is not None:
@@ -182,31 +238,41 @@ def figures(campaign: Campaign, rows: Sequence[Summary]) -> list[Figure]:
     return found
 
 
-def _print(plan: Plan, rows: Sequence[Summary], found: Sequence[Figure]) -> None:
+def _print(plan: Plan, rows: Sequence[Summary], beside: Sequence[Beside]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 180)
     table = Table(title=f"Injected into: {plan.target}", title_justify="left")
     table.add_column("fault")
     for name in ("injections", "wrong commands", "95 % bound", "to safe ms: median", "p99.9", "max",
-                 "cause named", "false trips"):  # fmt: skip
+                 "over bound", "woke late", "outside ms", "back ms", "cause named",
+                 "false trips"):  # fmt: skip
         table.add_column(name, justify="right")
     titles = {fault.id: fault.title for fault in plan.faults}
-    for row in rows:
+    for row, more in zip(rows, beside, strict=True):
         times = [row.quantile_ms(q) for q in (0.5, 0.999, 1.0)]
         style = "red" if row.wrong or row.false_trips else ""
         table.add_row(
             f"{row.fault} {titles[row.fault]}", f"{row.injections}", f"{row.wrong}",
             f"{row.bound:.1e}", *("-" if t is None else f"{t:.1f}" for t in times),
+            f"{more.over_ms[-1]:.1f}" if more.over_ms else "-",
+            f"{more.late_ms[-1]:.1f}" if more.late_ms else "-",
+            _middle_and_most(more.outside_ms), _middle_and_most(more.back_ms),
             "-" if row.right is None else f"{row.right:.2%}", f"{row.false_trips}", style=style,
         )  # fmt: skip
     table.caption = (
         "wrong commands: ticks with a command outside the safe set, stops that come late; bound: of"
         " the share of injections with one; to safe: first evidence, or last good frame, to the"
-        " command of the rules, or the stop"
+        " command of the rules, or the stop; over bound: at most, negative is in time; woke late:"
+        " the machine's own, at most; outside: under the rules, back: after the fault, until the"
+        " members command again, median / max"
     )
     console.print(table)
+
+
+def _middle_and_most(ms: Sequence[float]) -> str:
+    return f"{ms[len(ms) // 2]:.0f} / {ms[-1]:.0f}" if ms else "-"
 
 
 def _verdict(found: Sequence[Figure]) -> int:

@@ -36,9 +36,14 @@ class Fault:
     """What really happens, in words."""
     causes: frozenset[str]
     """What the guard may call it first."""
-    inject: Callable[[Case], None]
-    real: bool = False
-    """Uses processes or files: slower, so fewer of them are made."""
+    inject: Callable[[Any], None]
+    """Takes a Case of its world."""
+    most: int | None = None
+    """Uses processes or files: so many are made at most, and a tenth of them for a quick look."""
+    world: str = "puppets"
+    """puppets: whose members say what the fault wants; workers: real models in real processes."""
+    alone: bool = False
+    """Keeps to the clock: nothing else is made at the same time."""
 
 
 class Answer(NamedTuple):
@@ -85,11 +90,13 @@ class Case:
     safe_us: int | None = None
     named: bool | None = None
     recovered_ms: float | None = None
+    outside_ms: float | None = None
+    """In FALLBACK or SAFE_STOP since the fault began."""
 
     def __attrs_post_init__(self) -> None:
         self.period_ms = self.config.guard.period_ms
         self.means = meaning(self.config)
-        self.guard: Guard = puppet_guard(self.runs, TOKEN)
+        self.guard: Guard = self._open()
         self.cards = self.guard._parts.cards
         self.members = tuple(self.config.members)
         self.bounds = bounds(self.config)
@@ -114,6 +121,9 @@ class Case:
         self._fault_ms: float | None = None
         self._must: tuple[float, float, Mode] | None = None
 
+    def _open(self) -> Guard:
+        return puppet_guard(self.runs, TOKEN)
+
     def _acts(self, cause: str) -> bool:
         return self.config.causes[cause].severity in ("FALLBACK", "SAFE_STOP")
 
@@ -131,13 +141,15 @@ class Case:
     def command(self) -> float:
         return float(self.decision.command[self.means.channel])
 
+    @property
+    def clock_ms(self) -> float:
+        """What the time is now; in a simulated one that of the last tick."""
+        return self.now_ms
+
     def start(self) -> None:
         """Arm, and drive until the members command; then on for a random while."""
         self.guard.arm()
-        top = self.config.channels[self.means.channel].range.high
-        self.car.speed = self.rng.uniform(0.2, 0.9) * top
-        self._show(self.means.labels[-1])
-        self.judge.start(top)
+        self._set_out()
         end_ms = self.now_ms + WARM_MS
         self._next_sign_ms = end_ms
         while self.now_ms < end_ms:
@@ -147,18 +159,33 @@ class Case:
         else:
             self.wrong(f"is not in NOMINAL after {WARM_MS / 1000:g} s: {self.decision.causes}")
         self._next_sign_ms = self.now_ms
-        self.go(self.rng.uniform(100, 1500))
+        self._drive_on()
         if self.mode >= Mode.FALLBACK:
             self.trips_falsely("before the fault")
+
+    def _set_out(self) -> None:
+        """The first sign, and how fast the car comes."""
+        top = self.config.channels[self.means.channel].range.high
+        self.car.speed = self.rng.uniform(0.2, 0.9) * top
+        self._show(self.means.labels[-1])
+        self.judge.start(top)
+
+    def _drive_on(self) -> None:
+        self.go(self.rng.uniform(100, 1500))
 
     def go(self, ms: float) -> None:
         """Let time pass."""
         for _ in range(max(1, round(ms / self.period_ms))):
             self.turn()
 
+    def hold(self) -> None:
+        """Until the fault has passed no other sign comes, and all have seen the last one."""
+        self._next_sign_ms = float("inf")
+        self.go(2 * self.frame_ms)
+
     def turn(self) -> Decision:
         """One control step of guard, car and judge."""
-        self.now_ns += int(self.period_ms * MS)
+        self._tick()
         if self.now_ms >= self._next_sign_ms:
             self._next_sign_ms = self.now_ms + self.rng.uniform(800, 3000)
             self._show(self.rng.choice(self.means.labels))
@@ -174,6 +201,10 @@ class Case:
         self.car.step(self.command, self.period_ms / 1000)
         self._watch()
         return self.decision
+
+    def _tick(self) -> None:
+        """To the next tick."""
+        self.now_ns += int(self.period_ms * MS)
 
     def _signals(self) -> dict[str, Any]:
         """The middle of each range, and how fast the car is; then what the fault says."""
@@ -218,12 +249,16 @@ class Case:
 
     def begin(self, kind: str) -> None:
         """The fault is there from now on."""
-        self.kind, self._fault_ms, self._seen = kind, self.now_ms, None
-        self._before = set(self.decision.present)
+        self.kind, self._fault_ms = kind, self.now_ms
+        self._before, self.outside_ms = self._causes(), 0.0
+
+    def _causes(self) -> set[str]:
+        """Those that count as named."""
+        return set(self.decision.present)
 
     def must(self, bound_ms: float, at_least: Mode = Mode.FALLBACK) -> None:
         """That mode must follow within the bound, counted from now."""
-        self._must = (self.now_ms, bound_ms, at_least)
+        self._must = (self.clock_ms, bound_ms, at_least)
 
     def bound_ms(self, *causes: str, silence: bool = False) -> float:
         """The printed bound: of several causes the first one counts that acts."""
@@ -232,19 +267,30 @@ class Case:
 
     def _watch(self) -> None:
         """Which cause came first, and when the mode was reached."""
+        if self.outside_ms is not None and self.mode >= Mode.FALLBACK:
+            self.outside_ms += self.period_ms
         if self._fault_ms is None:
             return
         self.worst = max(self.worst, self.mode)
-        new = set(self.decision.present) - self._before
+        new = self._causes() - self._before
         if new and self.named is None and self.fault.causes:
             self.named = bool(new & self.fault.causes)
         if self._must is None or self.safe_us is not None:
             return
-        since_ms, bound_ms, at_least = self._must
+        _, bound_ms, at_least = self._must
         if self.mode >= at_least:
-            self.safe_us = max(0, round((self.now_ms - since_ms) * 1000))
-            if self.safe_us > bound_ms * 1000 + 1:
+            self.safe_us = max(0, round((self.clock_ms - self._evidence_ms()) * 1000))
+            if self.safe_us > bound_ms * 1000 + self._slack_us():
                 self.wrong(f"acts {self.safe_us / 1000:.0f} ms after, bound {bound_ms:.0f} ms")
+
+    def _evidence_ms(self) -> float:
+        """Since when the mode has to follow."""
+        assert self._must is not None
+        return self._must[0]
+
+    def _slack_us(self) -> float:
+        """By how much the machine was late, not the guard; and rounding."""
+        return 1.0
 
     def end(self) -> None:
         """The fault is gone: everything is as it was before."""
@@ -253,6 +299,7 @@ class Case:
         self._fault_ms = None
         self.speak, self.frames, self.engaged = None, True, True
         self.pictures = []
+        self._next_sign_ms = min(self._next_sign_ms, self.now_ms + 1000)
         self.signals.clear()
         self.judge.measured = None
 
@@ -304,9 +351,14 @@ class Case:
             "t": self.safe_us, "c": self.named, "x": self.false_trips,
             "b": None if self._must is None else round(self._must[1] * 1000),
             "r": None if self.recovered_ms is None else round(self.recovered_ms),
+            "o": None if self.outside_ms is None else round(self.outside_ms), **self._more(),
         }  # fmt: skip
         why = (self.notes + self.why + texts)[:4]
         return {**short, "why": why} if why else short
+
+    def _more(self) -> dict[str, Any]:
+        """What only some worlds measure."""
+        return {}
 
     # ---------------------------------------------------------------- chance
 
@@ -314,10 +366,14 @@ class Case:
         """A random set of members, and whether without it no operation has its quorum."""
         n = self.rng.randint(1, len(self.members))
         hit = set(self.rng.sample(self.members, n))
+        return hit, self.no_quorum(hit)
+
+    def no_quorum(self, lost: set[str]) -> bool:
+        """Whether without these members no operation of the channel has its quorum."""
         channel = self.config.channels[self.means.channel]
         least = min(channel.raise_.quorum, channel.lower.quorum)
         granted = [
             m for m, member in self.config.members.items()
             if self.means.channel in member.may_suggest.operations
         ]  # fmt: skip
-        return hit, len([m for m in granted if m not in hit]) < least
+        return len([m for m in granted if m not in lost]) < least

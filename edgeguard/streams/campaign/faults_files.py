@@ -152,7 +152,7 @@ def wrong_policy(c: Case) -> None:
 
 FAULTS = (
     Fault("F08", "wrong model file", "bits, length, or the whole file changed before arming",
-          frozenset(), wrong_model, real=True),
+          frozenset(), wrong_model, most=300),
     Fault("F26", "wrong guard.toml", "limits missing, unknown keys and units, no numbers",
-          frozenset(), wrong_policy, real=True),
+          frozenset(), wrong_policy, most=300),
 )  # fmt: skip

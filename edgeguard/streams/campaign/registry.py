@@ -3,10 +3,21 @@
 
 from __future__ import annotations
 
-from edgeguard.streams.campaign import faults_files, faults_inputs, faults_rules, faults_scores
+from edgeguard.streams.campaign import (
+    faults_files,
+    faults_inputs,
+    faults_parsers,
+    faults_recorder,
+    faults_rules,
+    faults_scores,
+    faults_workers,
+)
 from edgeguard.streams.campaign.case import Fault
 
-_KINDS = (faults_files, faults_inputs, faults_rules, faults_scores)
+_KINDS = (
+    faults_files, faults_inputs, faults_parsers, faults_recorder, faults_rules, faults_scores,
+    faults_workers,
+)  # fmt: skip
 FAULTS: tuple[Fault, ...] = tuple(
     sorted((fault for kind in _KINDS for fault in kind.FAULTS), key=lambda fault: fault.id)
 )

@@ -3,35 +3,91 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
 
+from attrs import evolve
+
 from edgeguard.config import GuardConfig, load
+from edgeguard.guard import Guard
 from edgeguard.streams.campaign.case import Case, Fault
+from edgeguard.streams.campaign.puppets import meaning
 from edgeguard.streams.campaign.registry import FAULTS
+from edgeguard.streams.campaign.road import Road, road
 
 BY_ID = {fault.id: fault for fault in FAULTS}
-_loaded: dict[Path, GuardConfig] = {}
 
 
 def inject(
-    fault: Fault, index: int, seed: int, config: GuardConfig, runs: GuardConfig | None = None
-) -> dict[str, Any]:
-    """One injection, the same every time.
+    fault: Fault, index: int, seed: int, config: GuardConfig, runs: GuardConfig | None = None,
+    seen: Road | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """One injection: its moments and parameters are the same every time.
 
-    runs: another policy that the guard has in truth; it is judged by `config` all the same.
+    runs: another policy that the guard has in truth; it is judged by `config` all the same. seen:
+    what the cameras see, where the fault's world is that of workers.
     """
-    case = Case(fault, index, config, Random(f"{seed}/{fault.id}/{index}"), runs or config)
+    rng = Random(f"{seed}/{fault.id}/{index}")
+    case = _case(fault, index, config, rng, runs or config, seen)
     try:
         fault.inject(case)
+    except Exception as error:  # a guard that raises is what is looked for
+        case.wrong(f"{type(error).__name__}: {error}")
     finally:
         case.close()
     return case.row()
 
 
-def chunk(fault: str, indices: list[int], seed: int, policy: Path) -> list[dict[str, Any]]:
+def _case(
+    fault: Fault, index: int, config: GuardConfig, rng: Random, runs: GuardConfig,
+    seen: Road | None,
+) -> Case:  # fmt: skip
+    if fault.world == "puppets":
+        return Case(fault, index, config, rng, runs)
+    from edgeguard.streams.campaign.live import LiveCase
+
+    assert seen is not None
+    return LiveCase(fault, index, config, rng, runs, road=seen)
+
+
+@cache
+def _loaded(policy: Path) -> GuardConfig:
+    return load(policy)
+
+
+@cache
+def seen_by(policy: Path, pictures: Path) -> Road:
+    """The road for this guard, looked at once by its own models. Raises EdgeguardError."""
+    config = _loaded(policy)
+    members = {n: evolve(m, isolation="process", process="p") for n, m in config.members.items()}
+    with Guard(evolve(config, members=members)) as guard:
+        guard.arm()
+        return road(guard, meaning(config), pictures)
+
+
+def chunk(
+    fault: str, indices: list[int], seed: int, policy: Path, pictures: Path | None = None
+) -> list[dict[str, Any]]:
     """Some injections of one fault, in a process that has read the policy once."""
-    if policy not in _loaded:
-        _loaded[policy] = load(policy)
-    return [inject(BY_ID[fault], i, seed, _loaded[policy]) for i in indices]
+    found, config, seen = BY_ID[fault], _loaded(policy), None
+    with _quiet():
+        if found.world == "workers" and pictures is not None:
+            seen = seen_by(policy, pictures)
+        return [inject(found, i, seed, config, seen=seen) for i in indices]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What goes wrong is made to go wrong: nobody needs to be told."""
+    log = logging.getLogger("edgeguard")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)

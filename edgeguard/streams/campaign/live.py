@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A case whose members are real models in real, confined processes, on the clock where it counts.
+
+It drives ahead of the clock, waiting for the workers, until a fault begins; from then on a tick is
+a tick of CLOCK_MONOTONIC, until all workers are back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import select
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from attrs import define, evolve, field
+
+from edgeguard.guard import Guard
+from edgeguard.inference import supervisor
+from edgeguard.inference.supervisor import Supervisor
+from edgeguard.loop import realtime
+from edgeguard.streams.campaign import strange
+from edgeguard.streams.campaign.case import MS, TOKEN, Case
+from edgeguard.streams.campaign.road import ANSWER_S, U8, Road
+
+SWITCH_S = 0.001  # as in `edgeguard run`: the tick does not wait for a thread that computes
+BACK_S = 90.0  # for a worker to come back: a minute is what it may take to start
+SETTLES_MS = 3000.0
+PATIENCE_US = 1.0  # with the time that is measured: a busy machine may be given more
+_ORDINARY = supervisor._PROGRAM
+
+
+@define(slots=False)
+class LiveCase(Case):
+    """A Case with workers. Signs change only after the fault has begun, so that the command is at
+    the limit by then, and any answer that is not of this frame would be followed beyond it."""
+
+    road: Road = field(kw_only=True)
+    feed: Callable[[], U8 | None] | None = None
+    """What the cameras see instead; None of it: nothing."""
+    live: bool = False
+    late_us: float | None = None
+    """By how much the tick woke up too late at most, while it kept to the clock."""
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        self.means = evolve(self.means, labels=self.road.labels)
+        self._offset_ns = self._deadline_ns = 0
+        self._late_since_must_us = 0.0
+        self._deaths: Deaths | None = None
+        self._switch_s = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_S)
+
+    def _open(self) -> Guard:
+        """In one process, in pairs, or alone."""
+        supervisor._PROGRAM = strange.program(self.road.labels[-1][0])
+        most = self.rng.randint(1, len(self.config.members))
+        members = {
+            name: evolve(m, isolation="process", process=f"p{n % most}")
+            for n, (name, m) in enumerate(self.runs.members.items())
+        }
+        return Guard(evolve(self.runs, members=members), TOKEN)
+
+    def close(self) -> None:
+        """End the guard and its workers."""
+        self._let_go()
+        super().close()
+        sys.setswitchinterval(self._switch_s)
+        supervisor._PROGRAM = _ORDINARY
+
+    def _more(self) -> dict[str, Any]:
+        return {} if self.late_us is None else {"j": round(self.late_us)}
+
+    # ----------------------------------------------------------------- time
+
+    @property
+    def clock_ms(self) -> float:
+        """The real time, where it is kept to."""
+        return (time.monotonic_ns() + self._offset_ns) / MS if self.live else self.now_ms
+
+    def keep_time(self) -> None:
+        """From now on a tick is a tick of the clock, with the priority of `run --realtime`."""
+        gc.disable()
+        realtime._first_in_first_out()
+        self._deadline_ns = time.monotonic_ns()
+        self._offset_ns = self.now_ns - self._deadline_ns
+        self.live, self.late_us = True, 0.0
+
+    def _let_go(self) -> None:
+        """Drive ahead of the clock again."""
+        self.live = False
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        gc.enable()
+
+    def _tick(self) -> None:
+        if not self.live:
+            super()._tick()
+            return
+        period_ns = int(self.period_ms * MS)
+        missed = max(0, (time.monotonic_ns() - self._deadline_ns) // period_ns)
+        self._deadline_ns += max(1, missed) * period_ns
+        realtime.sleep_until(self._deadline_ns)
+        now_ns = time.monotonic_ns()
+        late_us = (now_ns - self._deadline_ns) / 1000
+        self.late_us = max(self.late_us or 0.0, late_us)
+        self._late_since_must_us = max(self._late_since_must_us, late_us)
+        self.now_ns = now_ns + self._offset_ns
+
+    def _slack_us(self) -> float:
+        return self._late_since_must_us + PATIENCE_US
+
+    # ---------------------------------------------------------------- drive
+
+    def _set_out(self) -> None:
+        """At the limit of a sign that is not the most daring one."""
+        sign = self.rng.choice(self.means.labels[:-1])
+        self.car.speed = sign[1]
+        self._show(sign)
+        self.judge.start(sign[1])
+
+    def _drive_on(self) -> None:
+        """Until the command is at the limit."""
+        self._next_sign_ms = float("inf")
+        end_ms = self.now_ms + SETTLES_MS
+        while self.command < self.judge.top - 0.1 and self.now_ms < end_ms:
+            self.turn()
+        self.go(self.rng.uniform(1, 2) * self.frame_ms)
+
+    @property
+    def sign(self) -> int:
+        """The label of what stands at the road."""
+        return self._sign
+
+    def _look(self) -> None:
+        """All cameras see the same. Ahead of the clock the workers are waited for."""
+        picture = self.road.frame(self._sign, self.rng) if self.feed is None else self.feed()
+        if picture is None:
+            return
+        for camera in self.config.cameras:
+            with contextlib.suppress(TypeError, ValueError):  # as in a loop: no frame then
+                self.guard.observe(camera, picture, self.stamp(self.now_ns))
+        if not self.live:
+            self.guard.wait(ANSWER_S)
+
+    def begin(self, kind: str, on_clock: bool = True) -> None:
+        """On the clock the fault comes at a random moment of a frame and of a tick."""
+        if on_clock:
+            self.keep_time()
+            self.go(self.rng.uniform(0, 1.5) * self.frame_ms)
+            time.sleep(self.rng.random() * self.period_ms / 1000)
+        super().begin(kind)
+        self._next_sign_ms = self.now_ms + self.rng.uniform(100, 1000)
+
+    def end(self) -> None:
+        """As `Case.end`."""
+        super().end()
+        self.feed = None
+
+    def _causes(self) -> set[str]:
+        """Those that act: a sign that one member reads a tick before the others is no cause yet."""
+        return set(self.decision.causes)
+
+    def must(self, bound_ms: float, *more: Any) -> None:
+        """As `Case.must`, from this very moment."""
+        self._late_since_must_us = 0.0
+        super().must(bound_ms, *more)
+
+    def must_after(self, deaths: Deaths, bound_ms: float) -> None:
+        """As `must`, from the last death on, which is what the guard can know."""
+        self.must(bound_ms)
+        self._deaths = deaths
+        realtime._first_in_first_out()  # its thread, too
+
+    def _evidence_ms(self) -> float:
+        if self._deaths is None:
+            return super()._evidence_ms()
+        last_ns = self._deaths.last_ns
+        return self.clock_ms if last_ns is None else (last_ns + self._offset_ns) / MS
+
+    def recover(self, ms: float = 15_000.0) -> None:
+        """On the clock until all workers are back, then ahead of it."""
+        end_s = time.monotonic() + BACK_S
+        gone_ms = self.now_ms
+        while not self.all_back() and time.monotonic() < end_s:
+            self.turn()
+        for worker in self.workers():
+            if not worker.alive:
+                self.wrong(f"{worker.members[0].name} does not come back: {worker.reason}")
+        back_ms = self.now_ms - gone_ms
+        self._let_go()
+        super().recover(ms)
+        if self.recovered_ms is not None:
+            self.recovered_ms += back_ms
+
+    # -------------------------------------------------------------- workers
+
+    def workers(self) -> list[Supervisor]:
+        """Each process once, in the order of the members."""
+        return list({id(m.worker): m.worker for m in self.guard.members.values()}.values())
+
+    def all_back(self) -> bool:
+        """Whether every worker has passed its self-test and is not busy with an old frame."""
+        return all(w.alive and all(m._flight is None for m in w.members) for w in self.workers())
+
+    def some_workers(self) -> tuple[list[Supervisor], bool]:
+        """A random set of workers, and whether without them no operation has its quorum."""
+        workers = self.workers()
+        hit = self.rng.sample(workers, self.rng.randint(1, len(workers)))
+        lost = {member.name for worker in hit for member in worker.members}
+        return hit, self.no_quorum(lost)
+
+
+def strike(workers: Iterable[Supervisor], number: int) -> None:
+    """Send a signal to each; one that is gone already is not missed."""
+    for pid in pids(workers):
+        os.kill(pid, number)
+
+
+def pids(workers: Iterable[Supervisor]) -> list[int]:
+    """Of those that run."""
+    return [pid for worker in workers if (pid := worker.pid) is not None]
+
+
+class Deaths:
+    """When the last of some processes has ended: a killed one needs a processor to die, too."""
+
+    def __init__(self, workers: Iterable[Supervisor]) -> None:
+        self._watched = [os.pidfd_open(pid) for pid in pids(workers)]
+        self.last_ns: int | None = None
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        for handle in self._watched:
+            waiting = select.poll()
+            waiting.register(handle, select.POLLIN)
+            waiting.poll()
+            os.close(handle)
+        self.last_ns = time.monotonic_ns()
