@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A gymnasium wrapper: the agent suggests an action, the guard decides which one the environment
+gets. For any environment whose action is a Box of up to four numbers. Needs the extra `drive`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+from gymnasium.utils import RecordConstructorArgs
+
+from edgeguard.config import GuardConfig, load
+from edgeguard.errors import ConfigError
+from edgeguard.guard import Guard
+from edgeguard.output.sinks import as_record
+
+Signals = Callable[[gymnasium.Env[Any, Any], Any], Mapping[str, float]]
+"""(environment, last observation) -> signals by name, the rule's own command among them."""
+START_NS = 1_000_000_000
+
+
+class GuardedEnv(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+    """Each step is one control period of guard.toml, on a simulated clock.
+
+    The channels stand for the numbers of the action, in their order in guard.toml; each has one
+    external member, which says what the agent wants. `info["guard"]` is the decision as
+    `output.sinks.as_record` writes it and `info["action"]` the action that the environment got.
+    Every episode has a guard of its own, armed in `reset`.
+    """
+
+    def __init__(
+        self,
+        env: gymnasium.Env[Any, Any],
+        policy: str | Path,
+        signals: Signals | None = None,
+        camera: str | None = None,
+    ) -> None:
+        """signals: what the guard may know of the vehicle; camera: which [camera.NAME] the
+        observation is a picture of, uint8 in its format. Raises ConfigError when guard.toml is
+        wrong or does not fit the environment's action."""
+        RecordConstructorArgs.__init__(self, policy=policy, signals=signals, camera=camera)
+        gymnasium.Wrapper.__init__(self, env)
+        self.config = load(policy)
+        self._agents = _agents(self.config, env.action_space)
+        self._signals, self._camera = signals, camera
+        self._period_ns = round(self.config.guard.period_ms * 1e6)
+        self._t_ns, self._seen = START_NS, None
+        self.guard = Guard(self.config)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """A new episode under a new guard. Raises ModelRefused when it cannot arm."""
+        self._seen, info = self.env.reset(seed=seed, options=options)
+        self.guard.close()
+        self.guard, self._t_ns = Guard(self.config), START_NS
+        self.guard.arm()
+        return self._seen, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """One control period. An action that is none, or NaN, is insane and never reaches the
+        environment."""
+        for member, value in zip(self._agents, self._numbers(action), strict=True):
+            self.guard.suggest(member, value, self._t_ns, self._t_ns)
+        signals = self._signals(self.env, self._seen) if self._signals else {}
+        if self._camera is None:
+            decision = self.guard.decide(signals, self._t_ns)
+        else:
+            decision = self.guard.step(self._camera, self._seen, signals, self._t_ns)
+        said = as_record(decision, self._t_ns)
+        self._t_ns += self._period_ns
+        space = self.env.action_space
+        given = np.array(list(decision.command.values()), space.dtype).reshape(space.shape or ())
+        self._seen, reward, ended, cut, info = self.env.step(given)
+        return self._seen, reward, ended, cut, {**info, "guard": said, "action": given}
+
+    def close(self) -> None:
+        """Free the environment and the guard."""
+        self.guard.close()
+        super().close()
+
+    def _numbers(self, action: Any) -> npt.NDArray[np.float32]:
+        """What the agent said, float32 [n, 1]; NaN where that cannot be read."""
+        n = len(self._agents)
+        try:
+            return np.asarray(action, np.float32).reshape(n, 1)
+        except (TypeError, ValueError):
+            return np.full((n, 1), np.nan, np.float32)
+
+
+def _agents(config: GuardConfig, space: gymnasium.Space[Any]) -> tuple[str, ...]:
+    """The external member of each channel, once it is sure that they fit the action."""
+    if not isinstance(space, gymnasium.spaces.Box):
+        raise ConfigError(f"{config.source}: the environment's action is no Box: {space}")
+    if len(config.channels) != np.prod(space.shape, dtype=int):
+        raise ConfigError(
+            f"{config.source}: channel: {len(config.channels)} of them for an action of"
+            f" {np.prod(space.shape, dtype=int)} numbers; each number needs one, in their order"
+        )
+    found: list[str] = []
+    ends = zip(space.low.flat, space.high.flat, strict=True)
+    for (name, channel), (low, high) in zip(config.channels.items(), ends, strict=True):
+        if channel.range.low < low or channel.range.high > high:
+            raise ConfigError(
+                f"{config.source}: channel.{name}.range: is [{channel.range.low:g},"
+                f" {channel.range.high:g}]; the environment takes [{low:g}, {high:g}]"
+            )
+        agents = [
+            member for member, row in config.members.items()
+            if row.runtime == "external" and name in row.may_suggest.operations
+        ]  # fmt: skip
+        if len(agents) != 1 or agents[0] in found:
+            raise ConfigError(
+                f"{config.source}: channel.{name}: {', '.join(agents) or 'no external member'} may"
+                " suggest it; want one of its own, which says what the agent wants"
+            )
+        found.append(agents[0])
+    return tuple(found)

@@ -1,0 +1,304 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The MAVLink companion against an autopilot in a process of its own, over UDP, in real time."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pymavlink", reason="the extra mavlink")
+
+from pymavlink import mavutil
+
+from edgeguard import Guard
+from edgeguard.adapters.card import number
+from edgeguard.adapters.mavlink import Setpoints, Vehicle
+from edgeguard.errors import ConfigError
+from tests.adapters.autopilot import GUIDED
+from tests.adapters.pages import ROOT, follow
+
+PERIOD_NS = 20_000_000
+AXES = {"forward": "speed_target", "turn": "turn_rate"}
+
+
+def page_policy() -> str:
+    page = (ROOT / "docs" / "integrations" / "mavlink.md").read_text()
+    return page.split("# guard.toml", 1)[1].split("```")[0]
+
+
+@pytest.fixture
+def guard(tmp_path: Path) -> Iterator[Guard]:
+    number("speed", -5, 5, "m/s").save(tmp_path / "speed.card.json")
+    number("turn", -1, 1, "rad/s").save(tmp_path / "turn.card.json")
+    (tmp_path / "guard.toml").write_text("#" + page_policy())
+    with Guard.load(tmp_path / "guard.toml", "a person") as made:
+        made.arm()
+        yield made
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+class Peer:
+    """The autopilot's process, and what it told."""
+
+    def __init__(self, kind: str) -> None:
+        port = free_port()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.adapters.autopilot", kind, str(port)],
+            stdout=subprocess.PIPE, text=True, cwd=ROOT,
+        )  # fmt: skip
+        self._events: list[dict[str, Any]] = []
+        assert self._process.stdout is not None
+        self._events.append(json.loads(self._process.stdout.readline()))
+        threading.Thread(target=self._read, daemon=True).start()
+        self.link: Any = mavutil.mavlink_connection(f"udpout:127.0.0.1:{port}", source_system=42)
+        self.link.mav.ping_send(0, 0, 0, 0)  # it answers to whoever spoke
+
+    def _read(self) -> None:
+        for line in self._process.stdout or ():
+            self._events.append(json.loads(line))
+
+    def told(self, event: str, since: float = 0.0) -> list[dict[str, Any]]:
+        return [e for e in list(self._events) if e["event"] == event and e["t"] >= since]
+
+    @property
+    def speed(self) -> float:
+        return float(self.told("speed")[-1]["speed"])
+
+    def ask_mode(self) -> bool:
+        """Ask for the guided mode; whether it was given."""
+        n = len(self.told("mode"))
+        self.link.mav.command_long_send(
+            1, 1, mavutil.mavlink.MAV_CMD_DO_SET_MODE, 0, 1, 0, 0, 0, 0, 0, 0
+        )
+        end = time.monotonic() + 5
+        while len(self.told("mode")) == n and time.monotonic() < end:
+            time.sleep(0.005)
+        return bool(self.told("mode")[-1]["taken"])
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+@contextmanager
+def peer(kind: str) -> Iterator[Peer]:
+    made = Peer(kind)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+class Companion:
+    """The loop that a user writes."""
+
+    def __init__(self, guard: Guard, link: Any, kind: str) -> None:
+        self.guard, self.send = guard, Setpoints(link, guard.config, AXES)
+        self.vehicle = Vehicle(link, GUIDED[kind], max_age_ms=1000)
+        self.decisions: list[Any] = []
+
+    def tick(self, want: float | None) -> None:
+        t_ns = time.monotonic_ns()
+        if want is not None:
+            for member, value in (("planner", want), ("steerer", 0.2)):
+                self.guard.suggest(member, np.float32([value]), t_ns, t_ns)
+        signals = self.vehicle.signals(t_ns)
+        self.decisions.append(self.guard.decide({**signals, "engaged": 1.0}, t_ns))
+        self.send(self.decisions[-1], t_ns)
+
+    def run(self, seconds: float, want: float | None) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.tick(want)
+            time.sleep(PERIOD_NS / 1e9)
+
+
+def hears(one: Peer, loop: Companion) -> None:
+    """Until the vehicle's speed is known: without it the guard stops for good."""
+    end = time.monotonic() + 5
+    while not np.isfinite(loop.vehicle.signals(time.monotonic_ns())["speed"]):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def enter(one: Peer, loop: Companion) -> None:
+    """Until the autopilot follows: PX4 wants to see setpoints for a second first."""
+    end = time.monotonic() + 20
+    loop.run(0.3, 2.0)
+    while not one.ask_mode():
+        assert time.monotonic() < end
+        loop.run(0.2, 2.0)
+
+
+@pytest.mark.parametrize(("kind", "patience_s"), [("px4", 1.0), ("rover", 3.0)])
+def test_the_vehicle_stops_by_its_own_time_out_when_the_loop_hangs(
+    guard: Guard, kind: str, patience_s: float
+) -> None:
+    with peer(kind) as one:
+        loop = Companion(guard, one.link, kind)
+        hears(one, loop)
+        assert one.ask_mode() == (kind == "rover"), "PX4 wants to see setpoints first"
+        began = time.monotonic()
+        enter(one, loop)
+        loop.run(1.0, 2.0)
+        assert one.speed > 1.0 and not one.told("lost") and not one.told("refused")
+        sent = [round(d.command["speed_target"], 4) for d in loop.decisions]
+        heard = [round(e["vx"], 4) for e in one.told("setpoint")]
+        assert set(heard) <= set(sent) and len(heard) > 0.9 * len(sent)
+        assert {e["from_system"] for e in one.told("setpoint")} == {42}
+        hung = time.monotonic()
+        assert 1 <= len(one.told("heartbeat")) <= hung - began + 1
+
+        over = threading.Event()
+        threading.Thread(target=_stubborn, args=(loop, over), daemon=True).start()
+        while one.speed > 0.0:
+            assert time.monotonic() < hung + 30, "it never stopped"
+            time.sleep(0.05)
+        over.set()
+        (lost,) = one.told("lost")
+        assert lost["after"] >= patience_s, "it did not stop for another reason"
+        assert not one.told("heartbeat", hung) and not one.told("setpoint", hung + 0.1)
+
+
+def _stubborn(loop: Companion, stop: threading.Event) -> None:
+    """The thread that many write: it shows the world the last decision, whatever the loop does."""
+    while not stop.is_set():
+        loop.send(loop.decisions[-1], time.monotonic_ns())
+        time.sleep(0.1)
+
+
+def test_without_this_a_thread_keeps_a_dead_planner_driving(guard: Guard) -> None:
+    """The control: the same thread with a plain send, and the vehicle drives on at its speed."""
+    with peer("px4") as one:
+        loop = Companion(guard, one.link, "px4")
+        hears(one, loop)
+        enter(one, loop)
+        loop.run(0.8, 2.0)
+        last = loop.decisions[-1].command["speed_target"]
+        end = time.monotonic() + 1.6
+        while time.monotonic() < end:
+            one.link.mav.set_position_target_local_ned_send(
+                0, 1, 1, 8, 0x5C7, 0, 0, 0, last, 0, 0, 0, 0, 0, 0, 0
+            )
+            time.sleep(0.1)
+        assert not one.told("lost") and one.speed > 1.0
+
+
+def test_a_planner_that_hangs_while_the_loop_lives_is_slowed_by_the_rule(guard: Guard) -> None:
+    with peer("px4") as one:
+        loop = Companion(guard, one.link, "px4")
+        hears(one, loop)
+        enter(one, loop)
+        loop.run(0.7, 2.0)
+        assert one.speed > 0.3
+        loop.run(1.3, None)
+        assert loop.decisions[-1].mode.name == "FALLBACK"
+        assert one.speed < 0.05 and not one.told("lost"), "it stands by command, not by time-out"
+        assert {e["state"] for e in one.told("heartbeat")} >= {4, 5}
+
+
+class Wire:
+    """Takes what pymavlink packs."""
+
+    def __init__(self) -> None:
+        self.packed: list[Any] = []
+        self.mav: Any = mavutil.mavlink.MAVLink(self, srcSystem=42)
+
+    def write(self, data: bytes) -> None:
+        reader = mavutil.mavlink.MAVLink(None)
+        self.packed += reader.parse_buffer(bytearray(data)) or []
+
+    def of(self, kind: str) -> list[Any]:
+        return [m for m in self.packed if m.get_type() == kind]
+
+
+def test_nothing_is_sent_while_nobody_asks_and_no_more_than_the_link_takes(guard: Guard) -> None:
+    wire = Wire()
+    send = Setpoints(wire, guard.config, AXES, most_hz=10)
+    for tick in range(1, 201):
+        t_ns = tick * PERIOD_NS
+        engaged = float(tick > 100)
+        send(guard.decide({"speed": 0.0, "engaged": engaged}, t_ns), t_ns)
+        if tick == 100:
+            assert not wire.of("SET_POSITION_TARGET_LOCAL_NED")
+    assert 18 <= len(wire.of("SET_POSITION_TARGET_LOCAL_NED")) <= 21, "two seconds at 10 Hz"
+    assert len(wire.of("HEARTBEAT")) == 4, "it lives all the same"
+
+
+def test_a_stop_is_a_command_and_not_silence(guard: Guard) -> None:
+    wire = Wire()
+    send = Setpoints(wire, guard.config, AXES)
+    for tick in range(1, 60):
+        send(guard.decide({"speed": float("nan")}, tick * PERIOD_NS), tick * PERIOD_NS)
+    last = wire.of("SET_POSITION_TARGET_LOCAL_NED")[-1]
+    assert (last.vx, last.vy, last.vz, last.yaw_rate) == (0, 0, 0, 0)
+    assert (last.coordinate_frame, last.type_mask) == (8, 0b010111000111)
+    assert last.time_boot_ms == 59 * 20
+    assert wire.of("HEARTBEAT")[-1].system_status == 6
+
+
+def test_what_was_heard_long_ago_is_not_what_is(guard: Guard) -> None:
+    class Heard:
+        def __init__(self) -> None:
+            self.waiting: list[Any] = []
+
+        def recv_msg(self) -> Any:
+            return self.waiting.pop() if self.waiting else None
+
+    def say(sender: int, make: str, *fields: Any) -> Any:
+        packer = mavutil.mavlink.MAVLink(None, srcSystem=sender)
+        data = getattr(packer, make + "_encode")(*fields).pack(packer)
+        return mavutil.mavlink.MAVLink(None).parse_buffer(bytearray(data))[0]
+
+    link = Heard()
+    vehicle = Vehicle(link, GUIDED["rover"])
+    assert np.isnan(vehicle.signals(0)["speed"]) and vehicle.signals(0)["engaged"] == 0.0
+    link.waiting = [
+        say(1, "vfr_hud", 0.0, 3.5, 0, 0, 0.0, 0.0), say(1, "heartbeat", 10, 3, 128, 15, 4),
+        say(7, "vfr_hud", 0.0, 9.0, 0, 0, 0.0, 0.0), say(1, "heartbeat", 18, 8, 0, 0, 4),
+    ]  # fmt: skip
+    assert vehicle.signals(1_000_000_000) == {"speed": 3.5, "engaged": 1.0}
+    assert vehicle.signals(1_500_000_000)["speed"] == 3.5
+    later = vehicle.signals(1_501_000_000)
+    assert np.isnan(later["speed"]) and later["engaged"] == 1.0
+    assert vehicle.signals(4_001_000_000)["engaged"] == 0.0, "three heartbeats were missed"
+    link.waiting = [say(1, "heartbeat", 10, 3, 0, 15, 4)]
+    assert vehicle.signals(5_000_000_000)["engaged"] == 0.0, "disarmed"
+
+
+@pytest.mark.parametrize(
+    ("axes", "complaint"),
+    [
+        ({"ahead": "speed_target"}, "axis 'ahead': want one of forward, right, down, turn"),
+        ({"forward": "pace"}, "channel.pace: is not there"),
+        ({"forward": "turn_rate"}, "channel.turn_rate.unit: is rad/s; MAVLink takes m/s"),
+    ],
+)
+def test_axes_that_do_not_fit(guard: Guard, axes: dict[str, str], complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        Setpoints(Wire(), guard.config, axes)
+
+
+def test_the_page_word_for_word(tmp_path: Path) -> None:
+    *_, said = follow("mavlink.md", tmp_path)
+    lines = [line.split() for line in said.splitlines()]
+    assert len(lines) == 100
+    assert lines[0][1] == lines[-1][1] == "FALLBACK"
+    assert float(lines[49][2]) > 0.5
+    assert float(lines[-1][2]) < 0.1, "the planner hangs from step 50 on"
