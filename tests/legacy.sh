@@ -19,6 +19,6 @@ if [ -z "${EDGEGUARD_DATA:-}" ] && [ -d ../shared/data ]; then
 fi
 rm -rf build/legacy
 mkdir -p build/legacy
-cp -r tests pyproject.toml models build/legacy/ # outside of the sources, so that the wheel is what is tested
+cp -r tests docs pyproject.toml models build/legacy/ # outside of the sources, so that the wheel is what is tested
 cd build/legacy
 exec ../../$venv/bin/python -m pytest "$@"

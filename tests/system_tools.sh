@@ -31,6 +31,9 @@ cppcheck cppcheck
 tcc tcc
 cadical cadical
 chromium chromium
+gst-inspect-1.0 gstreamer1.0-tools
+gst-inspect-1.0 gstreamer1.0-plugins-base
+gst-inspect-1.0 gstreamer1.0-plugins-good
 TOOLS
 }
 if [ $mode = proving ]; then
