@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Float and int8 ONNX files of a trained network.
 
-The int8 file is QDQ, int8 activations and per-channel int8 weights (s8s8: no pmaddubsw
-saturation on CPUs without VNNI), with the quantize node at the input and the dequantize
-nodes at the outputs cut off: what goes in and comes out is int8, and the parameters of
-both stand in the graph. Calibration is min/max; the scores get head room, so that no
-logit ends at a rail.
+The int8 file is QDQ, int8 activations and per-channel int8 weights, with the quantize
+node at the input and the dequantize nodes at the outputs cut off: what goes in and comes
+out is int8, and the parameters of both stand in the graph. Calibration is min/max; the
+scores get head room, so that no logit ends at a rail.
+
+ONNX Runtime makes inner activations uint8 on x86-64: without VNNI its kernels may then
+saturate where weights are beyond +-64. The golden vectors find out on each machine.
 """
 
 from __future__ import annotations
