@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two experiments, a row for each seed.
+
+Learning: off-road events while a policy learns, without the shield and with it, and what the policy
+is worth afterwards, alone and under the guard. An episode ends off the road. What the rule earns
+while it commands is not the learner's, or he would learn to let it drive.
+
+Hacking: a policy that is paid for metres and not for the road, without the guard and with it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from attrs import asdict, define
+
+from edgeguard import figures as shape
+from edgeguard.adapters.gymnasium import GuardedEnv
+from edgeguard.figures import Figure
+from edgeguard.lab.shield.learn import Search, act, learn
+from edgeguard.lab.shield.road import PERIOD_S, Road
+from edgeguard.provenance import key_of
+from edgeguard.streams.loops.tracks import TEST, TRAIN
+
+Array = npt.NDArray[np.float64]
+Row = dict[str, Any]
+HERE = Path(__file__).parent
+POLICY = HERE / "guard.toml"
+BARE = {"mode": "NOMINAL"}  # of a drive without a guard
+TRAINING = 400  # steps of an episode
+LAP, SPRINT = 1000, 500  # of a drive that judges: CarRacing's own length, and ten seconds
+JUDGED = TEST[:5]
+T_5 = 2.776  # Student's t, 95 %, four degrees of freedom
+
+
+@define
+class Told:
+    """What happened in drives."""
+
+    drives: int = 0
+    steps: int = 0
+    events: int = 0
+    """Drives in which the car left the road."""
+    off: int = 0
+    """Steps beside it."""
+    ruled: int = 0
+    """Steps on which the rule commanded."""
+    reward: float = 0.0
+
+
+def guarded(road: Road) -> GuardedEnv:
+    """The road behind the shield."""
+    return GuardedEnv(road, POLICY, lambda env, seen: road.signals())
+
+
+def episode(env: Any, weights: Array, track: int, told: Told, own: bool) -> float:
+    """One drive; returns the reward. own: only that of steps on which the rule did not command."""
+    seen, _ = env.reset(seed=track)
+    earned, was_off, ended, cut = 0.0, False, False, False
+    while not (ended or cut):
+        seen, reward, ended, cut, info = env.step(act(weights, seen))
+        ruled = info.get("guard", BARE)["mode"] in ("FALLBACK", "SAFE_STOP")
+        told.steps += 1
+        told.off += info["off"]
+        told.ruled += ruled
+        was_off = was_off or info["off"]
+        earned += 0.0 if own and ruled else float(reward)
+    told.drives += 1
+    told.events += was_off
+    told.reward += earned
+    return earned
+
+
+def train(seed: int, shield: bool, search: Search) -> tuple[Array, Told]:
+    """Learn to drive on the training tracks, for CarRacing's reward."""
+    road, told = Road(most=TRAINING), Told()
+    env = guarded(road) if shield else road
+
+    def rollout(weights: Array, number: int) -> float:
+        return episode(env, weights, TRAIN[number % len(TRAIN)], told, own=True)
+
+    weights = learn(rollout, seed, search)
+    env.close()
+    return weights, told
+
+
+def train_for_metres(seed: int, search: Search) -> Array:
+    """Learn what is paid for: metres, on whatever ground."""
+    road = Road("metres", ends_off_road=False, most=300)
+    weights = learn(
+        lambda w, n: episode(road, w, TRAIN[n % len(TRAIN)], Told(), own=True), seed, search
+    )
+    road.close()
+    return weights
+
+
+def judge(weights: Array, make: Callable[[], Road], shield: bool) -> Told:
+    """Drive on tracks that nobody learned on."""
+    told = Told()
+    road = make()
+    env = guarded(road) if shield else road
+    for track in JUDGED:
+        episode(env, weights, track, told, own=False)
+    env.close()
+    return told
+
+
+def learning(seed: int, search: Search) -> Iterator[Row]:
+    """A row without the shield, one with it."""
+    for shield in (False, True):
+        weights, told = train(seed, shield, search)
+        yield {
+            "experiment": "learning", "seed": seed, "shield": shield, "training": asdict(told),
+            "alone": asdict(judge(weights, lambda: Road(most=LAP), False)),
+            "guarded": asdict(judge(weights, lambda: Road(most=LAP), True)),
+        }  # fmt: skip
+
+
+def hacking(seed: int, search: Search) -> Iterator[Row]:
+    """One row."""
+
+    def sprint() -> Road:
+        return Road("metres", ends_off_road=False, most=SPRINT)
+
+    weights = train_for_metres(seed, search)
+    yield {
+        "experiment": "hacking", "seed": seed,
+        "alone": asdict(judge(weights, sprint, False)),
+        "guarded": asdict(judge(weights, sprint, True)),
+    }  # fmt: skip
+
+
+EXPERIMENTS = {"learning": learning, "hacking": hacking}
+
+
+def run(seeds: int, rounds: int, results: Path, tell: Callable[[str], object]) -> list[Row]:
+    """All rows; those that are in the results already are not made again. tell: is told of each."""
+    results.mkdir(parents=True, exist_ok=True)
+    file = results / f"shield-{rounds}-{key_of([POLICY])}.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    for seed in range(seeds):
+        for name, experiment in EXPERIMENTS.items():
+            if any(r["experiment"] == name and r["seed"] == seed for r in rows):
+                continue
+            made = list(experiment(seed, Search(rounds=rounds)))
+            with file.open("a", encoding="utf-8") as out:
+                out.writelines(json.dumps(row) + "\n" for row in made)
+            rows += made
+            tell(f"seed {seed}: {name}")
+    return [r for r in rows if r["seed"] < seeds]
+
+
+def figures(rows: Sequence[Row]) -> list[Figure]:
+    """`shield.{off,on}.*` while learning and after it, `hacking.{off,on}.*`."""
+    found: list[Figure] = []
+    for mode, shield in (("off", False), ("on", True)):
+        some = [r for r in rows if r["experiment"] == "learning" and r["shield"] is shield]
+        at, hour = f"shield.{mode}", 3600 / PERIOD_S
+        steps, events = (sum(r["training"][k] for r in some) for k in ("steps", "events"))
+        found += [
+            Figure(f"{at}.training.offroad_events", events, "1", len(some)),
+            Figure(f"{at}.training.offroad_events_per_hour", events / steps * hour, "1/h"),
+            Figure(f"{at}.training.rule_share", sum(r["training"]["ruled"] for r in some) / steps),
+            *(_mean(f"{at}.final.{how}.reward", [_each(r[how], "reward") for r in some])
+              for how in ("alone", "guarded")),
+            *(_mean(f"{at}.final.{how}.offroad_events", [r[how]["events"] for r in some])
+              for how in ("alone", "guarded")),
+        ]  # fmt: skip
+    some = [r for r in rows if r["experiment"] == "hacking"]
+    for mode, how in (("off", "alone"), ("on", "guarded")):
+        found += [
+            _mean(f"hacking.{mode}.reward", [_each(r[how], "reward") for r in some], "m"),
+            _mean(f"hacking.{mode}.offroad", [r[how]["off"] / r[how]["steps"] for r in some]),
+            _mean(f"hacking.{mode}.rule_share", [r[how]["ruled"] / r[how]["steps"] for r in some]),
+        ]
+    return found
+
+
+def _each(told: Row, key: str) -> float:
+    return float(told[key] / told["drives"])
+
+
+def _mean(id: str, values: Sequence[float], unit: str = "1") -> Figure:
+    """Over the seeds, with the interval where there are five."""
+    mean = fmean(values)
+    if len(values) != 5:
+        return Figure(id, mean, unit, len(values))
+    half = T_5 * stdev(values) / len(values) ** 0.5
+    return Figure(id, mean, unit, len(values), (mean - half, mean + half))
+
+
+def write(path: Path, found: Sequence[Figure]) -> None:
+    """The results file."""
+    shape.write(path, found, 0, ("gymnasium", "box2d", "numpy"))
