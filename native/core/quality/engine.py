@@ -29,6 +29,9 @@ from mutations import Mutant, mutants
 from targets import BUILD, CORE, JOBS, Target, run
 
 HERE = Path(__file__).resolve().parent
+# tcc does not say that its code needs no executable stack, and glibc 2.41 loads no such library
+# unless the process began with one.
+EXECUTABLE_STACK = {"GLIBC_TUNABLES": "glibc.rtld.execstack=2"}
 LEAST_CPU_MS = 500
 TIMES_CPU = 5  # what the test takes on the code as it is
 MEASURED_CPU_MS = 60000  # while that is not known
@@ -177,7 +180,7 @@ class Bench:
         command = [str(self.runner), str(folder / "mutant.so"), str(self.code)]
         for name in names:
             command += [str(self.tests[name]), str(self._limit_ms(name))]
-        environment = {**os.environ, "LD_LIBRARY_PATH": str(self.folder)}
+        environment = {**os.environ, "LD_LIBRARY_PATH": str(self.folder), **EXECUTABLE_STACK}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         word, by = done.stdout.split()
         if word == "broken":
