@@ -119,7 +119,8 @@ def _block(
             if n == WARM and number is not None:
                 for member in guard.members.values():
                     os.kill(member.pid, number)
-            deadline_ns += PERIOD_NS
+            passed = (time.monotonic_ns() - deadline_ns) // PERIOD_NS
+            deadline_ns += max(1, passed) * PERIOD_NS  # as the loop of `run`: one stall, one tick
             realtime.sleep_until(deadline_ns)
             guard.decide({"speed": 10.0}, deadline_ns)
             late_ns.append(time.monotonic_ns() - deadline_ns)

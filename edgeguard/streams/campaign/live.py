@@ -11,6 +11,7 @@ import contextlib
 import gc
 import os
 import select
+import signal
 import sys
 import threading
 import time
@@ -215,21 +216,21 @@ class LiveCase(Case):
 
 
 def strike(workers: Iterable[Supervisor], number: int) -> None:
-    """Send a signal to each; one that is gone already is not missed."""
-    for pid in pids(workers):
-        os.kill(pid, number)
-
-
-def pids(workers: Iterable[Supervisor]) -> list[int]:
-    """Of those that run."""
-    return [pid for worker in workers if (pid := worker.pid) is not None]
+    """Send a signal to each; one that is gone already is not missed, nor is whoever got its
+    number since."""
+    for worker in workers:
+        process = worker._process
+        if process is not None:
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(process._handle, number)
 
 
 class Deaths:
     """When the last of some processes has ended: a killed one needs a processor to die, too."""
 
     def __init__(self, workers: Iterable[Supervisor]) -> None:
-        self._watched = [os.pidfd_open(pid) for pid in pids(workers)]
+        pids = [worker.pid for worker in workers]
+        self._watched = [os.pidfd_open(pid) for pid in pids if pid is not None]
         self.last_ns: int | None = None
         threading.Thread(target=self._watch, daemon=True).start()
 
