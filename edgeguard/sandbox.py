@@ -188,8 +188,13 @@ def begin(options: dict[str, Any]) -> None:
 
 
 def die_with(parent: int) -> None:
+    """As `end_with`, and let the parent end us in order at Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with(parent)
+
+
+def end_with(parent: int) -> None:
     """In the new process: be killed when the parent ends, and end now if it has already."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us in order
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         sys.exit(1)

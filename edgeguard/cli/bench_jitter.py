@@ -11,12 +11,10 @@ the time after which a worker that does not answer is ended, so the fault lasts 
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import time
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -25,6 +23,7 @@ from edgeguard.config import GuardConfig, load
 from edgeguard.guard import Guard
 from edgeguard.inference import supervisor
 from edgeguard.loop import realtime
+from edgeguard.processes import processes
 from edgeguard.streams.campaign import strange
 from edgeguard.zoo import models_dir
 
@@ -49,11 +48,11 @@ def figures(rounds: int) -> tuple[list[Figure], list[str]]:
     many = max(1, rounds // BLOCKS)
     found: list[Figure] = []
     refused: list[str] = []
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+    with processes(1) as pool:
         # What makes a process punctual stays with it; so each way has one of its own.
         blocks, refused = pool.submit(measure, FAULTS, many, TICKS, True).result()
     found += [_figure(f"jitter.{name}", name, blocks, BAR_US) for name in FAULTS]
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+    with processes(1) as pool:
         blocks, _ = pool.submit(measure, FAULTS, max(1, many // 2), TICKS, False).result()
     found += [_figure(f"jitter.ordinary.{name}", name, blocks, None) for name in FAULTS]
     return found, refused

@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
@@ -16,6 +14,7 @@ import click
 from attrs import Factory, frozen
 
 from edgeguard.errors import EdgeguardError
+from edgeguard.processes import processes
 from edgeguard.provenance import key_of
 from edgeguard.zoo import models_dir
 
@@ -102,7 +101,7 @@ def _apart(make: Callable[..., Any], here: bool) -> Iterator[Callable[..., Any]]
     if here:
         yield make
         return
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+    with processes(1) as pool:
         yield lambda fault, indices: pool.submit(make, fault, indices).result()
 
 
@@ -168,18 +167,18 @@ def twin(policy: Path | None) -> Campaign:
 def qemu(policy: Path | None) -> Campaign:
     """The firmware's image in QEMU, in real time."""
     from firmware_bridge.campaign import qemu
+    from firmware_bridge.campaign.faults_live import FAULTS
 
     table = _table(policy)
 
     def go(
         counts: Mapping[str, int], seed: int, store: Store, jobs: int, progress: Progress
     ) -> None:
-        chosen = [fault for fault in qemu.FAULTS if fault.id in counts]
-        qemu.campaign(chosen, max(counts.values()), seed, table, store, progress)
+        qemu.campaign(counts, seed, table, store, jobs, progress)
 
     return Campaign(
         "mcu.qemu",
-        _fitting(qemu.FAULTS, table),
+        _fitting(FAULTS, table),
         (200, 4),
         _policy_key(policy),
         0.99,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeguard.errors import EdgeguardError
+from edgeguard.processes import processes
 from edgeguard.provenance import key_of
 from edgeguard.zoo import models_dir
 
@@ -134,15 +135,12 @@ def _kept(wanted: Sequence[Job], store: Store) -> list[Row]:
 
 
 def _driven(missing: Sequence[Job], jobs: int) -> Iterator[Row]:
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-
     from edgeguard.streams.loops.matrix import run
 
     if jobs == 1:
         yield from map(run, missing)
         return
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+    with processes(jobs) as pool:
         yield from pool.map(run, missing)
 
 

@@ -16,21 +16,24 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
-from attrs import define, evolve, field
-
 from edgeguard.errors import EdgeguardError
-from firmware_bridge.campaign import faults_host, faults_link, faults_time
-from firmware_bridge.campaign.case import KEYS, Case, Fault
+from edgeguard.sandbox import end_with
+from firmware_bridge.campaign import run
+from firmware_bridge.campaign.case import KEYS, Fault
+from firmware_bridge.campaign.faults_live import BY_ID
 from firmware_bridge.campaign.gdb import Debugger
 from firmware_bridge.campaign.judge import SAFE_US, Judge, Limits
-from firmware_bridge.campaign.live import LATE_US, Disturbed, LiveCase
+from firmware_bridge.campaign.live import Disturbed, LiveCase
 from firmware_bridge.campaign.priority import first_in_line
+from firmware_bridge.campaign.run import Progress
 from firmware_bridge.campaign.store import Row, Store
+from firmware_bridge.campaign.told import Told
 from firmware_bridge.keys import Keys
 from firmware_bridge.mcu.elf import Elf
 from firmware_bridge.sim import Sim, build
@@ -42,92 +45,12 @@ AFTER_S = 0.6  # the stop is watched for that long
 CASE_S = 20.0
 TRIPS = {"LINK_LOST", "LINK_FAULTY", "ANSWER_WRONG", "TIME_FAULT"}
 
-# --------------------------------------------------------------------- faults
-
-
-def _dies(c: Case) -> None:
-    """The process that decides ends, stands, or loses its port."""
-    assert isinstance(c, LiveCase)
-    kind = c.rng.choice(("SIGKILL", "SIGSTOP", "port closed", "loop"))
-    if kind == "loop":
-        faults_host.does_not_check(c)
-        return
-    c.start()
-    c.begin(kind)
-    c.causes = frozenset({"LINK_LOST"})
-    c.stop()
-    time.sleep(c.rng.uniform(0, 0.01))
-    if kind == "port closed":
-        c.live_drive.close_port()
-    else:
-        c.ask(kind)
-    c.go(50)
-
-
-def _resets(c: Case) -> None:
-    assert isinstance(c, LiveCase)
-    twice = c.rng.random() < 0.6
-    c.start()
-    c.begin("twice" if twice else "once")
-    c.causes = frozenset({"NOT_ARMED"})
-    c.stop()
-    c.ask("reset", twice and c.rng.randint(0, 200))
-    c.go(50)
-
-
-def _clocks(c: Case) -> None:
-    assert isinstance(c, LiveCase)
-    kind = c.rng.choice(("host's clock steps", "host's clock wraps"))
-    near = 2**32 - c.rng.randint(2_000_000, 3_500_000) - time.monotonic_ns() // 1000
-    drive = c.start(clocks={"host_clock": near}) if "wraps" in kind else c.start()
-    c.begin(kind)
-    if "wraps" in kind:
-        c.no_stop()
-    else:
-        by_us = c.rng.choice((-1, 1)) * round(10 ** c.rng.uniform(4.7, 9.2))
-        drive.stamp = lambda us: us + by_us
-        c.stop()
-    c.go(60)
-
-
-def _detected(c: Case) -> None:
-    """The host says that it stops; or a particle hits RAM or flash."""
-    assert isinstance(c, LiveCase)
-    kind = c.rng.choice(("host stops", "ram", "policy", "flash"))
-    c.start()
-    c.begin(kind)
-    if kind == "host stops":
-        faults_host.says_stop(c)
-    else:
-        c.causes = frozenset({"SELF_TEST"})
-        c.ask("flip", kind, c.rng.getrandbits(30), c.rng.randrange(8))
-    c.go(50)
-
-
-_OWN: dict[str, Callable[[Case], None]] = {
-    "F18": _resets,
-    "F19": _dies,
-    "F20": _clocks,
-    "F23": _detected,
-}
-FAULTS: tuple[Fault, ...] = tuple(
-    sorted(
-        (
-            evolve(fault, inject=_OWN.get(fault.id, fault.inject))
-            for fault in (*faults_link.FAULTS, *faults_host.FAULTS, *faults_time.FAULTS)
-        ),
-        key=lambda fault: fault.id,
-    )
-)
-BY_ID = {fault.id: fault for fault in FAULTS}
-
-# ------------------------------------------------------------------ the host
-
 
 def _host(
     fault: str, index: int, seed: str, table: Mapping[str, Any], keys: Keys, port: str, tell: int
 ) -> None:
     """The child process."""
+    end_with(os.getppid())
     case = LiveCase(BY_ID[fault], index, table, Random(seed), keys, port, tell)
     try:
         first_in_line(os.getpid())
@@ -135,47 +58,6 @@ def _host(
         case.end()
     except Disturbed as why:
         os.write(tell, (json.dumps(["disturbed", str(why)]) + "\n").encode())
-
-
-@define
-class Told:
-    """What the host told, in order."""
-
-    kind: str = ""
-    begin_us: int = 0
-    on_us: int = 0
-    must: bool | None = None
-    evidence_us: int | None = None
-    causes: frozenset[str] = frozenset()
-    arrivals: list[tuple[int, int, int, tuple[int, ...], bool]] = field(factory=list)
-    said: set[str] = field(factory=set)
-    wrong: list[str] = field(factory=list)
-    disturbed: str = ""
-    done: list[tuple[int, str]] = field(factory=list)
-    """What was done from here, and when."""
-
-    def hear(self, row: list[Any]) -> None:
-        """One line."""
-        what, *rest = row
-        if what == "a":
-            at_us, number, decided_us, command, engaged = rest
-            self.arrivals.append((at_us, number, decided_us, tuple(command), engaged))
-        elif what == "begin":
-            self.begin_us, self.kind = rest
-            self.said.clear()
-        elif what == "on":
-            self.on_us = rest[0]
-        elif what == "must":
-            self.must, self.evidence_us = rest[0], rest[1]
-            self.causes = frozenset(rest[2])
-        elif what == "c":
-            self.said |= set(rest[2])
-        elif what == "wrong":
-            self.wrong.append(rest[0])
-        elif what == "disturbed":
-            self.disturbed = rest[0]
-        elif what == "end" and rest[0] > LATE_US and not self.must:
-            self.disturbed = f"a tick came {rest[0] / 1000:.0f} ms late"
 
 
 class _Run:
@@ -207,7 +89,7 @@ class _Run:
                 os.close(reader)
                 child.kill()
                 child.join()
-            if self.told.done and self.told.done[-1][1].startswith("SIG"):
+            if self.told.deaf:
                 self._listen(sim.port)
         self.rows = [
             row
@@ -263,7 +145,7 @@ class _Run:
         debugger.flip((found.address & ~1) + where % max(1, found.size), bit)
 
     def _listen(self, port: str) -> None:
-        """The host is dead; what does the microcontroller say?"""
+        """The host has ended; what does the microcontroller say?"""
         import serial
 
         from firmware_bridge.host import HostLink
@@ -302,16 +184,16 @@ def _now_us() -> int:
 # ------------------------------------------------------------------ the judge
 
 
-def judged(run: _Run, fault: Fault, index: int, table: Mapping[str, Any]) -> Row:
+def judged(attempt: _Run, fault: Fault, index: int, table: Mapping[str, Any]) -> Row:
     """What the vehicle's log says. Raises Disturbed when the microcontroller was held up."""
-    told = run.told
+    told = attempt.told
     log = [
         _Log(
             row["t_ns"] // 1000, row["stamp_us"], row["count"],
             (row["target_q16"], row["steering_q16"]),
             (round(row["speed"] * 65536), round(row["angle"] * 65536)),
         )
-        for row in run.rows
+        for row in attempt.rows
     ]  # fmt: skip
     log = _on_own_clock(log)
     judge = Judge(Limits(table), tolerance=6500)
@@ -383,21 +265,27 @@ def _undisturbed(log: list[_Log], told: Told, ramp_us: int | None) -> None:
 
 
 def campaign(
-    faults: Sequence[Fault],
-    n: int,
+    counts: Mapping[str, int],
     seed: int,
     table: Mapping[str, Any],
     store: Store,
-    progress: Callable[[str, int], None] = lambda fault, done: None,
+    jobs: int,
+    progress: Progress = lambda fault, done: None,
 ) -> None:
-    """Make the injections that the store lacks, one after the other. Raises EdgeguardError."""
+    """Make the injections that the store lacks: so many of each fault. Raises EdgeguardError.
+
+    jobs: microcontrollers side by side, each with its host and its vehicle on one core.
+    """
     with tempfile.TemporaryDirectory(prefix="edgeguard-inject-") as folder:
         elf = build(table, KEYS, Path(folder) / "build")
-        for index in range(n):
-            for fault in faults:
-                if index in store.missing(fault.id, n):
-                    store.add([_stands(elf, fault, index, seed, table)])
-                    progress(fault.id, 1)
+        make = partial(_chunk, elf=elf, seed=seed, table=table)
+        run.campaign(counts, store, make, jobs=jobs, progress=progress, each=1, pinned=True)
+
+
+def _chunk(
+    fault: str, indices: Sequence[int], elf: Path, seed: int, table: Mapping[str, Any]
+) -> list[Row]:
+    return [_stands(elf, BY_ID[fault], index, seed, table) for index in indices]
 
 
 def _stands(elf: Path, fault: Fault, index: int, seed: int, table: Mapping[str, Any]) -> Row:
@@ -405,10 +293,10 @@ def _stands(elf: Path, fault: Fault, index: int, seed: int, table: Mapping[str, 
     why = ""
     for attempt in range(ATTEMPTS):
         with tempfile.TemporaryDirectory(prefix="edgeguard-inject-") as folder:
-            run = _Run(elf, table, KEYS, Path(folder))
+            attempted = _Run(elf, table, KEYS, Path(folder))
             try:
-                run.go(fault, index, f"{seed}/{fault.id}/{index}/{attempt}")
-                return {**judged(run, fault, index, table), "g": attempt}
+                attempted.go(fault, index, f"{seed}/{fault.id}/{index}/{attempt}")
+                return {**judged(attempted, fault, index, table), "g": attempt}
             except (Disturbed, EdgeguardError, OSError) as disturbed:
                 why = str(disturbed)
     raise EdgeguardError(

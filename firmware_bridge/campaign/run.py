@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from random import Random
 from typing import Any
 
+from edgeguard.processes import processes
 from firmware_bridge.campaign.case import Case, Fault
 from firmware_bridge.campaign.registry import FAULTS
 from firmware_bridge.campaign.store import Row, Store
@@ -47,28 +47,33 @@ def campaign(
     *,
     jobs: int = 1,
     progress: Progress = lambda fault, done: None,
+    each: int = CHUNK,
+    pinned: bool = False,
 ) -> None:
     """Make the injections that the store lacks: so many of each fault.
 
-    make: called with a fault's id and indices, in other processes where there are several jobs.
+    make: called with a fault's id and so many indices (`each`), in other processes where there are
+    several jobs; pinned: each of these on a core of its own.
     """
     work = [
-        (fault, missing[at : at + CHUNK])
+        (fault, missing[at : at + each])
         for fault, n in counts.items()
         for missing in [store.missing(fault, n)]
-        for at in range(0, len(missing), CHUNK)
+        for at in range(0, len(missing), each)
     ]
     work.sort(key=lambda one: one[1][0])  # all faults side by side, so that each is seen early
-    for rows in _done(make, work, jobs):
+    for rows in _done(make, work, jobs, pinned):
         store.add(rows)
         progress(rows[0]["f"], len(rows))
 
 
-def _done(make: Chunk, work: list[tuple[str, list[int]]], jobs: int) -> Iterator[list[Row]]:
+def _done(
+    make: Chunk, work: list[tuple[str, list[int]]], jobs: int, pinned: bool
+) -> Iterator[list[Row]]:
     if jobs <= 1:
         yield from (make(*one) for one in work)
         return
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+    with processes(jobs, pinned=pinned) as pool:
         waiting: list[Future[list[Row]]] = [pool.submit(make, *one) for one in work]
         try:
             for done in as_completed(waiting):

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a host in real time tells the process that judges it (`live.Live.tell`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import define, field
+
+from firmware_bridge.campaign.live import LATE_US
+
+
+@define
+class Told:
+    """What the host told, in order."""
+
+    kind: str = ""
+    begin_us: int = 0
+    on_us: int = 0
+    must: bool | None = None
+    evidence_us: int | None = None
+    causes: frozenset[str] = frozenset()
+    arrivals: list[tuple[int, int, int, tuple[int, ...], bool]] = field(factory=list)
+    said: set[str] = field(factory=set)
+    wrong: list[str] = field(factory=list)
+    disturbed: str = ""
+    done: list[tuple[int, str]] = field(factory=list)
+    """What was done from here, and when."""
+
+    def hear(self, row: list[Any]) -> None:
+        """One line."""
+        what, *rest = row
+        if what == "a":
+            at_us, number, decided_us, command, engaged = rest
+            self.arrivals.append((at_us, number, decided_us, tuple(command), engaged))
+        elif what == "begin":
+            self.begin_us, self.kind = rest
+            self.said.clear()
+        elif what == "on":
+            self.on_us = rest[0]
+        elif what == "must":
+            self.must, self.evidence_us = rest[0], rest[1]
+            self.causes = frozenset(rest[2])
+        elif what == "c":
+            self.said |= set(rest[2])
+        elif what == "wrong":
+            self.wrong.append(rest[0])
+        elif what == "disturbed":
+            self.disturbed = rest[0]
+        elif what == "end" and rest[0] > LATE_US and not self.must:
+            self.disturbed = f"a tick came {rest[0] / 1000:.0f} ms late"
+
+    @property
+    def deaf(self) -> bool:
+        """It could not hear how the microcontroller calls what followed."""
+        return bool(self.must) and "LINK_LOST" in self.causes - self.said

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`edgeguard inject --target qemu`: real processes die, a real reset line is pulled."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from edgeguard.cli.inject import command
+from firmware_bridge.campaign.told import Told
+
+
+def test_what_was_injected_is_stopped_and_called_by_its_name(tmp_path: Path) -> None:
+    to = tmp_path / "figures.json"
+    line = ["--target", "qemu", "--faults", "F18,F19,F24", "--n", "2", "--jobs", "2"]
+    done = CliRunner().invoke(
+        command, [*line, "--results", str(tmp_path), "--json", str(to)], standalone_mode=False
+    )
+    assert done.return_value == 0, done.output
+    found = {figure["id"]: figure for figure in json.loads(to.read_text())["figures"]}
+    for fault in ("F18", "F19", "F24"):
+        assert found[f"mcu.qemu.{fault}.injections"]["value"] == 2
+        assert found[f"mcu.qemu.{fault}.wrong_commands"]["value"] == 0
+        assert found[f"mcu.qemu.{fault}.cause_right"]["value"] == 1
+    (kept,) = tmp_path.glob("qemu-*.jsonl")
+    rows = [json.loads(row) for row in kept.read_text().splitlines()]
+    assert all(row["t"] is not None for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("must", "causes", "said", "deaf"),
+    [
+        (True, {"LINK_LOST"}, set(), True),
+        (True, {"LINK_LOST"}, {"LINK_LOST"}, False),
+        (True, {"NOT_ARMED"}, set(), False),
+        (False, {"LINK_LOST"}, set(), False),
+    ],
+)
+def test_who_lost_the_link_did_not_hear_that_it_was_lost(
+    must: bool, causes: set[str], said: set[str], deaf: bool
+) -> None:
+    assert Told(must=must, causes=frozenset(causes), said=said).deaf is deaf
