@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Anything on the wire: the decoder and both ends' receivers take it byte by byte, between good
- * frames. Nothing is accepted that the other end did not send. */
+/* Anything on the wire: the decoder, and the receiver of either end (the first byte of the input
+ * says which), serial or CAN FD, in a session or before it, take it between good frames of the
+ * other end. Nothing is accepted that the other end did not send. */
 #include <stdlib.h>
 
 #include "bytes.h"
@@ -32,57 +33,90 @@ static void decode_alone(const uint8_t *data, size_t size) {
   DEMAND(memcmp(back, data, n) == 0);
 }
 
-/* A good frame from the other end, as it is or with a few of its bytes overwritten. */
-static uint16_t frame_of(bytes_t *b, eg_link_t *from, uint32_t now_us, uint8_t *wire, bool *whole) {
+/* Something that this end may say. */
+static eg_message_t message_of(bytes_t *b, bool mcu, uint32_t now_us) {
   eg_message_t m;
   memset(&m, 0, sizeof m);
-  m.type = take_u8(b) % EG_MSG_CHALLENGE;
+  uint8_t chosen = take_u8(b);
+  m.type = chosen % EG_MSG_CHALLENGE;
+  if (mcu) m.type = (uint8_t)(EG_MSG_CHALLENGE + chosen % (EG_MESSAGES - EG_MSG_CHALLENGE));
   if (m.type == EG_MSG_COMMAND) {
     m.as.command.stamp_us = now_us - take_u16(b);
     m.as.command.channels = 1 + take_u8(b) % EG_MAX_CHANNELS;
     m.as.command.command[0] = take_odd(b);
+  } else if (mcu) {
+    take(b, &m.as, 8); /* its first fields: nonces, stamps, results, reasons */
   }
-  uint16_t n = eg_link_wire(from, &m, wire);
-  DEMAND(n <= EG_WIRE_MAX);
+  return m;
+}
+
+/* A good frame from the other end, as it is or with a few of its bytes overwritten. */
+static uint16_t frame_of(bytes_t *b, eg_link_t *from, uint32_t now_us, bool can, uint8_t *wire,
+                         bool *whole) {
+  eg_message_t m = message_of(b, from->config.mcu, now_us);
+  uint16_t n = can ? eg_link_frame(from, &m, wire) : eg_link_wire(from, &m, wire);
+  DEMAND(n > 0 && n <= (can ? EG_FRAME_MAX : EG_WIRE_MAX));
   uint8_t sent[EG_WIRE_MAX];
   memcpy(sent, wire, n);
   for (size_t i = take_u8(b) % 4u; i > 0; i--) {
     uint16_t at = take_u8(b) % n;
     wire[at] = take_u8(b);
   }
-  /* Without its zeros it is still whole: those of its neighbours end it. No memcmp: libFuzzer would
-   * learn the frame from it, tag and all. */
-  uint8_t apart = 0;
-  for (uint16_t i = 1; i + 1u < n; i++) apart |= sent[i] ^ wire[i];
+  /* On serial it is whole without its zeros too: those of its neighbours end it. No memcmp:
+   * libFuzzer would learn the frame from it, tag and all. */
+  uint8_t apart = 0, ends = can ? 0 : 1;
+  for (uint16_t i = ends; i + ends < n; i++) apart |= sent[i] ^ wire[i];
   *whole = apart == 0;
   return n;
 }
 
+/* CAN FD has frames of 48 and 64 bytes, and nothing between: what is too short is padded. */
+static bool hear_frame(bytes_t *b, eg_link_t *to, uint8_t *frame, uint16_t n, uint32_t now_us,
+                       eg_message_t *m) {
+  uint8_t pad = take_u8(b);
+  uint16_t length = pad & 1u ? n : n <= 48 ? 48 : EG_FRAME_MAX;
+  for (uint16_t i = n; i < length; i++) frame[i] = pad & 2u ? pad : 0;
+  return eg_link_accept(to, frame, length > n ? length : n, now_us, m);
+}
+
+static uint32_t hear(bytes_t *b, eg_link_t *to, uint8_t *wire, uint16_t n, uint32_t now_us,
+                     bool can) {
+  uint32_t accepted = 0;
+  for (uint16_t i = 0; i < (can ? 1 : n); i++) {
+    eg_message_t m;
+    bool good =
+        can ? hear_frame(b, to, wire, n, now_us, &m) : eg_link_byte(to, wire[i], now_us, &m);
+    accepted += good;
+    if (good) DEMAND((m.type >= EG_MSG_CHALLENGE) != to->config.mcu && m.type < EG_MESSAGES);
+  }
+  return accepted;
+}
+
 static void exchange(bytes_t *b) {
-  uint8_t authenticated = take_u8(b) & 1u;
-  eg_link_t host = end_of(0, authenticated), mcu = end_of(1, authenticated);
-  eg_link_open(&host, nonce, nonce);
-  eg_link_open(&mcu, nonce, nonce);
-  (void)eg_clock_measure(&mcu.clock, 0, 2000, 1000);
+  uint8_t how = take_u8(b), authenticated = how & 1u, to_host = how >> 1 & 1u;
+  bool can = how & 4u;
+  eg_link_t from = end_of(to_host, authenticated), to = end_of(!to_host, authenticated);
+  if (!(how & 8u)) {
+    eg_link_open(&from, nonce, nonce);
+    eg_link_open(&to, nonce, nonce);
+  }
+  (void)eg_clock_measure(&to.clock, 0, 2000, 1000);
   uint32_t now_us = take_u32(b), accepted = 0, sent = 0;
   while (b->left) {
     uint8_t wire[EG_WIRE_MAX];
     bool whole = false;
     uint16_t n = 0;
     if (take_u8(b) & 1u) {
-      n = frame_of(b, &host, now_us, wire, &whole);
+      n = frame_of(b, &from, now_us, can, wire, &whole);
       sent += whole;
     } else {
       n = take_u8(b) % EG_WIRE_MAX;
       take(b, wire, n);
     }
-    for (uint16_t i = 0; i < n; i++) {
-      eg_message_t m;
-      if (eg_link_byte(&mcu, wire[i], now_us, &m)) accepted++;
-    }
+    accepted += hear(b, &to, wire, n, now_us, can);
     uint32_t elapsed_us = take_u8(b) & 1u ? 10000 : take_u16(b);
     now_us += elapsed_us;
-    (void)eg_link_tick(&mcu, elapsed_us);
+    (void)eg_link_tick(&to, elapsed_us);
   }
   /* 32 bits of CRC can be hit by chance once in 4e9 frames; the fuzzer cannot aim at the tag. */
   if (authenticated) DEMAND(accepted <= sent);

@@ -8,7 +8,8 @@
 
 static bool votable(const eg_policy_t *p, const eg_state_t *s, uint32_t channel) {
   const eg_channel_t *c = &p->channel[channel];
-  return ALL_MEMBERS(SPEAKS_ITS_KIND) && all_held_ok(p, s);
+  return demand_ok(&c->demand[0]) && demand_ok(&c->demand[1]) && ALL_MEMBERS(SPEAKS_ITS_KIND) &&
+         all_held_ok(p, s);
 }
 
 /* Members that say something on a channel. */

@@ -259,7 +259,7 @@ void prove_order_mid_value(void) {
   REACHED;
 }
 
-/*! replace agrees/agrees_named; unwind 10; seconds 20 */
+/*! replace agrees/agrees_named; unwind 10; object-bits 9; seconds 20 */
 void prove_order_support(void) {
   VOTERS(v);
   SWAPPED(v, w);

@@ -93,7 +93,7 @@ static void lengths(void) {
   for (uint16_t body = EG_E2E_HEADER; body <= EG_FRAME_MAX - EG_TAG_BYTES; body++) {
     ends_t e = ends_together(1);
     eg_message_t m = ends_message(EG_MSG_VERDICT);
-    uint8_t frame[EG_FRAME_MAX];
+    uint8_t frame[EG_FRAME_MAX] = {0};
     (void)ends_frame(&e, &m, frame);
     ends_seal(&e.host, m.type, 0, frame, body);
     bool right = body == EG_FRAME_HEAD + eg_message_size(m.type);
