@@ -12,7 +12,7 @@ HEAVY := lab,drive,dev
 NATIVE := $(shell find native firmware_bridge -name '*.c' -o -name '*.h' -o -name '*.cpp' -o -name '*.hpp' -o -name CMakeLists.txt)
 SOURCES := $(filter %.c %.h %.cpp %.hpp,$(NATIVE))
 
-.PHONY: demo demo-mcu demo-drive test test-legacy test-donkeycar judge bench ctest prove mcdc mutants fuzz traces replay firmware rules requirements readme lint wheel clean
+.PHONY: demo demo-mcu demo-drive test test-legacy test-donkeycar judge bench ctest prove mcdc msan mutants fuzz traces replay firmware rules requirements readme lint wheel clean
 
 demo: $(VENV)/run
 	$(BIN)/edgeguard demo
@@ -27,6 +27,8 @@ demo-drive: $(VENV)/drive
 
 test: $(VENV)/test ctest
 	$(BIN)/python -m pytest $(PYTEST)
+	@need="$$(sh tests/system_tools.sh --proving)"; [ -z "$$need" ] || echo "make prove, mcdc, msan, mutants," \
+	  "fuzz, traces, firmware and rules need more than this: apt-get install -y $$need"
 
 # Everything that CI looks at before it runs a test; pre-commit runs the same.
 lint: $(VENV)/test
@@ -48,6 +50,10 @@ ctest: $(VENV)/test
 # The core, the link and the firmware's logic: every line, branch and condition, from their C tests.
 mcdc: $(VENV)/test
 	$(BIN)/python native/core/quality/mcdc.py --json build/mcdc.json
+
+# The same tests under MemorySanitizer: reads of memory that nobody wrote, which the proofs do not see.
+msan: $(VENV)/test
+	$(BIN)/python native/core/quality/msan.py
 
 # Every mutant of them (SAMPLE=N: so many of each); one that the tests let live is printed.
 mutants: $(VENV)/test

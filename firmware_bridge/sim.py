@@ -70,6 +70,13 @@ def _core() -> Path:
     raise EdgeguardError(f"{_HERE}: the sources of the decision core did not come along")
 
 
+def sources() -> list[Path]:
+    """What the image is made from, but for the core and the table."""
+    kinds = {".c", ".h", ".ld", ".mk"}
+    files = (_HERE / "mcu").rglob("*")
+    return sorted(f for f in files if f.suffix in kinds or f.name == "Makefile")
+
+
 def build(mcu: Mapping[str, Any], keys: Keys, out: Path, board: str = "qemu_mps2") -> Path:
     """Compile the firmware with the table of a guard.toml; returns the ELF file.
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from firmware_bridge.campaign.store import Store
 
 Progress = Callable[[str, int], None]
-MCU_SAFE_MS = 50.0
 QUICK = 10  # a quick look makes such a part of the faults that are slow
 PACKAGES = {"F25": ("mcap", "record"), "F28": ("cv2", "images")}  # fault: package, its extra
 
@@ -73,7 +72,7 @@ def host(policy: Path | None, pictures: Path | None = None) -> Campaign:
     from edgeguard.streams.campaign.run import chunk
     from firmware_bridge.campaign.run import campaign
 
-    path = policy or models_dir() / "guard.toml"
+    path = policy or _demo()
     loaded = config.load(path)
     puppets.meaning(loaded)
     seen = pictures or (models_dir() / "stream.npz" if policy is None else None)
@@ -136,8 +135,8 @@ def _files(loaded: Any) -> list[Path]:
     return [model_path(loaded, name, card) for name, card in cards.items()]
 
 
-def _policy_key(policy: Path | None) -> str:
-    return key_of([policy or models_dir() / "guard.toml"])
+def _demo() -> Path:
+    return models_dir() / "guard.toml"
 
 
 def twin(policy: Path | None) -> Campaign:
@@ -157,17 +156,24 @@ def twin(policy: Path | None) -> Campaign:
         "mcu",
         _fitting(FAULTS, table),
         (10_000, 1000),
-        _policy_key(policy),
+        key_of([policy or _demo()]),
         0.99,
-        MCU_SAFE_MS,
+        _safe_ms(table),
         go,
     )
+
+
+def _safe_ms(table: Mapping[str, Any]) -> float:
+    from firmware_bridge.campaign.judge import safe_us
+
+    return safe_us(table["link"]["period_us"]) / 1000
 
 
 def qemu(policy: Path | None) -> Campaign:
     """The firmware's image in QEMU, in real time."""
     from firmware_bridge.campaign import qemu
     from firmware_bridge.campaign.faults_live import FAULTS
+    from firmware_bridge.sim import sources
 
     table = _table(policy)
 
@@ -180,9 +186,9 @@ def qemu(policy: Path | None) -> Campaign:
         "mcu.qemu",
         _fitting(FAULTS, table),
         (200, 4),
-        _policy_key(policy),
+        key_of([policy or _demo(), *sources()]),
         0.99,
-        MCU_SAFE_MS,
+        _safe_ms(table),
         go,
     )
 
@@ -204,7 +210,7 @@ def _table(policy: Path | None) -> dict[str, Any]:
     from edgeguard import config
     from firmware_bridge.campaign.table import with_steering
 
-    mcu = config.mcu_dict(config.load(policy or models_dir() / "guard.toml"))
+    mcu = config.mcu_dict(config.load(policy or _demo()))
     return with_steering(mcu) if policy is None else mcu
 
 

@@ -168,6 +168,8 @@ class Beside:
     """Under the rules, from the fault until the members commanded again."""
     back_ms: tuple[float, ...] = ()
     """From the end of the fault until the members commanded again."""
+    disturbed: int | None = None
+    """Attempts that the machine held up, which were made again; None: the clock is injected."""
 
     @classmethod
     def of(cls, rows: Iterable[Mapping[str, Any]]) -> Beside:
@@ -180,13 +182,16 @@ class Beside:
             tuple(sorted(r["j"] / 1000 for r in found if "j" in r)),
             tuple(sorted(float(r["o"]) for r in back if r.get("o") is not None)),
             tuple(sorted(float(r["r"]) for r in back)),
+            sum(r["g"] for r in found) if any("g" in r for r in found) else None,
         )
 
     def figures(self, at: str) -> Iterator[Figure]:
-        """`.over_bound_ms_max` and, at the median and at most, `.woke_late_ms`, `.outside_ms`,
-        `.recovered_ms`."""
+        """`.disturbed`, `.over_bound_ms_max` and, at the median and at most, `.woke_late_ms`,
+        `.outside_ms`, `.recovered_ms`."""
         from edgeguard.figures import Figure, at_most
 
+        if self.disturbed is not None:
+            yield Figure(f"{at}.disturbed", self.disturbed)
         if self.over_ms:
             yield at_most(f"{at}.over_bound_ms_max", self.over_ms[-1], 0, "ms", len(self.over_ms))
         for name, values in (("woke_late", self.late_ms), ("outside", self.outside_ms),
@@ -247,7 +252,7 @@ def _print(plan: Plan, rows: Sequence[Summary], beside: Sequence[Beside]) -> Non
     table.add_column("fault")
     for name in ("injections", "wrong commands", "95 % bound", "to safe ms: median", "p99.9", "max",
                  "over bound", "woke late", "outside ms", "back ms", "cause named",
-                 "false trips"):  # fmt: skip
+                 "false trips", "disturbed"):  # fmt: skip
         table.add_column(name, justify="right")
     titles = {fault.id: fault.title for fault in plan.faults}
     for row, more in zip(rows, beside, strict=True):
@@ -259,14 +264,16 @@ def _print(plan: Plan, rows: Sequence[Summary], beside: Sequence[Beside]) -> Non
             f"{more.over_ms[-1]:.1f}" if more.over_ms else "-",
             f"{more.late_ms[-1]:.1f}" if more.late_ms else "-",
             _middle_and_most(more.outside_ms), _middle_and_most(more.back_ms),
-            "-" if row.right is None else f"{row.right:.2%}", f"{row.false_trips}", style=style,
+            "-" if row.right is None else f"{row.right:.2%}", f"{row.false_trips}",
+            "-" if more.disturbed is None else f"{more.disturbed}", style=style,
         )  # fmt: skip
     table.caption = (
         "wrong commands: ticks with a command outside the safe set, stops that come late; bound: of"
         " the share of injections with one; to safe: first evidence, or last good frame, to the"
         " command of the rules, or the stop; over bound: at most, negative is in time; woke late:"
         " the machine's own, at most; outside: under the rules, back: after the fault, until the"
-        " members command again, median / max"
+        " members command again, median / max; disturbed: attempts that the machine held up, made"
+        " again"
     )
     console.print(table)
 

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 from attrs import define, field, frozen
 
+from edgeguard.errors import EdgeguardError
 from firmware_bridge.campaign.drive import SAFE_STOP, Drive
-from firmware_bridge.campaign.judge import SAFE_US
 from firmware_bridge.keys import Keys
 from firmware_bridge.native import ONE
 
@@ -107,7 +107,7 @@ class Case:
         for _ in range(sessions):
             if not drive.arm():
                 why = drive.host.refusal or "no answer"
-                raise RuntimeError(f"{self.fault.id} {self.index}: does not arm: {why}")
+                raise EdgeguardError(f"{self.fault.id} {self.index}: does not arm: {why}")
             drive.turns(8 if sessions > 1 else 0)
         limits = drive.judge.limits
         fastest = self.table["policy"]["channels"][0]["rows"][0]["max"] / ONE
@@ -211,7 +211,7 @@ class Case:
             start_us = before[-1] if before else None
         if start_us is not None:
             self._safe_us = max(0, ramp_us - start_us)
-            if self._safe_us > SAFE_US:
+            if self._safe_us > judge.limits.safe_us:
                 self.wrong(f"begins to stop {self._safe_us} us after the last good frame")
 
     def result(self) -> Result:

@@ -174,6 +174,11 @@ class Drive:
         self.engaged = True
         self.turns(2)
 
+    @property
+    def patience_us(self) -> int:
+        """After what must stop it, until it is seen to stop."""
+        return self.judge.limits.safe_us + self.slack_us
+
     def turns(self, n: int) -> None:
         """So many control periods."""
         for _ in range(n):

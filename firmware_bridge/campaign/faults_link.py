@@ -8,7 +8,6 @@ from random import Random
 
 from firmware_bridge.campaign.case import Case, Fault
 from firmware_bridge.campaign.drive import ANSWER, COMMAND, Decision, Piece
-from firmware_bridge.campaign.judge import SAFE_US
 from firmware_bridge.host import HostLink
 from firmware_bridge.keys import Keys
 from firmware_bridge.native import MESSAGES, ffi, lib
@@ -296,9 +295,9 @@ def alternating(c: Case) -> None:
     if must_us is None:
         if _harmless(history):
             c.no_stop()
-    elif drive.us > must_us + SAFE_US + drive.slack_us:
+    elif drive.us > must_us + drive.patience_us:
         c.stop()
-        if c.tripped_us is None or c.tripped_us > must_us + SAFE_US + drive.slack_us:
+        if c.tripped_us is None or c.tripped_us > must_us + drive.patience_us:
             c.wrong(f"more than 20 % bad from {(must_us - c.onset_us) // 1000} ms on, and no stop")
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 from firmware_bridge.campaign.case import Case, Fault
 from firmware_bridge.campaign.drive import Piece
 from firmware_bridge.campaign.faults_link import too_many
-from firmware_bridge.campaign.judge import SAFE_US
 from firmware_bridge.native import CAUSES, ONE, lib
 
 AFTER = 45
@@ -161,9 +160,9 @@ def flaps(c: Case) -> None:
     if must_us is None:
         if _harmless(kind, history):
             c.no_stop()
-    elif drive.us > must_us + SAFE_US + drive.slack_us:
+    elif drive.us > must_us + drive.patience_us:
         c.stop()
-        if c.tripped_us is None or c.tripped_us > must_us + SAFE_US + drive.slack_us:
+        if c.tripped_us is None or c.tripped_us > must_us + drive.patience_us:
             c.wrong(
                 f"present often enough from {(must_us - c.onset_us) // 1000} ms on, and no stop"
             )

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from attrs import define
 
 SAFE_US = 50_000  # from the last good frame to the start of the ramp
+TIMEOUT_US = 40_000  # of the link (link.h)
 STOP_RATE = 4 * 65536  # Q16.16 m/s per second, UN R157
 PATH_US = 2_000_000  # how long a stop keeps to the path
 ROOM_US = 50_000  # around PATH_US: since when the path is old is a matter of 50 ms
@@ -23,6 +24,12 @@ LSB = 3  # rounding, Q16.16
 NONE = 255
 Measured = tuple[int | None, int | None]
 """Speed and steering, Q16.16; None: the sensor failed."""
+
+
+def safe_us(period_us: int) -> int:
+    """From the last good frame to the start of the ramp, at most. A lost link shows in the first
+    turn after its time limit: with a period above 12.5 ms that is later than 50 ms."""
+    return max(SAFE_US, (TIMEOUT_US // period_us + 1) * period_us)
 
 
 @define
@@ -42,6 +49,7 @@ class Limits:
         self._rows = [c["rows"] for c in table["policy"]["channels"]]
         self._signal = [c["table_signal"] for c in table["policy"]["channels"]]
         self.period_us = int(table["link"]["period_us"])
+        self.safe_us = safe_us(self.period_us)
         self.max_age_us = int(table["link"]["max_age_us"])
         self.channels = len(self._rows)
         self._known: list[tuple[int | None, Limit] | None] = [None] * self.channels
@@ -129,9 +137,9 @@ class Judge:
         self.arrivals.append(at_us)
 
     def must_stop(self, evidence_us: int) -> None:
-        """From 50 ms after this on nothing that the host says may hold the command up."""
+        """From `safe_us` after this on nothing that the host says may hold the command up."""
         if self._stop_us is None:
-            self._stop_us = evidence_us + SAFE_US
+            self._stop_us = evidence_us + self.limits.safe_us
 
     def booted(self, at_us: int) -> None:
         """It was reset: it may steer to the angle that it measures then, between those logged
@@ -153,7 +161,7 @@ class Judge:
 
     def _stopping(self, t_us: int) -> bool:
         """Whether it must be stopping by now."""
-        fresh = bool(self.good) and t_us - self.good[-1].at_us <= SAFE_US
+        fresh = bool(self.good) and t_us - self.good[-1].at_us <= self.limits.safe_us
         return not fresh or (self._stop_us is not None and t_us > self._stop_us)
 
     def turn(
@@ -184,7 +192,7 @@ class Judge:
             stops = stopping or self._stopping(t_us)
             if not stops:
                 self._path_us, self._path = t_us, output[1]
-            fresh = [] if stops else [g for g in self.good if t_us - g.at_us <= SAFE_US]
+            fresh = [] if stops else [g for g in self.good if t_us - g.at_us <= self.limits.safe_us]
             bad = [
                 *self._range(0, last[0], output[0], measured, periods),
                 *self._speed(last[0], output[0], fresh, measured, brakes, periods),

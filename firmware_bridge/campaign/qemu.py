@@ -28,7 +28,7 @@ from firmware_bridge.campaign import run
 from firmware_bridge.campaign.case import KEYS, Fault
 from firmware_bridge.campaign.faults_live import BY_ID
 from firmware_bridge.campaign.gdb import Debugger
-from firmware_bridge.campaign.judge import SAFE_US, Judge, Limits
+from firmware_bridge.campaign.judge import Judge, Limits
 from firmware_bridge.campaign.live import Disturbed, LiveCase
 from firmware_bridge.campaign.priority import first_in_line
 from firmware_bridge.campaign.run import Progress
@@ -219,7 +219,7 @@ def judged(attempt: _Run, fault: Fault, index: int, table: Mapping[str, Any]) ->
         why.append("does not stop")
     elif told.must and ramp_us is not None and since is not None:
         safe_us = max(0, ramp_us - since)
-        if safe_us > SAFE_US:
+        if safe_us > judge.limits.safe_us:
             why.append(f"begins to stop {safe_us} us after the last good frame")
     tripped = ramp_us is not None and bool(told.said & TRIPS) and "NOT_ARMED" not in told.said
     texts = [f"{(t - told.begin_us) / 1000:.0f} ms: {text}" for t, text in judge.wrong[:3]]
@@ -233,7 +233,7 @@ def judged(attempt: _Run, fault: Fault, index: int, table: Mapping[str, Any]) ->
 
 
 def _boots(before: _Log, row: _Log) -> bool:
-    return row.number < before.number and row.stamp_us < before.stamp_us
+    return row.number <= before.number and row.stamp_us < before.stamp_us
 
 
 def _on_own_clock(log: list[_Log]) -> list[_Log]:
@@ -256,11 +256,10 @@ def _undisturbed(log: list[_Log], told: Told, ramp_us: int | None) -> None:
     span = [row for row in log if told.begin_us - 100_000 <= row.at_us <= end_us]
     if len(span) < 2:
         raise Disturbed("the vehicle logged nothing")
-    reset = any(what == "reset" for _, what in told.done)
     for a, b in itertools.pairwise(span):
         gap_us = (b.stamp_us - a.stamp_us) & 0xFFFFFFFF
         lost = (b.number - a.number) & 0xFFFF != 1
-        if (gap_us > GAP_US or lost) and not reset:
+        if (gap_us > GAP_US or lost) and not _boots(a, b):
             raise Disturbed(f"its loop was held up for {gap_us / 1000:.0f} ms")
 
 

@@ -149,7 +149,8 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--json", type=Path)
     options.add_argument("--no-clang", action="store_true")
-    options.add_argument("--target", action="append", help="only these: core, firmware")
+    names = [t.name for t in all_targets()]
+    options.add_argument("--target", action="append", choices=names, help="only these")
     given = options.parse_args()
     chosen = [t for t in all_targets() if not given.target or t.name in given.target]
     results = [measure(t, not given.no_clang) for t in chosen]

@@ -87,7 +87,8 @@ def main() -> int:
     options.add_argument("--sample", type=int, help="so many of each target, drawn by --seed")
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--file", action="append", help="only mutants of this file")
-    options.add_argument("--target", action="append", help="only these: decision, link, firmware")
+    names = [t.name for t in all_targets()]
+    options.add_argument("--target", action="append", choices=names, help="only these")
     options.add_argument("--json", type=Path)
     given = options.parse_args()
     everything: list[tuple[Case, Verdict]] = []
@@ -97,6 +98,8 @@ def main() -> int:
         chosen = choose(cases(target), given)
         verdicts = judge_all(target, chosen, Progress())
         everything += [(c, v) for c, v in zip(chosen, verdicts, strict=True) if v.word != "invalid"]
+    if not everything:
+        options.error("there is no mutant of that")
     everything, wrong = settle(everything, not (given.sample or given.file))
     for target in all_targets():
         table(target, [(c, v) for c, v in everything if c.target.name == target.name])
