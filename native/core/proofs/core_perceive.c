@@ -193,7 +193,7 @@ void prove_member_update(void) {
 }
 
 /*! enforce eg_members_update; replace eg_mode member_update signed_off; unwind 10; fields 4;
- * seconds 30 */
+ * solver kissat; seconds 30 */
 void prove_members_update(void) {
   free_choice();
   eg_policy_t p;

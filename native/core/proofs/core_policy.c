@@ -105,7 +105,7 @@ void prove_granted(void) {
 }
 
 /*! enforce check_channel; replace signal_ok granted may_of check_table; unwind 10; fields 4;
- * object-bits 10; seconds 20 */
+ * object-bits 12; solver kissat; seconds 20 */
 void prove_check_channel(void) {
   free_choice();
   eg_policy_t p;
@@ -137,7 +137,7 @@ void prove_check_parts(void) {
 }
 
 /*! enforce eg_policy_check; replace check_sizes check_causes check_labels check_parts
- * check_channel; unwind 18; fields 4; object-bits 10; seconds 20 */
+ * check_channel; unwind 18; fields 4; object-bits 10; solver kissat; seconds 20 */
 void prove_policy_check(void) {
   free_choice();
   eg_policy_t p;
