@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from math import exp, lgamma, log, log1p
 from pathlib import Path
 from typing import Any
 
 from attrs import frozen
 
 from edgeguard.errors import EdgeguardError
+from edgeguard.evidence import binomial
 
 Row = dict[str, Any]
 
@@ -120,22 +120,6 @@ def summary(fault: str, rows: Iterable[Row]) -> Summary:
 
 def upper_bound(k: int, n: int) -> float:
     """95 % upper bound of a rate: 3/n for none of n, else Clopper-Pearson."""
-    if n == 0 or k >= n:
+    if n == 0:
         return 1.0
-    if k == 0:
-        return min(1.0, 3.0 / n)
-    low, high = k / n, 1.0
-    for _ in range(60):  # halving: down to a double's last bit
-        middle = (low + high) / 2
-        low, high = (middle, high) if _at_most(k, n, middle) > 0.05 else (low, middle)
-    return high
-
-
-def _at_most(k: int, n: int, p: float) -> float:
-    """P(at most k of n) when each has p, 0 < p < 1."""
-    terms = [
-        lgamma(n + 1) - lgamma(i + 1) - lgamma(n - i + 1) + i * log(p) + (n - i) * log1p(-p)
-        for i in range(k + 1)
-    ]
-    top = max(terms)
-    return sum(exp(t - top) for t in terms) * exp(top)
+    return min(1.0, 3.0 / n) if k == 0 else binomial.upper_bound(k, n)
