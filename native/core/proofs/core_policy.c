@@ -1,19 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "contracts_envelope.h"
-#include "contracts_policy.h"
-
-#include "policy.c"
-
-#define IS_NULL (RET == NULL)
+#include "policy_parts.h"
 
 static bool signal_ok_c(const eg_policy_t *p, uint8_t index) REQUIRES(READS(p)) ASSIGNS()
     ENSURES(RET == signal_index_ok(p, index));
 
 static const char *check_cause_c(const eg_cause_row_t *row) REQUIRES(READS(row)) ASSIGNS()
     /* POL-1 */ ENSURES(IS_NULL == cause_ok(row));
-
-static const char *check_causes_c(const eg_policy_t *p) REQUIRES(READS(p)) ASSIGNS()
-    /* POL-1 */ ENSURES(IMPLIES(IS_NULL, causes_ok(p)));
 
 static const char *check_row_c(const eg_policy_t *p, const eg_limit_table_t *t, uint8_t row,
                                int32_t stop)
@@ -31,27 +24,6 @@ static uint32_t may_of_c(const eg_policy_t *p, uint8_t member, uint8_t channel)
 static uint8_t granted_c(const eg_policy_t *p, uint8_t channel, uint32_t operation)
     REQUIRES(READS(p) && p->members <= EG_MAX_MEMBERS && channel < EG_MAX_CHANNELS)
         REQUIRES(operation < EG_OPERATIONS) ASSIGNS() ENSURES(RET <= p->members);
-
-static const char *check_channel_c(const eg_policy_t *p, uint8_t channel)
-    REQUIRES(READS(p) && sizes_ok(p) && channel < p->channels) ASSIGNS()
-    /* POL-1 */ ENSURES(IMPLIES(IS_NULL, channel_row_ok(p, channel)))
-    /* POL-1 */ ENSURES(IMPLIES(IS_NULL && ONE_MEMBER && may(p, a_member, channel),
-                                p->member[a_member].kind == p->channel[channel].kind))
-    /* POL-1 */ ENSURES(
-        IMPLIES(IS_NULL, table_ok(&p->channel[channel].nominal, p->channel[channel].stop) &&
-                             table_ok(&p->channel[channel].degraded, p->channel[channel].stop)));
-
-static const char *check_sizes_c(const eg_policy_t *p) REQUIRES(READS(p)) ASSIGNS()
-    /* POL-1 */ ENSURES(IMPLIES(IS_NULL, sizes_ok(p)))
-        ENSURES(IMPLIES(IS_NULL && p->labels > 0, p->label != NULL));
-
-static const char *check_labels_c(const eg_policy_t *p) REQUIRES(READS(p) && sizes_ok(p))
-    REQUIRES(p->labels == 0 || __CPROVER_r_ok(p->label, p->labels * sizeof *p->label)) ASSIGNS()
-    /* POL-1 */ ENSURES(IMPLIES(IS_NULL &&a_label >= 0 && a_label < p->labels,
-                                label_ok(p, a_label)));
-
-static const char *check_parts_c(const eg_policy_t *p) REQUIRES(READS(p) && sizes_ok(p)) ASSIGNS()
-    /* POL-1 */ ENSURES(IMPLIES(IS_NULL, detectors_ok(p) && members_ok(p) && camera_rows_ok(p)));
 
 /*! enforce signal_ok */
 void prove_signal_ok(void) {
@@ -133,15 +105,5 @@ void prove_check_labels(void) {
 void prove_check_parts(void) {
   eg_policy_t p;
   check_parts(&p);
-  REACHED;
-}
-
-/*! enforce eg_policy_check; replace check_sizes check_causes check_labels check_parts
- * check_channel; unwind 18; fields 4; object-bits 10; solver kissat; seconds 20 */
-void prove_policy_check(void) {
-  free_choice();
-  eg_policy_t p;
-  some_policy(&p);
-  eg_policy_check(&p);
   REACHED;
 }

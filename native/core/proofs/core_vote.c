@@ -226,7 +226,8 @@ void prove_vote(void) {
   REACHED;
 }
 
-/*! enforce eg_votes_update; replace eg_vote eg_flow_fold; unwind 6; fields 4; seconds 20 */
+/*! enforce eg_votes_update; replace eg_vote eg_flow_fold; unwind 6; fields 4; solver kissat;
+ * seconds 20 */
 void prove_votes_update(void) {
   free_choice();
   eg_policy_t p;

@@ -93,8 +93,9 @@ def read_jobs(folder: Path = HERE) -> list[Job]:
     """The harnesses of a folder: functions with a comment of `/*! ... */` before them."""
     texts = {f: f.read_text(encoding="utf-8") for f in sorted(folder.glob("*.[ch]"))}
     everything = "".join(texts.values())
+    headers = "".join(text for file, text in texts.items() if file.suffix == ".h")
     return [
-        _job(found, file, text, everything)
+        _job(found, file, text + headers, everything)
         for file, text in texts.items()
         for found in HARNESS.finditer(text)
     ]
