@@ -177,7 +177,7 @@ void prove_agrees(void) {
   REACHED;
 }
 
-/*! enforce support; replace agrees/agrees_named; unwind 10 */
+/*! enforce support; replace agrees/agrees_named; unwind 10; solver kissat */
 void prove_support(void) {
   eg_channel_t c;
   VOTERS(v);
@@ -202,7 +202,7 @@ void prove_least(void) {
   REACHED;
 }
 
-/*! enforce operate; replace support; unwind 10 */
+/*! enforce operate; replace support; unwind 10; solver kissat */
 void prove_operate(void) {
   eg_channel_t c;
   VOTERS(v);
