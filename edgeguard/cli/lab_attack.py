@@ -13,7 +13,7 @@ import click
                 metavar="[GUARD.TOML | MODEL]")  # fmt: skip
 @click.option("--n", "many", type=click.IntRange(min=1), default=1000, show_default=True,
               help="Images for each attack.")  # fmt: skip
-@click.option("--quick", is_flag=True, help="10 to 100 of them: minutes.")
+@click.option("--quick", is_flag=True, help="3 to 100 of them: minutes.")
 @click.option("--member", "members", multiple=True, help="Only this one; may be repeated.")
 @click.option("--attack", "attacks", multiple=True, metavar="NAME",
               help="Only this one, for example pgd or cw_l2; may be repeated.")  # fmt: skip
@@ -23,7 +23,7 @@ import click
 @click.option("--data-dir", help="Folder that holds gtsrb/.")
 @click.option("--results", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
               default=Path("edgeguard-attack"), show_default=True,
-              help="Every attacked picture; what is there is not made again.")  # fmt: skip
+              help="Report and attacked pictures; what is there is not made again.")  # fmt: skip
 @click.option("--json", "json_to", type=click.Path(path_type=Path), metavar="FILE",
               help="Write the figures.")  # fmt: skip
 def attack(  # noqa: PLR0913, PLR0917 - one for each option
@@ -33,21 +33,23 @@ def attack(  # noqa: PLR0913, PLR0917 - one for each option
     """Attack the deployed files of GUARD.TOML's members (the demo's without it), or one MODEL.
 
     White box through the quantizer, transfer, and black box; every result is rounded to 8 bits and
-    judged on the file by its own runtime. Exit code 1 when a bar of the undefended model does not
-    hold, or when the evaluation breaks a rule of validity, which is then named.
+    judged on the file by its own runtime. DIR/report.html shows all of it. Exit code 1 when a bar
+    does not hold, or when the evaluation breaks a rule of validity, which is then named.
     """
     from edgeguard import figures
-    from edgeguard.lab.attacks.report import Request, run
+    from edgeguard.lab.attacks.inputs import Request
+    from edgeguard.lab.attacks.page import PAGE
+    from edgeguard.lab.attacks.report import run
 
     if json_to is not None:
         figures.check_writable(json_to)
-    request = Request(what, many, quick, members, attacks, data, data_dir, results)
-    found, broken = run(request)
+    found = run(Request(what, many, quick, members, attacks, data, data_dir, results))
     if json_to is not None:
-        figures.write(json_to, found, 0, ("torch", "onnxruntime", "ai-edge-litert", "numpy"))
-    missed = [figure for figure in found if figure.holds is False]
-    for figure in missed:
-        click.echo(f"FAILED {figure.id}: {figure.value:.3g}, want {figure.bar}", err=True)
-    for rule in broken:
+        found.write(json_to)
+    missed = [row for row in found.rows if row.get("holds") is False]
+    for row in missed:
+        click.echo(f"FAILED {row['id']}: {row['value']:.3g}, want {row['bar']}", err=True)
+    for rule in found.broken:
         click.echo(f"INVALID {rule}", err=True)
-    return 1 if missed or broken else 0
+    click.echo(f"report: {results / PAGE}", err=True)
+    return 1 if missed or found.broken else 0

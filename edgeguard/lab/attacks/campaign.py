@@ -1,31 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run attacks on one model, a handful of images at a time; what is there is not made again.
 
-Each handful is one file: the attacked pictures with what the deployed file says to them. Together
-they are the corpus of adversarial samples; a file's folder carries the hash of all that it depends
-on: the model, the images, the attack's source and the surrogate's.
+Each handful is one file of the corpus; a part's folder carries the hash of all that it depends on:
+the model, the images, the attack's source and the surrogate's.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from edgeguard.figures import Figure
+from edgeguard.lab.attacks import corpus
+from edgeguard.lab.attacks.intervals import median_interval
 from edgeguard.lab.attacks.judge import judge
 from edgeguard.lab.attacks.plan import Job, Scene
 from edgeguard.lab.attacks.victim import U8, Ints, images
-from edgeguard.lab.zoo.figures import wilson
+from edgeguard.lab.zoo.figures import rate
 
 CHUNK = 25
 HERE = Path(__file__).resolve().parent
 COMMON = ("threat", "judge", "victim", "losses")
+
+
+TWIN = ("on_float", "on_float_8bit")
+"""What the float twin says to what was made on it: as it is, and saved in 8 bits."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,11 @@ class Outcome:
     hit: np.ndarray
     size: np.ndarray
     queries: np.ndarray | None
+    folder: Path | None = None
+    cpu_s: float = 0.0
+    """Processor time of one image, what is made once for all of them included."""
+    twin: dict[str, np.ndarray] = field(default_factory=dict)
+    """Whether the float twin is fooled (see TWIN), of the images that it read rightly."""
 
     @property
     def success(self) -> float:
@@ -48,20 +60,19 @@ class Outcome:
         return float(np.median(self.size[self.hit])) if self.hit.any() else float("nan")
 
     def figures(self, member: str) -> list[Figure]:
-        """`attack.MEMBER.ATTACK.THREAT.*`."""
+        """`attack.MEMBER.ATTACK.THREAT.*`; the first is the success."""
         at = f"attack.{member}.{self.job.name}.{self.job.threat.name}"
-        n, bar, value = len(self.hit), self.job.bar, self.success
-        words = None if bar is None else f">= {bar:g}"
-        holds = None if bar is None else value >= bar
-        found = [
-            Figure(f"{at}.success", value, "1", n, wilson(int(self.hit.sum()), n), words, holds)
-        ]
+        found = [rate(f"{at}.success", int(self.hit.sum()), len(self.hit), self.job.bar)]
+        found += [rate(f"{at}.{name}", int(f.sum()), len(f)) for name, f in self.twin.items()]
         if self.hit.any() and self.job.threat.radius is None:
-            found.append(Figure(f"{at}.median_size", self.median_size, "1", int(self.hit.sum())))
+            found.append(_median(f"{at}.median_size", self.size[self.hit]))
         if self.queries is not None and self.hit.any():
-            median = float(np.median(self.queries[self.hit]))
-            found.append(Figure(f"{at}.median_queries", median, "1", int(self.hit.sum())))
+            found.append(_median(f"{at}.median_queries", self.queries[self.hit]))
         return found
+
+
+def _median(id: str, values: np.ndarray) -> Figure:
+    return Figure(id, float(np.median(values)), "1", len(values), median_interval(values))
 
 
 def digest_of(sources: Iterable[Path], model: Path, *more: bytes) -> str:
@@ -87,54 +98,66 @@ def run(
 
     done is told after every handful how many images it had.
     """
-    victim = scene.victim
-    folder = results / victim.path.stem / (
-        f"{job.name}.{job.threat.name}-{key_of(job, victim.path, pixels)}"
-    )  # fmt: skip
-    folder.mkdir(parents=True, exist_ok=True)
-    found: list[Mapping[str, Any]] = []
+    path = scene.victim.path
+    name = f"{job.name}.{job.threat.name}-{key_of(job, path, pixels)}"
+    folder = results / path.stem / name
+    corpus.begin(folder, corpus.about(path, job.name, job.threat))
+    found = []
     for first in range(0, len(y), CHUNK):
         rows = slice(first, first + CHUNK)
         file = folder / f"{first:05d}.npz"
-        kept = _kept(file, y[rows])
-        if kept is None:
-            kept = _attack(scene, job, pixels[rows], y[rows])
-            _write(file, kept)
-        found.append(kept)
+        row = corpus.kept(file, y[rows])
+        if row is None:
+            row = _attack(scene, job, pixels[rows], y[rows])
+            corpus.write(file, row)
+        found.append(row)
         done(len(y[rows]))
-    columns = {
-        name: np.concatenate([f[name] for f in found]) for name in ("hit", "size", "queries")
-    }
-    asked = columns["queries"] if job.threat.queries and columns["queries"].any() else None
-    return Outcome(job, columns["hit"], columns["size"], asked)
+    all_of = corpus.joined(found)
+    asked = all_of["queries"] if job.threat.queries and all_of["queries"].any() else None
+    twin = {n: all_of[n][all_of["twin_right"]] for n in TWIN if n in all_of}
+    return Outcome(
+        job, all_of["hit"], all_of["size"], asked, folder, float(all_of["cpu_s"].mean()), twin
+    )
 
 
 def _attack(scene: Scene, job: Job, pixels: U8, y: Ints) -> dict[str, Any]:
+    start = time.process_time()
     adv, queries = job.make(scene, images(pixels), torch.from_numpy(y))
+    cpu_s = (time.process_time() - start) / len(y)
     result = judge(scene.victim, pixels, y, adv, job.threat, queries=queries)
+    twin = _by_twin(scene, pixels, y, adv, result.pixels) if job.by_twin else {}
     return {
-        "pixels": result.pixels, "y": y, "label": result.labels, "hit": result.fooled,
-        "size": result.size,
-        "queries": np.zeros(len(y), np.int64) if queries is None else np.asarray(queries),
+        "clean": pixels, "pixels": result.pixels, "y": y, "label": result.labels,
+        "hit": result.fooled, "size": result.size, "cpu_s": np.full(len(y), cpu_s),
+        "queries": np.zeros(len(y), np.int64) if queries is None else np.asarray(queries), **twin,
     }  # fmt: skip
 
 
-def _kept(file: Path, y: Ints) -> Mapping[str, Any] | None:
-    """A handful that is there, of the same images; None: to be made."""
-    try:
-        with np.load(file) as stored:
-            row = {name: stored[name] for name in ("y", "hit", "size", "queries")}
-    except (OSError, ValueError, KeyError):
-        return None
-    return row if np.array_equal(row["y"], y) else None
+def _by_twin(scene: Scene, pixels: U8, y: Ints, adv: Tensor, made: U8) -> dict[str, np.ndarray]:
+    """Which part of what the int8 file withstands is due to 8-bit pictures, which to int8."""
+    assert scene.twin is not None
+    with torch.no_grad():
+        as_made = scene.twin.scores(adv).argmax(1).numpy()
+    return {
+        "twin_right": scene.twin.labels(pixels) == y, "on_float": as_made != y,
+        "on_float_8bit": scene.twin.labels(made) != y,
+    }  # fmt: skip
 
 
-def _write(file: Path, row: Mapping[str, Any]) -> None:
-    """At once or not at all: a run may end at any time."""
-    part = file.with_suffix(".part")
-    with part.open("wb") as stream:
-        np.savez_compressed(stream, **row)
-    part.replace(file)
+def worst_case(found: Iterable[Outcome], member: str, threat: str) -> list[Figure]:
+    """E7: `attack.MEMBER.worst.THREAT.success`, an image counting once whatever fooled it; of the
+    images that every white-box attack in this threat was tried on, black boxes helping where they
+    were tried as well. None for fewer than two attacks."""
+    tried = [o for o in found if o.job.threat.name == threat and o.job.name != "noise"]
+    lengths = [len(o.hit) for o in tried if o.job.threat.knowledge == "white-box"]
+    if len(tried) < 2 or not lengths:
+        return []
+    n = min(lengths)
+    worst = np.zeros(n, bool)
+    for outcome in tried:
+        hit = outcome.hit[:n]
+        worst[: len(hit)] |= hit
+    return [rate(f"attack.{member}.worst.{threat}.success", int(worst.sum()), n)]
 
 
 def invalid(found: Iterable[Outcome]) -> list[str]:

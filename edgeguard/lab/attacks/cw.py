@@ -75,26 +75,26 @@ class CarliniL2:
         best, size = x.clone(), torch.full((n,), torch.inf)
         start = x
         for _ in range(self.searches):
-            hit = self._descend(victim, x, y, c, start, best, size)
+            hit, last = self._descend(victim, x, y, c, start, best, size)
             high = torch.where(hit, torch.minimum(high, c), high)
             low = torch.where(hit, low, torch.maximum(low, c))
             c = torch.where(high.isinf(), c * 10, (low + high) / 2)
-            start = best  # where one was found: a smaller one is near it
+            # A smaller one is near the best; where there is none yet, the way goes on.
+            start = torch.where(size.isfinite()[:, None, None, None], best, last)
         return best
 
     def _descend(
         self, victim: Target, x: Tensor, y: Tensor, c: Tensor, start: Tensor, best: Tensor,
         size: Tensor,
-    ) -> Tensor:  # fmt: skip
-        """One run for one c; keeps `best` and `size`; which images were wrong on the way."""
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """One run for one c; keeps `best` and `size`; which images were wrong on the way, and where
+        it ended."""
         w = _hidden(start)
         adam = _Adam.of(w, self.rate)
         hit, rows = torch.zeros(len(x), dtype=torch.bool), torch.arange(len(x))
         for _ in range(self.steps):
             leaf = w.detach().requires_grad_()
-            adv = _image(leaf)
-            if self.mask is not None:
-                adv = x + (adv - x) * self.mask
+            adv = self._masked(_image(leaf), x)
             scores = victim.scores(adv)
             gap = (margin(scores, y) * -1 + self.confidence).clamp_min(0)
             loss = ((adv - x) ** 2).flatten(1).sum(1) + c * gap
@@ -106,7 +106,10 @@ class CarliniL2:
             best[better], size[better] = seen[better], length[better]
             hit |= wrong
             w = w.detach() + adam.step(gradient, rows)
-        return hit
+        return hit, self._masked(_image(w).clamp(0, 1), x)
+
+    def _masked(self, adv: Tensor, x: Tensor) -> Tensor:
+        return adv if self.mask is None else x + (adv - x) * self.mask
 
     def _wrong(self, scores: Tensor, y: Tensor) -> Tensor:
         return (scores.argmax(1) != y) & (margin(scores, y) >= self.confidence)

@@ -1,139 +1,223 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole guard under attack: adaptive, white box through every part, judged by the real guard.
+"""The whole guard under attack: adaptive, white box through every part, judged by the real guard;
+beside it each member alone, attacked as hard.
 
 The hazard rate of single images: of those that the guard reads without harm and accepts when they
 are clean, the share on which it accepts a command above what the true sign allows. Beside it stands
-the clean coverage. A sign that commands nothing is met at 50 km/h.
+the clean coverage. A member alone gets the strictest threshold with which it covers as much.
 """
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from edgeguard.errors import EdgeguardError
 from edgeguard.figures import Figure
+from edgeguard.lab.attacks import alone as lone
+from edgeguard.lab.attacks import corpus
+from edgeguard.lab.attacks.alone import Alone, At, at_coverage
 from edgeguard.lab.attacks.apgd import APGD
-from edgeguard.lab.attacks.guard_box import GuardBox, Verdict
-from edgeguard.lab.attacks.guarded import Bound, GuardedTarget
+from edgeguard.lab.attacks.campaign import HERE, digest_of
+from edgeguard.lab.attacks.corpus import Array, Handful
+from edgeguard.lab.attacks.guard_box import Verdict
+from edgeguard.lab.attacks.guarded import Bound
 from edgeguard.lab.attacks.judge import judge
 from edgeguard.lab.attacks.losses import margin
 from edgeguard.lab.attacks.pgd import PGD
+from edgeguard.lab.attacks.resting import Resting
 from edgeguard.lab.attacks.threat import LEVELS, Threat
 from edgeguard.lab.attacks.victim import U8, Ints, images
-from edgeguard.lab.zoo.figures import wilson
+from edgeguard.lab.zoo.figures import rate
 
-HOLDING = 50 / 3.6  # m/s in force where the true sign commands nothing
-PREFIX = 6  # clean pictures that bring the guard to rest
 BATCH = 25
-SPEED = 8.0  # m/s, for signals that the policy declares
+MODULES = ("guard_run", "guarded", "guard_box", "resting", "alone", "apgd", "pgd", "losses",
+           "threat", "judge", "victim")  # fmt: skip
+BAR = 0.5  # of the best single member's hazard
 
 
 @dataclass(frozen=True)
 class Hazard:
-    """What the guard did with n images; `causes` of those that were stopped."""
+    """What the guard did with n images, and each member alone at the same clean coverage."""
 
     levels: float
     shown: int
-    accepted: int
-    """Clean images that were accepted without harm: what the rate is of."""
-    hit: int
-    causes: dict[str, int]
+    rows: Handful
+    """The guard's part of the corpus; `accepted`: clean and without harm, what the rate is of."""
+    alone: Mapping[str, At]
+    folders: Mapping[str, Path]
+    """Where the pictures are, by member; "guard": the whole."""
 
-    def figures(self) -> list[Figure]:
-        """`guard.hazard.linf.R` and the coverage that it costs."""
-        at = f"guard.hazard.linf.{self.levels:g}"
-        return [
-            Figure(at, self.hit / max(self.accepted, 1), "1", self.accepted,
-                   wilson(self.hit, self.accepted)),
-            Figure("guard.clean.coverage", self.accepted / max(self.shown, 1), "1", self.shown,
-                   wilson(self.accepted, self.shown)),
-        ]  # fmt: skip
+    @property
+    def accepted(self) -> int:
+        """Clean images that were accepted without harm."""
+        return int(self.rows["accepted"].sum())
+
+    @property
+    def hit(self) -> int:
+        """Of these, how many raised a command once attacked."""
+        return int(self.rows["hit"].sum())
+
+    @property
+    def best(self) -> tuple[str, At]:
+        """The member that is safest alone."""
+        return min(self.alone.items(), key=lambda item: item[1].hazard)
+
+    @property
+    def causes(self) -> dict[str, int]:
+        """What stopped how many of the attacked pictures; one may be stopped by several."""
+        words = self.rows["causes"][self.rows["accepted"]]
+        return dict(Counter(c for line in words for c in str(line).split()).most_common())
+
+    def figures(self, barred: bool) -> list[Figure]:
+        """`guard.hazard.linf.R.*`; the first is the hazard. barred: with its bar, and with the
+        coverage that the guard costs, which is the same at every radius."""
+        at, name, best = f"guard.hazard.linf.{self.levels:g}", *self.best
+        most = BAR * best.hazard
+        holds = self.hit <= most * self.accepted if barred else None
+        words = f"<= {most:.3g}, half of the best single member's ({name})" if barred else None
+        own = rate(at, self.hit, self.accepted)
+        found = [Figure(at, own.value, "1", own.n, own.interval, words, holds),
+                 rate(f"{at}.best_member", best.hit, best.accepted)]  # fmt: skip
+        if barred:
+            found.append(rate("guard.clean.coverage", self.accepted, self.shown))
+        for member, single in self.alone.items():
+            found.append(rate(f"{at}.alone.{member}", single.hit, single.accepted))
+            found.append(rate(f"{at}.alone.{member}.coverage", single.accepted, single.shown))
+        return found + self._parts(at)
+
+    def _parts(self, at: str) -> list[Figure]:
+        """Which members said a dangerous label, and which causes stopped the command."""
+        counted = self.rows["accepted"]
+        fell = [rate(f"{at}.fell.{m}", int(self.rows["fell"][counted, i].sum()), self.accepted)
+                for i, m in enumerate(self.alone)]  # fmt: skip
+        return fell + [
+            rate(f"{at}.stopped_by.{cause}", count, self.accepted)
+            for cause, count in self.causes.items()
+        ]
 
 
 def hazard(
-    policy: Path, pixels: U8, y: Ints, own: tuple[U8, Ints], levels: float,
+    resting: Resting, pixels: U8, y: Ints, levels: float, results: Path,
     done: Callable[[int], None] = lambda n: None,
 ) -> Hazard:  # fmt: skip
-    """Attack pictures [N, C, H, W] with labels [N]; own: the attacker's pictures and labels, which
-    also bring the guard to rest. Raises EdgeguardError."""
-    target = GuardedTarget(policy, pixels[:1000])
-    shown = accepted = hit = 0
-    causes: Counter[str] = Counter()
-    for command, rows in _groups(target, y):
-        prefix = _prefix(target, command, own)
-        shown += len(rows)
-        if prefix is None or not _higher(target, command):
-            done(len(rows))
-            continue
-        bound = target.above(command)
-        with GuardBox(policy, prefix, SPEED) as box:
-            bound.box = box
-            for part in np.array_split(rows, max(1, -(-len(rows) // BATCH))):
-                clean = box.ask(pixels[part])
-                good = part[[v.accepted and not v.raised for v in clean]]
-                accepted += len(good)
-                if len(good):
-                    verdicts = _attacked(bound, pixels[good], levels)
-                    hit += sum(v.raised for v in verdicts)
-                    causes.update(c for v in verdicts for c in v.causes)
-                done(len(part))
-    return Hazard(levels, shown, accepted, hit, dict(causes.most_common()))
+    """Attack pictures [N, C, H, W] with labels [N]; what is in `results` is not made again.
+
+    Raises EdgeguardError, also where not one picture can be judged.
+    """
+    run = _Run(resting, Threat("linf", levels / LEVELS), results)
+    judged = 0
+    for command, rows in resting.groups(y):
+        for first in range(0, len(rows), BATCH):
+            part = rows[first : first + BATCH]
+            run.handful(command, first, pixels[part], y[part])
+            judged += len(part)
+            done(len(part))
+    done(len(y) - judged)
+    if not judged:
+        raise EdgeguardError(
+            f"{resting.target.policy}: no picture has a sign above which the guard can be led; "
+            "give more with --data or --n"
+        )
+    made = {name: corpus.joined(rows) for name, rows in run.made.items()}
+    guard = made.pop("guard")
+    accepted = int(guard["accepted"].sum())
+    alone = {name: at_coverage(rows, accepted) for name, rows in made.items()}
+    return Hazard(levels, judged, guard, alone, run.folders)
 
 
-def _attacked(bound: Bound, pixels: U8, levels: float) -> list[Verdict]:
-    """The worst of two attacks on each picture, as the real guard sees it."""
-    threat = Threat("linf", levels / LEVELS)
+class _Run:
+    """One radius: where its handfuls are, and what they hold so far."""
+
+    def __init__(self, resting: Resting, threat: Threat, results: Path) -> None:
+        self.resting, self.target, self.threat = resting, resting.target, threat
+        files = {name: victim.path for name, victim in self.target.victims.items()}
+        models = [path.read_bytes() for path in files.values()]
+        sources = [HERE / f"{module}.py" for module in MODULES]
+        key = digest_of(sources, self.target.policy, *models, repr(threat).encode())
+        self.folders = {}
+        for name, path in {"guard": self.target.policy, **files}.items():
+            attack = "adaptive" if name == "guard" else "alone"
+            self.folders[name] = results / name / f"{attack}.{threat.name}-{key}"
+            corpus.begin(self.folders[name], corpus.about(path, attack, threat))
+        self.made: dict[str, list[Handful]] = {name: [] for name in self.folders}
+
+    def handful(self, command: float, first: int, pixels: U8, y: Ints) -> None:
+        """Pictures that are met while a command is in force."""
+        file = f"{round(command * 100):05d}-{first:04d}.npz"
+        worst = []
+        for name in self.target.victims:
+            alone = Alone(self.target, name, command)
+            make = partial(lone.attacked, alone, pixels, y, self.threat)
+            worst.append(self._kept(name, file, y, make)["pixels"])
+        self._kept("guard", file, y, partial(self._guard, command, pixels, y, worst))
+
+    def _kept(self, name: str, file: str, y: Ints, make: Callable[[], Handful]) -> Handful:
+        row = corpus.kept(self.folders[name] / file, y)
+        if row is None:
+            row = make()
+            corpus.write(self.folders[name] / file, row)
+        self.made[name].append(row)
+        return row
+
+    def _guard(self, command: float, pixels: U8, y: Ints, worst: list[U8]) -> Handful:
+        """worst: what fools each member alone; the guard is shown that as well (E7)."""
+        start = time.process_time()
+        bound = self.target.above(command)
+        bound.box = self.resting.at(command)
+        verdicts = bound.ask(pixels)
+        accepted = np.array([v.accepted and not v.raised for v in verdicts])
+        shown, good = pixels.copy(), np.flatnonzero(accepted)
+        if len(good):
+            shown[good], after = _attacked(
+                bound, pixels[good], self.threat, [w[good] for w in worst]
+            )
+            for row, verdict in zip(good, after, strict=True):
+                verdicts[row] = verdict
+        said = np.array([v.labels for v in verdicts])
+        return {
+            "clean": pixels, "pixels": shown, "y": y, "label": _most(said), "accepted": accepted,
+            "hit": accepted & np.array([v.raised for v in verdicts]),
+            "size": self.threat.sizes(images(shown) - images(pixels)).numpy(),
+            "queries": np.zeros(len(y), np.int64),
+            "cpu_s": np.full(len(y), (time.process_time() - start) / len(y)),
+            "said": said, "fell": np.isin(said, bound.classes.numpy()),
+            "causes": np.array([" ".join(v.causes) for v in verdicts]),
+        }  # fmt: skip
+
+
+def _most(said: Array) -> Ints:
+    """The label that most members say to each picture, [N]."""
+    return np.array([np.bincount(row.clip(0)).argmax() for row in said], np.int64)
+
+
+def _attacked(
+    bound: Bound, pixels: U8, threat: Threat, worst: list[U8]
+) -> tuple[U8, list[Verdict]]:
+    """The worst of all attacks on each picture, as the real guard sees it."""
     nothing = np.zeros(len(pixels), np.int64)
     x, zero = images(pixels), torch.zeros(len(pixels), dtype=torch.long)
-    verdicts: dict[int, Verdict] = {}
+    shown, verdicts = pixels.copy(), {}
     left = np.arange(len(pixels))
-    for attack in (APGD(threat, loss=margin, restarts=2), PGD(threat, loss=margin, restarts=1)):
-        adv = attack(bound, x[left], zero[left])
-        result = judge(bound, pixels[left], nothing[left], adv, threat)
-        verdicts.update(zip(left.tolist(), bound.verdicts, strict=True))
+    ways = [
+        lambda rows: APGD(threat, loss=margin, restarts=2)(bound, x[rows], zero[rows]),
+        lambda rows: PGD(threat, loss=margin, restarts=1)(bound, x[rows], zero[rows]),
+        *(lambda rows, w=w: images(w[rows]) for w in worst),
+    ]
+    for number, way in enumerate(ways):
+        result = judge(bound, pixels[left], nothing[left], way(left), threat)
+        better = result.fooled | (number == 0)
+        shown[left[better]] = result.pixels[better]
+        verdicts.update({int(i): v for i, v, b in
+                         zip(left, bound.verdicts, better, strict=True) if b})  # fmt: skip
         left = left[~result.fooled]
         if len(left) == 0:
             break
-    return [verdicts[i] for i in range(len(pixels))]
-
-
-def _allowed(target: GuardedTarget, y: Ints) -> np.ndarray:
-    value = target.value[y]
-    return np.where(np.isnan(value), HOLDING, value)
-
-
-def _groups(target: GuardedTarget, y: Ints) -> Iterator[tuple[float, np.ndarray]]:
-    """Images with the same command in force."""
-    allowed = _allowed(target, y)
-    for command in np.unique(allowed):
-        yield float(command), np.flatnonzero(allowed == command)
-
-
-def _higher(target: GuardedTarget, command: float) -> bool:
-    with np.errstate(invalid="ignore"):
-        return bool((target.value > command + 1e-3).any())
-
-
-def _prefix(target: GuardedTarget, command: float, own: tuple[U8, Ints]) -> U8 | None:
-    """Clean pictures of a sign with this command that every member is sure of."""
-    with np.errstate(invalid="ignore"):
-        labels = np.flatnonzero(np.abs(target.value - command) < 0.02)
-    x, y = own
-    for label in labels:
-        some = x[y == label][:60]
-        if len(some) < PREFIX:
-            continue
-        with torch.no_grad():
-            sure = torch.stack([
-                -margin(v.scores(images(some)), torch.full((len(some),), int(label)))
-                for v in target.victims.values()
-            ]).amin(0)  # fmt: skip
-        best = sure.argsort(descending=True)[:PREFIX].numpy()
-        if float(sure[int(best[-1])]) > 0:
-            return np.ascontiguousarray(some[best])
-    return None
+    return shown, [verdicts[i] for i in range(len(pixels))]

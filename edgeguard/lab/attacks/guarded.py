@@ -11,6 +11,7 @@ Thresholds, quorums, grants, temperatures and limits are those of guard.toml, as
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,11 @@ EDGE = 0.02  # how far beyond its edge a part is pushed, in the unit of its marg
 class GuardedTarget:
     """A guard whose members look through one camera and vote on one channel of labels."""
 
-    def __init__(self, policy: str | Path, pixels: U8) -> None:
-        """pixels: pictures uint8 [N, C, H, W] to hold each surrogate against its file on.
+    def __init__(
+        self, policy: str | Path, pixels: U8, victims: Mapping[str, Victim] | None = None
+    ) -> None:
+        """pixels: pictures uint8 [N, C, H, W] to hold each surrogate against its file on; victims:
+        members, by name, for which that is done.
 
         Raises SurrogateDisagrees (E2), ModelRefused, or EdgeguardError for a detector that this
         loss does not know: an attack that leaves out a part would be too weak.
@@ -43,8 +47,9 @@ class GuardedTarget:
         cards = load_cards(self.config)
         table = policy_dict(self.config, cards)
         self._rows = {row["name"]: row for row in table["members"]}
+        made = dict(victims or {})
         self.victims = {
-            name: Victim(model_path(self.config, name, card), pixels, card)
+            name: made.get(name) or Victim(model_path(self.config, name, card), pixels, card)
             for name, card in cards.items()
         }
         self._cards = cards
@@ -55,6 +60,15 @@ class GuardedTarget:
         ])  # fmt: skip
         heat = {name: row["scores"]["temperature"] for name, row in self._rows.items()}
         self._detectors = _detectors(self.config, heat)
+
+    def row(self, member: str) -> Mapping[str, Any]:
+        """What the core's policy says of a member."""
+        return self._rows[member]
+
+    @property
+    def quorum(self) -> int:
+        """Of the operation that demands least."""
+        return min(demand.quorum for demand in self._demands.values())
 
     def above(self, command: float) -> Bound:
         """The guard while this command is in force: dangerous is what raises it."""
@@ -101,16 +115,20 @@ def _all(margins: Tensor) -> Tensor:
 
 
 def _support(logits: Tensor, classes: Tensor, demand: Demand) -> Tensor:
-    """How far a member is from supporting each class with the certainty asked for, [N, K]: in
-    log odds of the class, which no softmax saturates."""
+    """How far a member is from supporting each class with the certainty asked for, [N, K]."""
+    certainty = demand.certainty / ONE
+    asked = float(np.log(certainty / (1 - certainty))) if certainty < 1 else 20.0
+    return log_odds(logits, classes) - max(asked, 0.0)
+
+
+def log_odds(logits: Tensor, classes: Tensor) -> Tensor:
+    """Of each class [K] against all others, [N, K]: no softmax saturates them."""
     own = logits[:, classes]
     rest = torch.stack([
         logits.index_fill(1, classes[k : k + 1], -torch.inf).logsumexp(1)
         for k in range(len(classes))
     ], 1)  # fmt: skip
-    certainty = demand.certainty / ONE
-    asked = float(np.log(certainty / (1 - certainty))) if certainty < 1 else 20.0
-    return own - rest - max(asked, 0.0)
+    return own - rest
 
 
 class Bound:
@@ -154,12 +172,12 @@ def _detectors(config: GuardConfig, heat: dict[str, float]) -> list[Detector]:
     """A margin for each detector of a picture alone; raises for those that are not known."""
     found: list[Detector] = []
     for name, detector in config.detectors.items():
-        if detector.kind in ("risk", "bus", "association"):
+        if detector.kind in ("risk", "bus", "association", "history"):
             continue  # of time, of a bus, of signals: not of one picture
         if detector.kind == "image" and detector.feature in IMAGE:
             feature = IMAGE[detector.feature]
             found.append(_limited(lambda x, s, e, f=feature: f(x), detector))
-        elif detector.kind == "embedding" and detector.member:
+        elif detector.kind == "embedding" and detector.feature in EMBEDDING and detector.member:
             fit = config.fits[detector.member, detector.feature or ""]
             kept = {k: torch.from_numpy(v) for k, v in fit.items()}
             value = _of_embedding(detector.feature or "", detector.member, kept, heat)

@@ -77,6 +77,8 @@ class Job:
     bar: float | None = None
     quick: int = 100
     """How many images --quick attacks."""
+    by_twin: bool = False
+    """Made on the float twin, to show what it is worth on the file that runs."""
 
 
 def linf(levels: float, **more: Any) -> Threat:
@@ -147,13 +149,13 @@ def jobs() -> Mapping[str, Job]:
         Job("apgd_ce", eight, _white(APGD(eight, loss=cross_entropy)), ("apgd",), 0.99, 25),
         Job("apgd_dlr", eight, _white(APGD(eight, targets=4)), ("apgd",), 0.99, 25),
         Job("deepfool", minimal, _white(DeepFool()), ("deepfool",), 0.99, 20),
-        Job("deepfool_float", twin, _by_twin(DeepFool()), ("deepfool",), None, 20),
-        Job("square", scores, _square(scores), ("square",), 0.9, 10),
+        Job("deepfool_float", twin, _by_twin(DeepFool()), ("deepfool",), None, 20, True),
+        Job("square", scores, _square(scores), ("square",), 0.9, 6),
         Job("hopskipjump", labels, _hopskipjump(labels), ("hopskipjump",), 0.9, 10),
         Job("cw_l2", minimal, _white(CarliniL2()), ("cw",), 0.99, 10),
-        Job("cw_l2_float", twin, _by_twin(CarliniL2(grid=False)), ("cw",), None, 10),
+        Job("cw_l2_float", twin, _by_twin(CarliniL2(grid=False)), ("cw",), None, 10, True),
         Job("lbfgs", minimal, _white(LBFGS()), ("lbfgs",), 0.99, 10),
         Job("cw_linf", Threat("linf"), _white(CarliniLinf()), ("cw",), None, 5),
-        Job("cw_l0", Threat("l0"), _white(CarliniL0()), ("cw",), None, 5),
+        Job("cw_l0", Threat("l0"), _white(CarliniL0()), ("cw",), None, 3),
     ]
     return {f"{job.name}.{job.threat.name}": job for job in found}

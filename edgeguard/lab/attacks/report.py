@@ -1,245 +1,199 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The attack set on every member that was asked for, with progress, table and figures."""
+"""An evaluation from end to end: members, the whole guard, transfer, the corpus and the page.
+
+In the results folder afterwards: the pictures and their index (`corpus`), figures.json,
+gallery.json, and report.html, which is made from those files alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from attrs import asdict
 
-from edgeguard.card import Card, card_path
-from edgeguard.config import load, load_cards, model_path
+from edgeguard import figures
 from edgeguard.errors import EdgeguardError
 from edgeguard.figures import Figure
-from edgeguard.lab.attacks import signs
-from edgeguard.lab.attacks.campaign import Outcome, invalid
+from edgeguard.lab.attacks import corpus, gallery, page, signs, tables
+from edgeguard.lab.attacks.campaign import Outcome, invalid, worst_case
 from edgeguard.lab.attacks.campaign import run as attack
 from edgeguard.lab.attacks.guard_run import hazard
+from edgeguard.lab.attacks.guarded import GuardedTarget
+from edgeguard.lab.attacks.inputs import (
+    AGREED,
+    STICKERS,
+    Pictures,
+    Request,
+    members,
+    pictures,
+    read_rightly,
+    scene,
+    wanted,
+    whole_guard,
+)
 from edgeguard.lab.attacks.losses import climb, cross_entropy
-from edgeguard.lab.attacks.plan import Job, Scene, jobs
-from edgeguard.lab.attacks.victim import U8, FloatVictim, Ints, Victim, images
+from edgeguard.lab.attacks.plan import Job, Scene
+from edgeguard.lab.attacks.resting import Resting
+from edgeguard.lab.attacks.transfer import transfer
+from edgeguard.lab.attacks.victim import U8, Ints, Victim, images
 from edgeguard.lab.zoo import data
-from edgeguard.zoo import models_dir
+from edgeguard.lab.zoo.figures import rate
 
-AGREED = 1000  # pictures on which the surrogate must be the file
 UNDEFENDED = ("plain",)
 """Members whose results have bars: attacks have to work where nothing defends."""
-GUARD, GUARD_LEVELS, GUARD_QUICK = "guard", (4, 8), 20
+GUARD_LEVELS, BARRED, GUARD_QUICK = (4, 8), 4, 20
 FLAT_OF, MOST_FLAT = 50, 0.2  # images whose gradients are looked at; the most that may have none
-RP2_BAR, QUICK_SIGNS, STICKERS = 0.8, 2, "rp2"
-TWINS = ("deepfool_float", "cw_l2_float")
+RP2_BAR, QUICK_SIGNS = 0.8, 2
+WORST = "linf.8"
+PACKAGES = ("torch", "onnxruntime", "ai-edge-litert", "numpy")
 
 
-@dataclass(frozen=True)
-class Request:
-    """What the command was asked for."""
+@dataclass
+class Found:
+    """What an evaluation says: figures, each with more keys where there is more to say (`kept`:
+    the part of the corpus that it is of), and the rules of validity that were broken."""
 
-    what: Path | None
-    many: int
-    quick: bool
-    members: tuple[str, ...]
-    attacks: tuple[str, ...]
-    data: Path | None
-    data_dir: str | None
-    results: Path
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
 
+    def add(self, made: Sequence[Figure], **more: Any) -> None:
+        """Figures; `more` is about the first of them."""
+        for number, figure in enumerate(made):
+            self.rows.append({**asdict(figure), **(more if number == 0 else {})})
 
-@dataclass(frozen=True)
-class Pictures:
-    """To attack, and the attacker's own: uint8 [N, 3, H, W], labels [N]."""
-
-    x: U8
-    y: Ints
-    own: U8
-    own_y: Ints
+    def write(self, file: Path) -> None:
+        """The results file."""
+        figures.write(file, self.rows, 0, PACKAGES)
 
 
-def run(request: Request) -> tuple[list[Figure], list[str]]:
-    """Figures, and the rules of validity that were broken. Raises EdgeguardError."""
+def run(request: Request) -> Found:
+    """Attack, and write all files. Raises EdgeguardError."""
     torch.set_num_threads(1)  # two wait for each other on a busy machine
-    pictures = _pictures(request)
-    wanted = _jobs(request)
-    found: list[Figure] = []
-    broken: list[str] = []
-    for name, path, card in _members(request):
-        scene, x, y = _scene(path, card, pictures, request.many, request.quick)
-        chosen = [j for j in wanted if scene.twin is not None or j.name not in TWINS]
-        outcomes = _attack_all(name, scene, chosen, x, y, request)
-        for outcome in outcomes:
-            made = outcome.figures(name)
-            found += made if name in UNDEFENDED else [_without_bar(f) for f in made]
-        broken += [f"{name}: {rule}" for rule in invalid(outcomes)]
-        flat = _flat(scene.victim, x, y)
-        found.append(Figure(f"attack.{name}.zero_gradients", flat, "1", min(len(y), FLAT_OF)))
-        if flat > MOST_FLAT:
-            broken.append(f"{name}: E5: {flat:.0%} of the images have no gradient: it is masked")
-        if outcomes:
-            _print(name, outcomes)
-        if request.data is None and (not request.attacks or STICKERS in request.attacks):
-            found += _stickers(name, scene.victim, request)
-    if _whole_guard(request):
-        found += _guard(request, pictures)
-    return found, broken
-
-
-def _flat(victim: Victim, x: U8, y: Ints) -> float:
-    """Share of images whose cross entropy has no gradient at all, or one that is no number."""
-    some = slice(0, FLAT_OF)
-    gradient = climb(victim, images(x[some]), torch.from_numpy(y[some]), cross_entropy)[0]
-    sizes = gradient.flatten(1).abs().amax(1)
-    return float(((sizes == 0) | ~torch.isfinite(sizes)).float().mean())
-
-
-def _whole_guard(request: Request) -> bool:
-    """The members' guard as a whole: not for a model file, nor where one member was asked for."""
-    is_guard = request.what is None or request.what.suffix == ".toml"
-    asked = not request.attacks or GUARD in request.attacks
-    return is_guard and asked and not request.members
-
-
-def _guard(request: Request, pictures: Pictures) -> list[Figure]:
-    policy = request.what or models_dir() / "guard.toml"
-    n = min(request.many, GUARD_QUICK if request.quick else request.many)
-    x, y = pictures.x[:n], pictures.y[:n]
-    found: list[Figure] = []
-    with _progress() as bar:
-        for levels in GUARD_LEVELS:
-            task = bar.add_task(f"guard {levels}/255", total=n)
-            made = hazard(policy, x, y, (pictures.own, pictures.own_y), levels,
-                          lambda k, t=task: bar.advance(t, k))  # type: ignore[misc]  # fmt: skip
-            found += made.figures()[: 1 if found else 2]
-            stopped = ", ".join(f"{cause} {count}" for cause, count in made.causes.items())
-            Console(highlight=False).print(
-                f"guard, adaptive, linf {levels}/255: wrong command accepted on {made.hit} of"
-                f" {made.accepted} (clean accepted: {made.accepted} of {made.shown});"
-                f" stopped by: {stopped or 'the vote alone'}"
-            )
+    jobs, seen = wanted(request), pictures(request)
+    scenes = {name: scene(path, card, seen, request.quick)
+              for name, path, card in members(request)}  # fmt: skip
+    victims = {name: s.victim for name, s in scenes.items()}
+    policy = whole_guard(request)
+    target = None if policy is None else GuardedTarget(policy, seen.x[:AGREED], victims)
+    found, outcomes = Found(), {}
+    request.results.mkdir(parents=True, exist_ok=True)
+    for name, of in scenes.items():
+        outcomes[name] = _member(name, of, jobs, seen, request, found)
+    with nullcontext() if target is None else Resting(target, (seen.own, seen.own_y)) as resting:
+        if resting is not None:
+            _guard(resting, seen, request, found)
+        found.add(transfer(outcomes, victims, resting))
+        shown = gallery.choose(request.results, _parts(found))
+        gallery.write(request.results, shown, victims, resting)
+    found.write(request.results / page.FIGURES)
+    corpus.index(request.results)
+    page.write(request.results)
     return found
 
 
-def _stickers(name: str, victim: Victim, request: Request) -> list[Figure]:
-    """RP2 on reserved tracks; a victim without a card has no preprocessing to go through."""
-    if victim.card is None:
-        return []
-    root = data.data_root(request.data_dir)
-    count = min(QUICK_SIGNS if request.quick else len(signs.TARGETS), len(signs.TARGETS))
-    made = signs.attack(victim, root, request.results, count)
-    table = Table(title=f"{name}: stickers on at most 20 % of a sign, held-out views",
-                  title_justify="left")  # fmt: skip
-    for column in ("sign", "read as", "cover", "as the target", "wrong", "random colours"):
-        table.add_column(column, justify="right")
-    for f in made:
-        table.add_row(str(f.label), str(f.target), f"{f.cover:.1%}", f"{f.targeted:.1%}",
-                      f"{f.wrong:.1%}", f"{f.control:.1%}")  # fmt: skip
-    Console(highlight=False, width=None if Console().is_terminal else 120).print(table)
-    return signs.figures(name, made, RP2_BAR if name in UNDEFENDED else None)
+def _member(
+    name: str, of: Scene, jobs: Sequence[Job], seen: Pictures, request: Request, found: Found
+) -> list[Outcome]:
+    """All attacks on one member."""
+    x, y = read_rightly(of.victim, seen, request.many)
+    if len(y) == 0:
+        raise EdgeguardError(f"{of.victim.path}: reads none of the pictures rightly")
+    chosen = [job for job in jobs if of.twin is not None or not job.by_twin]
+    outcomes = _attack_all(name, of, chosen, x, y, request)
+    for outcome in outcomes:
+        made = outcome.figures(name)
+        made = made if name in UNDEFENDED else [_without_bar(f) for f in made]
+        found.add(made, kept=_kept(outcome.folder, request), cpu_s=outcome.cpu_s)
+    found.add(worst_case(outcomes, name, WORST))
+    _validity(name, of.victim, outcomes, x, y, found)
+    if outcomes:
+        tables.attacks(name, outcomes)
+    if request.data is None and (not request.attacks or STICKERS in request.attacks):
+        _stickers(name, of.victim, request, found)
+    return outcomes
 
 
-def _without_bar(figure: Figure) -> Figure:
-    return Figure(figure.id, figure.value, figure.unit, figure.n, figure.interval)
+def _validity(
+    name: str, victim: Victim, outcomes: Sequence[Outcome], x: U8, y: Ints, found: Found
+) -> None:
+    """E2 was asked for before (the share that is equal in every bit), E3 while judging."""
+    agreement = victim.agreement
+    equal = agreement.n - agreement.differing
+    found.add([rate(f"attack.{name}.agreement", equal, agreement.n)])
+    broken = invalid(outcomes)
+    flat, n = _flat(victim, x, y)
+    found.add([rate(f"attack.{name}.zero_gradients", flat, n)])
+    if flat > MOST_FLAT * n:
+        broken.append(f"E5: {flat / n:.0%} of the images have no gradient: it is masked")
+    found.add([Figure(f"attack.{name}.rules_broken", len(broken), "1", n)], rules=broken)
+    found.broken += [f"{name}: {rule}" for rule in broken]
 
 
-def _jobs(request: Request) -> list[Job]:
-    known = jobs()
-    names = {job.name for job in known.values()} | {STICKERS, GUARD}
-    for name in request.attacks:
-        if name not in names and name not in known:
-            raise EdgeguardError(f"--attack {name}: known are {', '.join(sorted(names))}")
-    asked = request.attacks
-    return [j for full, j in known.items() if not asked or j.name in asked or full in asked]
-
-
-def _members(request: Request) -> Iterator[tuple[str, Path, Card | None]]:
-    what = request.what or models_dir() / "guard.toml"
-    if what.suffix in (".onnx", ".tflite"):
-        has_card = card_path(what).is_file()
-        yield what.stem, what, Card.beside(what) if has_card else None
-        return
-    config = load(what)
-    cards = load_cards(config)
-    for name in request.members:
-        if name not in cards:
-            raise EdgeguardError(f"--member {name}: {what} has {', '.join(cards)}")
-    for name, card in cards.items():
-        if not request.members or name in request.members:
-            yield name, model_path(config, name, card), card
-
-
-def _pictures(request: Request) -> Pictures:
-    """A fixed order of all pictures, so that every member meets the same ones."""
-    if request.data is not None:
-        with np.load(request.data) as file:
-            x, y = file["x"], file["y"].astype(np.int64)
-        half = len(y) // 2
-        order = np.random.default_rng(0).permutation(len(y))
-        return Pictures(_chw(x[order[half:]]), y[order[half:]], _chw(x[order[:half]]),
-                        y[order[:half]])  # fmt: skip
-    try:
-        root = data.data_root(request.data_dir)
-    except FileNotFoundError as error:
-        raise EdgeguardError(str(error)) from None
-    test = data.load_file(root / "gtsrb" / "test_public_32.npz")
-    train = data.load_train(root)
-    order = np.random.default_rng(0).permutation(len(test))
-    mine = np.random.default_rng(1).permutation(len(train))[:2000]
-    return Pictures(_chw(test.x[order]), test.y[order], _chw(train.x[mine]), train.y[mine])
-
-
-def _chw(x: U8) -> U8:
-    return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
-
-
-def _scene(
-    path: Path, card: Card | None, pictures: Pictures, many: int, quick: bool
-) -> tuple[Scene, U8, Ints]:
-    """The victim, and pictures that it reads rightly. Raises SurrogateDisagrees (E2)."""
-    victim = Victim(path, pictures.x[:AGREED], card)
-    twin = path.with_name(f"{path.stem}.float.onnx")
-    scene = Scene(
-        victim, pictures.own, pictures.own_y, FloatVictim(twin) if twin.is_file() else None, quick
-    )
-    x, y = pictures.x[: 2 * many], pictures.y[: 2 * many]
-    right = np.flatnonzero(victim.labels(x) == y)[:many]
-    return scene, x[right], y[right]
+def _flat(victim: Victim, x: U8, y: Ints) -> tuple[int, int]:
+    """Images whose cross entropy has no gradient at all, or one that is no number; of how many."""
+    some = slice(0, FLAT_OF)
+    gradient = climb(victim, images(x[some]), torch.from_numpy(y[some]), cross_entropy)[0]
+    sizes = gradient.flatten(1).abs().amax(1)
+    return int(((sizes == 0) | ~torch.isfinite(sizes)).sum()), len(y[some])
 
 
 def _attack_all(
-    name: str, scene: Scene, chosen: list[Job], x: U8, y: Ints, request: Request
+    name: str, of: Scene, chosen: Sequence[Job], x: U8, y: Ints, request: Request
 ) -> list[Outcome]:
     found = []
-    with _progress() as bar:
+    with tables.progress() as bar:
         for job in chosen:
             n = min(len(y), request.many, job.quick if request.quick else request.many)
             task = bar.add_task(f"{name} {job.name}", total=n)
-            found.append(attack(scene, job, x[:n], y[:n], request.results,
+            found.append(attack(of, job, x[:n], y[:n], request.results,
                                 lambda k, t=task: bar.advance(t, k)))  # type: ignore[misc]  # fmt: skip
     return found
 
 
-def _progress() -> Progress:
-    console = Console(stderr=True)
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        console=console, disable=not console.is_terminal,
-    )  # fmt: skip
+def _stickers(name: str, victim: Victim, request: Request, found: Found) -> None:
+    """RP2 on reserved tracks; a victim without a card has no preprocessing to go through."""
+    if victim.card is None:
+        return
+    root = data.data_root(request.data_dir)
+    count = min(QUICK_SIGNS if request.quick else len(signs.TARGETS), len(signs.TARGETS))
+    with tables.progress() as bar:
+        task = bar.add_task(f"{name} {STICKERS}", total=count)
+        made, folder = signs.attack(victim, root, request.results, count,
+                                    lambda k: bar.advance(task, k))  # fmt: skip
+    tables.stickers(name, made)
+    bar_of = RP2_BAR if name in UNDEFENDED else None
+    found.add(signs.figures(name, made, bar_of), kept=_kept(folder, request))
 
 
-def _print(name: str, outcomes: list[Outcome]) -> None:
-    table = Table(title=f"{name}: attacks on the deployed file", title_justify="left")
-    for column in ("attack", "threat", "knows", "n", "success", "median size", "median queries"):
-        table.add_column(column, justify="left" if column in ("attack", "knows") else "right")
-    for o in outcomes:
-        asked = (
-            "" if o.queries is None or not o.hit.any() else f"{np.median(o.queries[o.hit]):,.0f}"
-        )
-        table.add_row(
-            o.job.name, o.job.threat.name, o.job.threat.knowledge, f"{len(o.hit):,}",
-            f"{o.success:.1%}", f"{o.median_size:.4f}", asked,
-        )  # fmt: skip
-    Console(highlight=False, width=None if Console().is_terminal else 120).print(table)
+def _guard(resting: Resting, seen: Pictures, request: Request, found: Found) -> None:
+    """The whole, and each member alone."""
+    n = min(request.many, GUARD_QUICK if request.quick else request.many, len(seen.y))
+    with tables.progress() as bar:
+        for levels in GUARD_LEVELS:
+            task = bar.add_task(f"guard {levels}/255", total=n)
+            made = hazard(resting, seen.x[:n], seen.y[:n], levels, request.results,
+                          lambda k, t=task: bar.advance(t, k))  # type: ignore[misc]  # fmt: skip
+            tables.guard(made)
+            rows = made.figures(barred=levels == BARRED)
+            of = {f"{rows[0].id}.alone.{m}": f for m, f in made.folders.items() if m != "guard"}
+            for row in rows:
+                folder = made.folders["guard"] if row is rows[0] else of.get(row.id)
+                found.add([row], kept=_kept(folder, request))
+
+
+def _kept(folder: Path | None, request: Request) -> str | None:
+    return None if folder is None else folder.relative_to(request.results).as_posix()
+
+
+def _parts(found: Found) -> dict[str, tuple[str, int]]:
+    """Figures that have pictures: the part of the corpus and how many images they are of."""
+    return {row["id"]: (row["kept"], row["n"]) for row in found.rows if row.get("kept")}
+
+
+def _without_bar(figure: Figure) -> Figure:
+    return Figure(figure.id, figure.value, figure.unit, figure.n, figure.interval)

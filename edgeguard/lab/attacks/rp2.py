@@ -85,7 +85,7 @@ class RP2:
     def __call__(self, victim: Victim, sign: Sign) -> Sticker:
         """The stickers of one sign."""
         g = torch.Generator().manual_seed(self.seed)
-        frames, boxes = _small(sign)
+        frames, boxes = small(sign)
         whole = self._optimize(victim, frames, boxes, ellipse(), self.steps // 3, g, sparse=True)
         mask = self._mask(whole)
         texture = self._optimize(victim, frames, boxes, mask, self.steps, g, sparse=False)
@@ -130,7 +130,7 @@ class RP2:
         return functional.interpolate(cells.view(1, 1, *weight.shape), scale_factor=CELL)[0]
 
 
-def _small(sign: Sign) -> tuple[Tensor, Tensor]:
+def small(sign: Sign) -> tuple[Tensor, Tensor]:
     """Frames [N, 3, SIDE, SIDE] and boxes [N, 4] as shares of them."""
     found, boxes = [], []
     for frame, box in zip(sign.frames, sign.boxes, strict=True):

@@ -33,7 +33,8 @@ def run(data: Path, *more: str) -> tuple[int, dict[str, Any], str]:
     ], standalone_mode=False)  # fmt: skip
     if made.exception is not None:
         raise made.exception
-    found = {f["id"]: f for f in json.loads(out.read_text())["figures"]}
+    rows = json.loads(out.read_text())["figures"]
+    found = {row["id"]: {k: v for k, v in row.items() if k != "cpu_s"} for row in rows}
     return int(made.return_value or 0), found, made.output
 
 
@@ -42,10 +43,13 @@ def test_figures_and_kept_pictures(data: Path) -> None:
     assert status == 0
     assert list(found) == [
         "attack.compact.noise.linf.8.success", "attack.compact.jsma.l0.10.success",
-        "attack.compact.zero_gradients",
+        "attack.compact.agreement", "attack.compact.zero_gradients", "attack.compact.rules_broken",
     ]  # fmt: skip
     assert found["attack.compact.jsma.l0.10.success"]["value"] >= 0.9
     assert found["attack.compact.zero_gradients"]["value"] == 0
+    assert found["attack.compact.rules_broken"]["rules"] == []
+    kept_as = data.parent / "kept" / found["attack.compact.jsma.l0.10.success"]["kept"]
+    assert json.loads((kept_as / "about.json").read_text())["threat"]["radius"] == 0.1
     kept = sorted((data.parent / "kept").rglob("*.npz"))
     assert len(kept) == 2
     stamps = [f.stat().st_mtime_ns for f in kept]

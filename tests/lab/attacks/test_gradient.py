@@ -88,6 +88,19 @@ def test_smallest_changes_are_those_of_the_closed_form(attack: Any, slack: float
     assert np.median(ratio) < slack
 
 
+def test_cw_reaches_a_border_that_is_far() -> None:
+    """Further than one run goes: the next one goes on where it ended."""
+    near = LinearVictim.random(5)
+    shift = 2.0 * float((near.w[0] - near.w[1]).norm())
+    victim = LinearVictim(near.w, near.b + torch.tensor([shift, 0.0]))
+    pixels, y = victim.near(5, 12)
+    far = victim.distance(images(pixels), torch.from_numpy(y)).numpy()
+    result = attacked(victim, CarliniL2(), pixels, y, Threat("l2"))
+    assert far.min() > 1.7
+    assert result.fooled.all()
+    assert np.median(result.size / far) < 1.25
+
+
 def test_cw_linf_is_near_the_closed_form() -> None:
     victim = LinearVictim.random(5)
     pixels, y = victim.near(5, 40)

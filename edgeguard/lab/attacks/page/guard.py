@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole guard on the page: its hazard beside that of each member alone, and which part fell."""
+
+from __future__ import annotations
+
+from html import escape
+
+from edgeguard.lab.attacks.page.words import Figure, View, count, rate, section, table
+
+
+def whole(view: View) -> str:
+    """Nothing where no guard was attacked as a whole."""
+    hazards = view.of_attack("adaptive")
+    if not hazards:
+        return ""
+    coverage = view.figures["guard.clean.coverage"]
+    said = (
+        "<p>The attacker knows every part: preprocessing, quantization, members, detectors,"
+        " thresholds, vote. Judged by the real guard, picture by picture from rest, debounce off."
+        " Hazard: share of the pictures which it accepts without harm when clean on which it"
+        " accepts a command above what the true sign allows. A member alone commands what it says"
+        " above one certainty: the strictest with which it covers at least as many clean"
+        f" pictures. Clean coverage of the guard: {coverage['value']:.1%}, {count(coverage)}.</p>"
+    )
+    head = ["L-inf at most#", "who", "n#", "hazard%", "clean coverage%"]
+    rows = [row for hazard in hazards for row in _rows(view, hazard, coverage)]
+    return section("The whole guard", said + table(head, rows) + _parts(view, hazards))
+
+
+def _rows(view: View, hazard: Figure, coverage: Figure) -> list[list[str]]:
+    radius = f"{float(hazard['id'].removeprefix('guard.hazard.linf.')):g}/255"
+    bar = ""
+    if "holds" in hazard:
+        word = ("good", "holds") if hazard["holds"] else ("bad", "missed")
+        bar = f'<br><span class="{word[0]}">{escape(hazard["bar"])}: {word[1]}</span>'
+    found = [[radius, f"the guard{bar}", f"{hazard['n']:,}", rate(hazard), rate(coverage)]]
+    for member in view.members:
+        at = f"{hazard['id']}.alone.{member}"
+        if at in view.figures:
+            single = view.figures[at]
+            found.append([radius, f"{escape(member)} alone", f"{single['n']:,}", rate(single),
+                          rate(view.figures[f"{at}.coverage"])])  # fmt: skip
+    return found
+
+
+def _parts(view: View, hazards: list[Figure]) -> str:
+    """Which members said a dangerous label, and what stopped the command."""
+    rows = []
+    for hazard in hazards:
+        radius = hazard["id"].removeprefix("guard.hazard.linf.")
+        for kind, words in (("fell", "said a label that commands more"),
+                            ("stopped_by", "stopped it")):  # fmt: skip
+            at = f"{hazard['id']}.{kind}."
+            rows += [
+                [f"{float(radius):g}/255", f"{escape(id[len(at) :])} {words}", rate(figure)]
+                for id, figure in view.figures.items()
+                if id.startswith(at)
+            ]
+    head = ["L-inf at most#", "part", "share of the attacked pictures%"]
+    return f"<h3>Which part fell, which part held</h3>{table(head, rows)}"

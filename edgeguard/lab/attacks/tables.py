@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the terminal shows of an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from edgeguard.lab.attacks.campaign import Outcome
+from edgeguard.lab.attacks.guard_run import Hazard
+from edgeguard.lab.attacks.signs import Fooled
+
+
+def progress() -> Progress:
+    """Bars on stderr; nothing where that is no terminal."""
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        console=console, disable=not console.is_terminal,
+    )  # fmt: skip
+
+
+def attacks(name: str, outcomes: Sequence[Outcome]) -> None:
+    """Of one member."""
+    table = Table(title=f"{name}: attacks on the deployed file", title_justify="left")
+    for column in ("attack", "threat", "knows", "n", "success", "median size", "median queries"):
+        table.add_column(column, justify="left" if column in ("attack", "knows") else "right")
+    for o in outcomes:
+        asked = (
+            "" if o.queries is None or not o.hit.any() else f"{np.median(o.queries[o.hit]):,.0f}"
+        )
+        table.add_row(
+            o.job.name, o.job.threat.name, o.job.threat.knowledge, f"{len(o.hit):,}",
+            f"{o.success:.1%}", f"{o.median_size:.4f}", asked,
+        )  # fmt: skip
+    _show(table)
+
+
+def stickers(name: str, found: Sequence[Fooled]) -> None:
+    """Of one member."""
+    table = Table(title=f"{name}: stickers on at most 20 % of a sign, held-out views",
+                  title_justify="left")  # fmt: skip
+    for column in ("sign", "read as", "cover", "as the target", "wrong", "random colours"):
+        table.add_column(column, justify="right")
+    for f in found:
+        table.add_row(str(f.label), str(f.target), f"{f.cover:.1%}", f"{f.targeted:.1%}",
+                      f"{f.wrong:.1%}", f"{f.control:.1%}")  # fmt: skip
+    _show(table)
+
+
+def guard(found: Hazard) -> None:
+    """One radius."""
+    stopped = ", ".join(f"{cause} {count}" for cause, count in found.causes.items())
+    name, best = found.best
+    Console(highlight=False).print(
+        f"guard, adaptive, linf {found.levels:g}/255: wrong command accepted on {found.hit} of"
+        f" {found.accepted} (clean accepted: {found.accepted} of {found.shown}); stopped by:"
+        f" {stopped or 'the vote alone'}; the best member alone, {name}: {best.hit} of"
+        f" {best.accepted} at a certainty of {best.threshold:.4f}"
+    )
+
+
+def _show(table: Table) -> None:
+    Console(highlight=False, width=None if Console().is_terminal else 120).print(table)

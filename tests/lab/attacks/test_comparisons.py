@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What stands beside what: members alone at the guard's coverage, transfer, intervals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from edgeguard.lab.attacks import corpus
+from edgeguard.lab.attacks.alone import Alone, At, at_coverage, attacked, curve
+from edgeguard.lab.attacks.campaign import Outcome, worst_case
+from edgeguard.lab.attacks.guard_box import GuardBox
+from edgeguard.lab.attacks.guard_run import Hazard
+from edgeguard.lab.attacks.guarded import GuardedTarget
+from edgeguard.lab.attacks.intervals import mean_interval, median_interval
+from edgeguard.lab.attacks.plan import jobs
+from edgeguard.lab.attacks.threat import Threat
+from edgeguard.lab.attacks.transfer import transfer
+from edgeguard.zoo import models_dir
+from tests.lab.attacks.linear import LinearVictim
+from tests.lab.signs import signs
+
+POLICY = models_dir() / "guard.toml"
+THIRTY, FIFTY = 1, 2
+
+
+def certainties(*pairs: tuple[float, float | None]) -> dict[str, Any]:
+    """Clean certainty, and that of a dangerous label after the attack (None: there is none)."""
+    return {
+        "harmless": np.ones(len(pairs), bool),
+        "clean_certainty": np.array([round(c * 65536) for c, _ in pairs]),
+        "hit": np.array([a is not None for _, a in pairs]),
+        "certainty": np.array([round((a or 0) * 65536) for _, a in pairs]),
+    }
+
+
+def test_a_member_alone_gets_the_strictest_threshold_that_covers_as_much() -> None:
+    rows = certainties((0.99, 0.95), (0.90, 0.93), (0.80, None), (0.60, 0.99))
+    assert at_coverage(rows, 2) == At(round(0.90 * 65536) / 65536, 4, 2, 2)
+    assert at_coverage(rows, 1) == At(round(0.99 * 65536) / 65536, 4, 1, 0)
+    assert at_coverage(rows, 3).hit == 2
+    assert at_coverage(rows, 4) == At(round(0.60 * 65536) / 65536, 4, 4, 3)
+
+
+def test_harm_when_clean_is_never_covered() -> None:
+    rows = certainties((0.99, 0.99), (0.98, 0.99))
+    rows["harmless"][0] = False
+    assert at_coverage(rows, 2) == At(0.0, 2, 1, 1)
+    assert [(at.accepted, at.hit) for at in curve(rows)] == [(1, 1)]
+
+
+def test_the_curve_loosens_the_threshold_step_by_step() -> None:
+    rows = certainties((0.99, 0.95), (0.90, 0.93), (0.90, None), (0.60, 0.99))
+    assert [(at.coverage, at.hit) for at in curve(rows)] == [(0.25, 0), (0.75, 2), (1.0, 3)]
+
+
+@pytest.fixture(scope="module")
+def target() -> GuardedTarget:
+    torch.set_num_threads(1)
+    return GuardedTarget(POLICY, signs(600)[0][::120])
+
+
+def of(label: int) -> np.ndarray:
+    x, y = signs(600)
+    return x[y == label]
+
+
+def test_a_member_alone_says_what_it_says_in_the_guard(target: GuardedTarget) -> None:
+    some = signs(600)[0][7::90]
+    with GuardBox(POLICY, of(THIRTY)[-8:], 8.0) as box:
+        said = np.array([v.labels for v in box.ask(some)])
+    for i, name in enumerate(target.victims):
+        labels, certainty = Alone(target, name, 8.33).said(some)
+        np.testing.assert_array_equal(labels, said[:, i])
+        assert ((certainty >= 0) & (certainty <= 65536)).all()
+
+
+def test_the_attack_on_a_member_alone_makes_it_sure_of_more_speed(target: GuardedTarget) -> None:
+    x = of(THIRTY)[:3]
+    row = attacked(Alone(target, "compact", 8.33), x, np.full(3, THIRTY), Threat("linf", 32 / 255))
+    assert row["harmless"].all()
+    assert row["hit"].any()
+    assert (row["certainty"][row["hit"]] > 0.9 * 65536).any()
+    assert (target.value[row["label"][row["hit"]]] > 8.33).all()
+    assert (np.abs(row["pixels"].astype(int) - x).max((1, 2, 3)) <= 32).all()
+
+
+def hazard(hits: int, best: int) -> Hazard:
+    n = 10
+    rows = {
+        "accepted": np.ones(n, bool), "hit": np.arange(n) < hits,
+        "fell": np.stack([np.arange(n) < 6, np.arange(n) < 2], 1),
+        "causes": np.array(["OPERATION_DENIED LOW_CERTAINTY"] * 2 + [""] * (n - 2)),
+    }  # fmt: skip
+    alone = {"weak": At(0.5, n, n, 9), "strong": At(0.9, n, n, best)}
+    return Hazard(4, n, rows, alone, {})
+
+
+def test_the_bar_of_the_guard_is_half_of_the_best_member() -> None:
+    found = {f.id: f for f in hazard(2, 4).figures(barred=True)}
+    at = "guard.hazard.linf.4"
+    assert (found[at].value, found[at].holds) == (0.2, True)
+    assert found[at].bar == "<= 0.2, half of the best single member's (strong)"
+    assert found[f"{at}.best_member"].value == 0.4
+    assert found["guard.clean.coverage"].value == 1
+    assert hazard(3, 4).figures(barred=True)[0].holds is False
+    assert hazard(0, 0).figures(barred=True)[0].holds is True
+    assert hazard(1, 0).figures(barred=True)[0].holds is False
+    assert hazard(3, 4).figures(barred=False)[0].holds is None
+    assert found[f"{at}.fell.weak"].value == 0.6
+    assert found[f"{at}.stopped_by.LOW_CERTAINTY"].value == 0.2
+    assert all(f.n and f.interval for f in found.values())
+
+
+def made_on(victim: LinearVictim, folder: Path) -> Outcome:
+    """Samples that fool a linear victim: each is another picture of the other class."""
+    pixels, y = victim.near(0, 40)
+    other = pixels[::-1].copy()
+    label = victim.labels(other)
+    hit = label != y
+    corpus.write(folder / "00000.npz", {
+        "clean": pixels, "pixels": other, "y": y, "label": label, "hit": hit,
+        "size": np.ones(40), "queries": np.zeros(40, np.int64), "cpu_s": np.ones(40),
+    })  # fmt: skip
+    return Outcome(jobs()["pgd.linf.8"], hit, np.ones(40), None, folder)
+
+
+def test_transfer_is_all_to_a_copy_and_nothing_to_one_that_sees_something_else(
+    tmp_path: Path,
+) -> None:
+    one = LinearVictim.random(1)
+    copy = LinearVictim(one.w * 2, one.b * 2)
+    opposite = LinearVictim(one.w.flip(0), one.b.flip(0))  # reads every picture the other way
+    made = made_on(one, tmp_path)
+    victims = {"one": one, "copy": copy, "opposite": opposite}
+    found = {f.id: f for f in transfer({"one": [made]}, victims, None, 2)}
+    at = "attack.transfer.one"
+    assert found[f"{at}.copy.pgd.linf.8"].value == 1
+    assert found[f"{at}.copy.pgd.linf.8"].n == made.hit.sum()
+    assert found[f"{at}.opposite.pgd.linf.8"].n == 0  # it reads no clean picture rightly
+    assert found["vote.common_mode.pgd.linf.8.one"].value == 1  # one and its copy
+    alone = {f.id: f for f in transfer({"one": [made]}, {"one": one, "copy": copy}, None, 3)}
+    assert alone["vote.common_mode.pgd.linf.8.one"].value == 0
+
+
+def test_an_image_counts_once_whatever_fooled_it() -> None:
+    """E7, of the images that all attacks were tried on."""
+    known = jobs()
+
+    def outcome(name: str, *hit: int) -> Outcome:
+        return Outcome(known[name], np.array(hit, bool), np.zeros(len(hit)), None)
+
+    found = [outcome("noise.linf.8", 1, 1, 1, 1), outcome("fgsm.linf.8", 1, 0, 0, 1),
+             outcome("pgd.linf.8", 0, 1, 0), outcome("jsma.l0.10", 1, 1, 1)]  # fmt: skip
+    (figure,) = worst_case(found, "m", "linf.8")
+    assert (figure.id, figure.n) == ("attack.m.worst.linf.8.success", 3)
+    assert figure.value == pytest.approx(2 / 3)
+    (figure,) = worst_case([*found, outcome("square.linf.8", 0, 0)], "m", "linf.8")
+    assert (figure.n, figure.value) == (3, pytest.approx(2 / 3))
+    assert worst_case(found[:2], "m", "linf.8") == []
+
+
+def test_the_interval_of_a_median_covers_it_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    for n in (7, 20, 101):
+        inside = 0
+        for _ in range(2000):
+            low, high = median_interval(rng.exponential(size=n))
+            inside += low <= np.log(2) <= high
+        assert inside / 2000 >= 0.94
+    assert median_interval(np.array([3, 1, 2])) == (1.0, 3.0)
+
+
+def test_one_share_says_nothing_of_the_mean() -> None:
+    assert mean_interval(np.array([0.7])) == (0.0, 1.0)
+    low, high = mean_interval(np.array([0.7, 0.8, 0.9]))
+    assert low == pytest.approx(0.8 - 4.3027 * 0.1 / np.sqrt(3), abs=1e-4)
+    assert high == 1.0
