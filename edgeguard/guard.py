@@ -52,6 +52,8 @@ class Guard:
         self._core = self._parts.core
         self._recorder: Recorder | None = None
         self._risk = self._parts.risk
+        self._listeners = tuple(self._parts.listeners.values())
+        self._to_prove = [n for n, signal in config.signals.items() if signal.authenticated]
         # Looked up once: each of these is used on every tick, with cold caches.
         self._eyes, self._remote = self._parts.eyes, self._parts.remote_seats
         self._shadow, self._last, self._decide = (
@@ -115,18 +117,32 @@ class Guard:
         an empty or absent answer as none; neither raises. Raises KeyError for an unknown member.
         """
         self._core.suggest(self._parts.member_index(member), scores, t_capture_ns, t_ready_ns)
+        if member in self._parts.listeners:
+            self._parts.listeners[member].heard(t_capture_ns)
 
-    def decide(self, signals: Mapping[str, float], t_ns: int) -> Decision:
+    def decide(
+        self, signals: Mapping[str, float], t_ns: int,
+        authenticated: Mapping[str, float] | None = None,
+    ) -> Decision:  # fmt: skip
         """One control step: never waits, never raises, always a command.
 
         signals: name to value in the unit of its table; ``engaged`` = 0 while the vehicle asks for
-        no commands. What is missing, NaN or out of range is INPUT_INVALID.
+        no commands. What is missing, NaN or out of range is INPUT_INVALID. authenticated: those
+        whose sender was proved, by a link with a tag; they replace others of the same name, and
+        what the policy wants authenticated counts only here.
         """
         if self._remote:
             wiring.take_answers(self._core, self._remote)
         given = signals if type(signals) is dict else _as_dict(signals)
+        if self._to_prove or authenticated is not None:
+            given = given.copy()
+            for name in self._to_prove:
+                given.pop(name, None)
+            given.update(_as_dict(authenticated))
         last = self._last or self._parts.first_commands(given)
         rule, spent_ns = self._shadow.run(given.copy(), last, t_ns)
+        for listener in self._listeners:
+            listener.tick(t_ns)
         if self._risk is None:
             return self._decide(given, rule, spent_ns, t_ns)
         self._risk.tick(t_ns)

@@ -19,6 +19,7 @@ from edgeguard.decision import CAUSES, Core, Policy, Shadow, make_controller
 from edgeguard.errors import ConfigError, ModelRefused
 from edgeguard.intake.camera import Box, Camera
 from edgeguard.intake.preprocess import InputSpec
+from edgeguard.listeners import Listener, listeners
 
 if TYPE_CHECKING:
     from edgeguard.bundle import Opened
@@ -37,6 +38,7 @@ class Seat:
 
     index: int
     member: Member
+    listener: Listener | None = None
     lost: bool = False
     _flight: tuple[int, int] | None = None  # serial and capture of the request under way
 
@@ -86,6 +88,8 @@ def take_answers(core: Core, seats: Sequence[Seat], timeout_s: float = 0.0) -> N
         core.evaluate(tuple(seat.index for seat, _ in same), t_ns, ready_ns)
         for seat, result in same:
             seat.answered(core, result)
+            if seat.listener is not None:
+                seat.listener.heard(t_ns)
 
 
 class Eye:
@@ -108,6 +112,9 @@ class Eye:
         self._runs = tuple((i, member.run) for i, member in enumerate(members))
         self._members = tuple(seat.index for seat in local)
         self._ready_ns: list[int | None] = [None] * len(local)
+        self._heard = [(i, s.listener) for i, s in enumerate(local) if s.listener is not None]
+        listeners = [s.listener for s in (*local, *remote) if s.listener is not None]
+        self._shown = [(InputSpec.of(one.input), one) for one in listeners if one.looks]
 
     def see(self, frame: Any, box: Box | None, t_ns: int, entered_ns: int) -> None:
         """Hand the frame to every member; those of this process run here and now.
@@ -119,6 +126,8 @@ class Eye:
             self.camera.aim(spec, ring.input)
         health, scene, view = self._look(frame, box)
         self._frame(self.index, health, scene, view, t_ns)
+        for spec, listener in self._shown:
+            listener.shown(self.camera.tensor(spec), t_ns)
         if self.remote:
             for ring in self._rings.values():
                 ring.publish(scene if health is None else health.content_hash)
@@ -129,6 +138,9 @@ class Eye:
         if self._some_lost or None in ready_ns:
             self._notice()
         self._evaluate(self._members, t_ns, ready_ns)
+        for i, listener in self._heard:
+            if ready_ns[i] is not None:
+                listener.heard(t_ns)
 
     def _ask(self, t_ns: int, entered_ns: int) -> None:
         self._serial += 1
@@ -171,6 +183,7 @@ class Parts:
         )
         self.risk = alarm.watch(config, self.core)
         self.event = alarm.Alarm(self.risk)
+        self.listeners = listeners(config, cards, self.core)
         self.bus_rows = [
             (row_index(config, name), detector.feature or "")
             for name, detector in config.detectors.items()
@@ -297,7 +310,8 @@ class Parts:
                 member.bind_input(tensors[spec])
             member.bind_scores(self.core.scores(self._index[name]))
             apart = self.config.members[name].apart
-            (remote if apart else local).append(Seat(self._index[name], member))
+            seat = Seat(self._index[name], member, self.listeners.get(name))
+            (remote if apart else local).append(seat)
             self.core.lost(self._index[name], False)
             self._watch_embedding(name, member)
         frame = self.config.cameras[camera].frame
@@ -312,10 +326,15 @@ class Parts:
         for detector, row in self.config.detectors.items():
             if row.kind != "embedding" or row.member != name or output is None:
                 continue
+            from edgeguard.evidence.boxes import Boxes
             from edgeguard.evidence.embedding import kernel_fit
 
-            fit = kernel_fit(row.feature or "", output, self.config.fits[name, row.feature or ""])
+            arrays = self.config.fits[name, row.feature or ""]
             assert member.embedding is not None  # the card says that the model gives one
+            if row.by_answer:
+                self.listeners[name].bind(member.embedding, Boxes(output, arrays))
+                continue
+            fit = kernel_fit(row.feature or "", output, arrays)
             self.core.embedding(row_index(self.config, detector), member.embedding, fit)
 
     def _looking(self, camera: str) -> Iterable[str]:

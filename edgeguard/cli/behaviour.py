@@ -191,7 +191,9 @@ def _inputs(cfg: GuardConfig) -> Table:
             "FRAME_LOST",
         )
     for name, signal in cfg.signals.items():
-        table.add_row(f"signal {name}", f"{_span(signal.range)} {signal.unit}", "INPUT_INVALID")
+        tag = ", authenticated" if signal.authenticated else ""
+        what = f"{_span(signal.range)} {signal.unit}{tag}"
+        table.add_row(f"signal {name}", what, "INPUT_INVALID")
     if cfg.rearm:
         unit = cfg.signals[cfg.rearm.standstill_signal].unit
         table.add_row(

@@ -269,8 +269,22 @@ def _print(found: Calibration, job: Job | None, rates: dict[str, float], target:
     for name, line in found.line.items():
         if line:
             console.print(f"{name}: " + ", ".join(f"{k} {v:g}" for k, v in line.items()))
+    if job and found.limit:
+        _print_rare(job)
     of = f" from {len(job.frames.tracks)} tracks, {len(job.frames.y)} frames" if job else ""
     click.echo(f"{target}: written{of}; it holds for later tracks that are drawn alike")
+
+
+def _print_rare(job: Job) -> None:
+    """What is promised is promised for the mix of classes in these tracks."""
+    from edgeguard.cli.calibration_run import FEW_TRACKS, rare_classes
+
+    rare, classes = rare_classes(job.frames.y, job.frames.tracks)
+    if rare:
+        click.echo(
+            f"note: {rare} of {classes} classes have less than {FEW_TRACKS} of these tracks; "
+            "false trips are promised for the mix of classes, and say nothing about those alone"
+        )
 
 
 def _print_risk(cfg: GuardConfig, fits: dict[tuple[str, str], dict[str, Any]]) -> None:
@@ -323,13 +337,22 @@ def _operations(found: Calibration) -> Table:
 
 
 def _detectors(found: Calibration, rates: dict[str, float]) -> Table:
-    columns = ("detector", "limit", "promised per hour", "tracks", "tripped", "minutes")
+    columns = (
+        "detector",
+        "limit",
+        "promised per hour",
+        "95 % sure",
+        "tracks",
+        "tripped",
+        "minutes",
+    )
     table = _table("Detectors: false trips promised, and on these tracks", *columns)
     for (name, side), limit in found.limit.items():
         table.add_row(
             name,
             f"{side} {limit.value / ONE:.4g}",
             f"<= {rates[name]:g}",
+            f"<= {limit.surely_per_hour:.3g}",
             str(limit.n_tracks),
             str(limit.firings),
             f"{limit.hours * 60:.1f}",

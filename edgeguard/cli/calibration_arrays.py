@@ -17,6 +17,7 @@ from edgeguard.config.calibration import OF_DETECTOR
 from edgeguard.config.fixed import ONE
 from edgeguard.errors import ConfigError
 from edgeguard.evidence import associations, embedding, risk
+from edgeguard.evidence.boxes import Boxes
 from edgeguard.evidence.calibration import Calibration
 from edgeguard.evidence.conformal import UNREADABLE, Debounce, UnsupportedWishError
 
@@ -102,14 +103,19 @@ def fit_embeddings(
 def distances(
     output: Any, fit: Mapping[str, Array], feature: str, embeddings: Array
 ) -> Callable[[Array], Ints]:
-    """From evidence [N] to the kernel's numbers of these embeddings [N], in Q16.16."""
+    """From evidence [N] to the numbers of these embeddings [N], in Q16.16."""
 
-    def measure(evidence: Array) -> Ints:
+    def number_of(evidence: Array) -> Array:
         from edgeguard import _kernels
 
+        if feature == words.BOXES:
+            return Boxes(output, fit).of_all(embeddings, evidence["label"])
         energy = evidence["energy"] / ONE
         made = embedding.kernel_fit(feature, output, fit)
-        number = _kernels.embedding_batch(embeddings, made, energy)
+        return _kernels.embedding_batch(embeddings, made, energy)
+
+    def measure(evidence: Array) -> Ints:
+        number = number_of(evidence)
         readable = np.isfinite(number) & (np.abs(number) < words.MOST_NUMBER)
         q16 = np.rint(np.where(readable, number, 0.0) * ONE).astype(np.int64)
         return np.where(readable, q16, UNREADABLE)

@@ -22,13 +22,15 @@ from edgeguard.config.fixed import ONE
 from edgeguard.errors import ConfigError, ModelRefused
 from edgeguard.evidence.calibration import Detector, Member, Operation
 from edgeguard.evidence.conformal import Debounce
+from edgeguard.evidence.history import changes_along
 from edgeguard.evidence.tracks import Tracks
 from edgeguard.npz import read_npz
 
 Array = npt.NDArray[Any]
 Ints = npt.NDArray[np.int64]
 
-FROM_FRAMES = ("image", "score", "embedding")  # kinds of detectors that calibration tracks show
+FEW_TRACKS = 3  # of a class: fewer say nothing about it
+FROM_FRAMES = ("image", "score", "embedding", "history")  # kinds that calibration tracks show
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,12 @@ def _read_folder(path: Path, split: Path) -> Data:
     return Data(held.x, held.y, held.track)
 
 
+def rare_classes(y: Ints, tracks: Tracks) -> tuple[int, int]:
+    """How many classes have fewer than FEW_TRACKS tracks, of how many: labels of frames [N]."""
+    _, counts = np.unique([y[track.start] for track in tracks.slices()], return_counts=True)
+    return int((counts < FEW_TRACKS).sum()), len(counts)
+
+
 def split_file(cfg: GuardConfig, cards: Mapping[str, Card]) -> Path:
     """The split.json beside the first member's model."""
     name, card = next(iter(cards.items()))
@@ -141,11 +149,12 @@ def only_camera(cfg: GuardConfig) -> str:
 @dataclass(frozen=True)
 class Answers:
     """What members said, frame by frame: raw scores [N, n] and embeddings [N, d] by member, image
-    features [N, 5] in Q16.16."""
+    features [N, 5] in Q16.16; and the track of each frame [N]."""
 
     scores: dict[str, Array]
     embeddings: dict[str, Array]
     features: Ints
+    track: Ints
 
 
 def run_members(
@@ -212,7 +221,7 @@ def _run(opened: Mapping[str, Any], camera: Any, data: Data, tick: Callable[[], 
             if name in embeddings:
                 embeddings[name][i] = model.embedding
         tick()
-    return Answers(scores, embeddings, features)
+    return Answers(scores, embeddings, features, data.track)
 
 
 def _member(row: Mapping[str, Any], card: Card, scores: Array) -> Member:
@@ -261,6 +270,8 @@ def detectors(
         sides = tuple(s for s in ("above", "below") if getattr(detector, s) == CALIBRATED)
         if detector.kind not in FROM_FRAMES or not (sides or has_risk(cfg)):
             continue
+        if detector.feature in ("echoes", "flips"):
+            continue  # pictures that come again are no matter of tracks
         cause = policy["causes"][words.CAUSES.index(detector.raises)]
         found.append(
             Detector(
@@ -270,19 +281,23 @@ def detectors(
                 max_false_trips_per_hour=rate or detector.max_false_trips_per_hour or 0.0,
                 source=detector.member or "",
                 feature=detector.feature or "",
-                **_numbers(detector, said, cards, fits),
+                **_numbers(cfg, detector, said, cards, fits),
             )
         )
     return found
 
 
 def _numbers(
-    detector: Any, said: Answers, cards: Mapping[str, Card], fits: Mapping[tuple[str, str], Any]
-) -> dict[str, Any]:
+    cfg: GuardConfig, detector: Any, said: Answers, cards: Mapping[str, Card],
+    fits: Mapping[tuple[str, str], Any],
+) -> dict[str, Any]:  # fmt: skip
     if detector.kind == "image":
         return {"values": said.features[:, words.IMAGE_FEATURES.index(detector.feature)]}
     if detector.kind == "score":
         return {}
+    if detector.kind == "history":
+        tracks, rate_hz = Tracks.of(said.track).slices(), cfg.cameras[only_camera(cfg)].rate_hz
+        return {"measure": lambda e: ONE * changes_along(e["label"], tracks, rate_hz)}
     member, feature = detector.member, detector.feature
     embeddings = said.embeddings[member]
     output, fit = cards[member].embedding, fits[member, feature]

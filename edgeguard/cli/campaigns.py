@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int], None]
 QUICK = 10  # a quick look makes such a part of the faults that are slow
 PACKAGES = {"F25": ("mcap", "record"), "F28": ("cv2", "images")}  # fault: package, its extra
+# Faults that are rates by nature have commands of their own.
+RATES = {
+    "F09": "edgeguard lab flips",
+    "F10": "edgeguard lab common-mode",
+    "F11": "edgeguard lab common-mode",
+}
 
 
 class Fault(Protocol):
@@ -231,8 +237,9 @@ def chosen(campaign: Campaign, names: str | None) -> list[Fault]:
     known = {fault.id: fault for fault in campaign.faults}
     wrong = [name for name in wanted if name not in known]
     if wrong or not wanted:
+        elsewhere = [f"; {name}: {RATES[name]}" for name in wrong if name in RATES]
         raise EdgeguardError(
             f"--faults {names}: this target has no {', '.join(wrong) or 'such fault'};"
-            f" known: {', '.join(known)}"
+            f" known: {', '.join(known)}{''.join(elsewhere)}"
         )
     return [known[name] for name in known if name in wanted]

@@ -59,7 +59,8 @@ class Options:
 @click.option(
     "--source",
     required=True,
-    help="camera:N, a video file, a folder of pictures, a recorded stream (.npz), or simulated.",
+    help="camera:N, gstreamer:PIPELINE, a video file, a folder of pictures, a recorded stream "
+    "(.npz), or simulated.",
 )
 @click.option(
     "--sink", "sinks", multiple=True, default=("-",), show_default=True,
@@ -134,6 +135,7 @@ def _assemble(options: Options, stack: contextlib.ExitStack) -> Run:
         inputs.fits_simulation(config, alone=not options.given and options.camera is None)
     camera = inputs.which_camera(config, "front" if simulated else options.camera)
     behind = _behind(guard, options, stack)
+    inputs.prove_signals(config, behind.measures if behind else ())
     car = inputs.Car(config.guard.period_ms / 1000) if simulated and behind is None else None
     signals = car.signals if car else inputs.open_signals(options.given)
     loop = Loop(guard, behind or guard, camera, signals)
@@ -146,7 +148,7 @@ def _assemble(options: Options, stack: contextlib.ExitStack) -> Run:
     notify = Notify.from_environment(lambda: outputs.reached)
     loop.watchers += [notify] if notify else []
     on_clock = options.realtime or (behind is not None and behind.real_time)
-    on_clock = on_clock or options.source.startswith("camera:")
+    on_clock = on_clock or inputs.is_live(options.source)
     run_bus.attach(options.bus, options.bus_learnt, loop, guard, on_clock, stack)
     if on_clock:
         stack.enter_context(outputs.on_clock(commands_elsewhere=behind is not None))
@@ -158,7 +160,7 @@ def _assemble(options: Options, stack: contextlib.ExitStack) -> Run:
 
 
 def _turn(run: Run, options: Options) -> None:
-    seconds, is_live = options.seconds, options.source.startswith("camera:")
+    seconds, is_live = options.seconds, inputs.is_live(options.source)
     if run.on_clock:
         end_ns = time.monotonic_ns() + int(seconds * 1e9) if seconds is not None else None
         frames = lasting(run.frames) if is_live else paced(run.frames)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from edgeguard.config import GuardConfig
 from edgeguard.decision import Decision
@@ -15,16 +15,35 @@ from edgeguard.intake import decoder
 from edgeguard.intake.sources import Frame
 from edgeguard.loop import Signals
 
+CAMERA, PIPELINE = "camera:", "gstreamer:"
+
+
+def is_live(source: str) -> bool:
+    """Whether its frames are of now."""
+    return source.startswith((CAMERA, PIPELINE))
+
 
 def open_source(guard: Guard, camera: str, source: str) -> Iterator[Frame]:
     """Its frames. Raises EdgeguardError."""
-    if source.startswith("camera:"):
-        if not source[7:].isdigit():
+    if source.startswith(CAMERA):
+        number = source.removeprefix(CAMERA)
+        if not number.isdigit():
             raise EdgeguardError(f"{source}: want camera:N with the camera's number")
-        return decoder.camera(int(source[7:]), guard.event)
+        return decoder.camera(int(number), guard.event)
+    if source.startswith(PIPELINE):
+        return _pipeline(guard, camera, source.removeprefix(PIPELINE))
     if source == "simulated":
         return _demo_frames()
     return decoder.confined(source, guard.config.cameras[camera].rate_hz, guard.event)
+
+
+def _pipeline(guard: Guard, camera: str, text: str) -> Iterator[Frame]:
+    """In this process: elements of a pipeline open whatever devices and sockets they like, and find
+    their plugins by running programs, so nothing could be taken from a process for them."""
+    from edgeguard.adapters.gstreamer import frames
+
+    frame = guard.config.cameras[camera].frame
+    return frames(text, frame.format if frame else "BGR")
 
 
 class Car:
@@ -92,6 +111,18 @@ def which_camera(config: GuardConfig, name: str | None) -> str:
     if name is None or name not in config.cameras:
         raise EdgeguardError(f"{config.source}: --camera: want one of the file's cameras: {known}")
     return name
+
+
+def prove_signals(config: GuardConfig, measured: Iterable[str]) -> None:
+    """Raises EdgeguardError for a signal that has to be authenticated and that no microcontroller
+    measures."""
+    alone = [n for n, s in config.signals.items() if s.authenticated and n not in measured]
+    if alone:
+        raise EdgeguardError(
+            f"{config.source}: signal.{alone[0]}: has to be authenticated, and nothing here does"
+            " that, so it would never be there; a microcontroller does it for what it measures:"
+            " --mcu"
+        )
 
 
 def open_signals(given: tuple[str, ...]) -> Signals:

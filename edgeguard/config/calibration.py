@@ -59,13 +59,15 @@ def _embedded(made: Draft) -> list[tuple[str, tuple[str, str]]]:
 
 
 def _watch(made: Draft, fits: dict[tuple[str, str], dict[str, Any]], why: str) -> None:
-    """A risk level over detectors needs the blocks of each of them; those of a bus have none."""
+    """A risk level over detectors needs the blocks of each of them; those that no track can show,
+    of a bus or of pictures that come again, have none."""
     risk = next((name for name, d in made.detectors.items() if d.kind == "risk"), None)
     if risk is None:
         return
     for name, detector in made.detectors.items():
         blocks = fits.get((name, "risk"), {}).get("blocks", ())
-        if detector.kind not in ("bus", "risk") and len(blocks) == 0:
+        shown = detector.kind not in ("bus", "risk") and detector.feature not in ("echoes", "flips")
+        if shown and len(blocks) == 0:
             made.report.add(
                 ("detector", risk, "kind"),
                 f'is "risk", but [detector.{name}] was not calibrated for it: {why}; run '

@@ -12,7 +12,7 @@ from edgeguard.config.draft import Draft
 from edgeguard.config.files import resolve
 from edgeguard.config.lines import KeyPath, show
 from edgeguard.config.structure import meant
-from edgeguard.config.vocabulary import MOST_LABELS
+from edgeguard.config.vocabulary import BOXES, LEAST_SIDE, MOST_LABELS
 from edgeguard.errors import ConfigError
 
 
@@ -52,6 +52,7 @@ def check(made: Draft, files: bool) -> dict[str, Card]:
             _file(made, at, model_path(made.source, member, cards[name]), cards[name])
     _labels(made, cards)
     _embeddings(made, cards)
+    _histories(made, cards)
     if len(cards) == len(made.names["member"]):
         _means(made, cards)
     return cards
@@ -106,6 +107,30 @@ def _embeddings(made: Draft, cards: dict[str, Card]) -> None:
             made.report.add(
                 ("detector", name, "member"),
                 f"{card.file} gives no embedding; export its last hidden layer as a second output",
+            )
+        elif card is not None and detector.feature == BOXES and card.task != "classifier":
+            made.report.add(
+                ("detector", name, "feature"),
+                f'is "{BOXES}", one for each class, but {card.file} is a {card.task}',
+            )
+
+
+def _histories(made: Draft, cards: dict[str, Card]) -> None:
+    for name, detector in made.detectors.items():
+        card = cards.get(detector.member or "") if detector.kind == "history" else None
+        if card is None:
+            continue
+        if detector.feature != "echoes" and card.task != "classifier":
+            made.report.add(
+                ("detector", name, "feature"),
+                f'is "{detector.feature}", but {card.file} is a {card.task} and gives no label; a'
+                ' value that jumps is an association: relation = "rate"',
+            )
+        size = card.input.size
+        if detector.feature != "changes" and (len(size) < 2 or min(size) < LEAST_SIDE):
+            made.report.add(
+                ("detector", name, "member"),
+                f"{card.file} looks at no picture of at least {LEAST_SIDE} x {LEAST_SIDE} pixels",
             )
 
 

@@ -39,25 +39,31 @@ def uncalibrated(cfg: GuardConfig, path: tuple[str, ...]) -> ConfigError:
     )
 
 
+def _each_tick_us(cfg: GuardConfig) -> int:
+    """How old a number may be that is given anew before each decision."""
+    return fixed.us_floor(10 * cfg.guard.period_ms)
+
+
 def _risk(cfg: GuardConfig, name: str, level: int) -> dict[str, Any]:
     return {
         "name": name, "source": SOURCES.index("given"), "index": 0, "feature": 0,
-        "max_age_us": fixed.us_floor(10 * cfg.guard.period_ms),
+        "max_age_us": _each_tick_us(cfg),
         "cause": words.CAUSES.index(RISK_CAUSES[level]),
         "min": 0, "max": fixed.q16(level) - 1,
     }  # fmt: skip
 
 
 def _row(cfg: GuardConfig, name: str, detector: schema.Detector) -> dict[str, Any]:
-    given = detector.kind == "bus"
+    given = detector.kind == "bus" or detector.by_answer
     features = words.DETECTOR_FEATURES[detector.kind]
     picks = detector.kind in ("image", "score")
+    max_age_us = fixed.us_floor(detector.max_age_ms or MAX_AGE_MS)
     row: dict[str, Any] = {
         "name": name,
         "source": SOURCES.index("given" if given else detector.kind),
-        "index": _index(cfg, detector),
+        "index": 0 if given else _index(cfg, detector),
         "feature": features.index(detector.feature or "") if picks else 0,
-        "max_age_us": fixed.us_floor(detector.max_age_ms or MAX_AGE_MS),
+        "max_age_us": _each_tick_us(cfg) if detector.by_answer else max_age_us,
         "cause": words.CAUSES.index(detector.raises),
         **_limits(cfg, name, detector),
     }

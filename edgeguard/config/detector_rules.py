@@ -16,6 +16,7 @@ _NEEDS = {
     "image": ("feature", "camera"),
     "score": ("feature", "member"),
     "embedding": ("feature", "member"),
+    "history": ("feature", "member"),
     "association": ("between", "relation"),
     "bus": ("feature",),
     "risk": ("max_false_trips_per_hour",),
@@ -24,6 +25,7 @@ _MAY = {
     "image": _LIMITS,
     "score": _LIMITS,
     "embedding": _LIMITS,
+    "history": ("above", "max_false_trips_per_hour"),
     "association": (*_LIMITS, "scale", "offset", "delay_ms", "least"),
     "bus": (*_LIMITS, "max_age_ms"),
     "risk": (),
@@ -64,6 +66,8 @@ def check(made: Draft, name: str, detector: schema.Detector) -> None:
         _embedding(made, at, made.members[detector.member])
     if kind == "association":
         _association(made, at, detector)
+    if kind == "history":
+        _history(made, at, detector)
     if kind != "risk":
         _thresholds(made, at, detector)
 
@@ -96,6 +100,24 @@ def _embedding(made: Draft, at: KeyPath, member: schema.Member) -> None:
     if member.runtime == "external":
         made.report.add(
             (*at, "member"), "is external: its embedding does not come here; watch another member"
+        )
+
+
+def _history(made: Draft, at: KeyPath, detector: schema.Detector) -> None:
+    if detector.feature == "changes":
+        return
+    member = made.members.get(detector.member or "")
+    if member is not None and member.runtime == "external":
+        made.report.add(
+            (*at, "member"),
+            f"is external: what it is shown does not come here; of it only changes can be counted,"
+            f" not {detector.feature}",
+        )
+    if detector.above == "calibrated":
+        made.report.add(
+            (*at, "above"),
+            f'is "calibrated", but tracks say nothing about {detector.feature}; give a number, see'
+            " docs/detectors.md",
         )
 
 

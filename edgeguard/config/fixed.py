@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import operator
 from fractions import Fraction
 from math import ceil, floor
+from typing import Any
 
 ONE = 65536  # 1.0 in Q16.16 and Q0.16
 MOST = 2**31 - 1
@@ -44,3 +46,13 @@ def us_ceil(ms: float) -> int:
 def steps_per_period(per_second: float, period_ms: float) -> int:
     """How many of the core's smallest steps a rate allows in one control period."""
     return q16_floor(per_second) * us_floor(period_ms) // 1_000_000
+
+
+def whole_ns(t_ns: Any) -> int | None:
+    """A stamp in nanoseconds, whatever kind of whole number it is; None where it is none at all,
+    which a stamp of the caller's own may say by raising anything."""
+    try:
+        t_ns = operator.index(t_ns)
+    except Exception:
+        return None
+    return t_ns if abs(t_ns) < 2**62 else None

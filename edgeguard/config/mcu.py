@@ -136,6 +136,7 @@ class Parts:
             yield ("mcu", wrong.key), wrong.problem
         else:
             yield from self._tables(roles)
+            yield from self._tags(roles)
 
     @property
     def most_age_ms(self) -> float:
@@ -182,6 +183,15 @@ class Parts:
 
     def _unit(self, signal: str) -> str | None:
         return self.signals[signal].unit if signal in self.signals else None
+
+    def _tags(self, roles: Roles) -> Iterator[tuple[KeyPath, str]]:
+        for name in roles.signals:
+            if self.signals[name].authenticated and not self.mcu.authenticated:
+                yield (
+                    ("signal", name, "authenticated"),
+                    "is measured by the microcontroller, whose frames carry no tag"
+                    " (mcu.authenticated = false); it would never be there",
+                )
 
     def _tables(self, roles: Roles) -> Iterator[tuple[KeyPath, str]]:
         for name in roles.channels:

@@ -105,6 +105,7 @@ class Signal:
 
     unit: Unit = field(metadata={"why": "name it, so that mismatches are found"})
     range: Range = field(metadata={"why": "without it any reading is believed"})
+    authenticated: bool = False  # absent unless its sender was proved
 
 
 @frozen
@@ -236,6 +237,11 @@ class Detector:
     def raises(self) -> str:
         """The cause that it raises."""
         return self.cause or words.DETECTOR_CAUSES[self.kind][0]
+
+    @property
+    def by_answer(self) -> bool:
+        """Whether its number is made of each answer of its member, beside the kernels."""
+        return self.kind == "history" or self.feature == words.BOXES
 
 
 @frozen

@@ -45,6 +45,8 @@ FORMATS: Final = ("BGR", "RGB", "BGRA", "GRAY", "YUYV", "NV12")
 IMAGE_FEATURES: Final = ("mean", "contrast", "black_share", "saturated_share", "sharpness")
 SCORE_FEATURES: Final = ("margin", "entropy", "energy", "certainty")
 EMBEDDING_FEATURES: Final = ("mahalanobis", "relative_mahalanobis", "nearest", "vim")
+BOXES: Final = "boxes"  # of an embedding too, computed beside the kernels
+HISTORY_FEATURES: Final = ("changes", "echoes", "flips")
 BUS_FEATURES: Final = ("rate", "unknown", "payload", "replay")
 RELATIONS: Final = ("difference", "sum", "product", "ratio", "rate")
 OPERANDS: Final = ("signal", "channel", "member")  # of a relation; a channel's is its last command
@@ -53,7 +55,8 @@ OPERANDS: Final = ("signal", "channel", "member")  # of a relation; a channel's 
 DETECTOR_FEATURES: Final = {
     "image": IMAGE_FEATURES,
     "score": SCORE_FEATURES,
-    "embedding": EMBEDDING_FEATURES,
+    "embedding": (*EMBEDDING_FEATURES, BOXES),
+    "history": HISTORY_FEATURES,
     "association": (),
     "bus": BUS_FEATURES,
     "risk": (),
@@ -62,6 +65,7 @@ DETECTOR_CAUSES: Final = {
     "image": ("IMAGE_UNHEALTHY", "OUT_OF_DISTRIBUTION"),
     "score": ("OUT_OF_DISTRIBUTION", "IMAGE_UNHEALTHY"),
     "embedding": ("OUT_OF_DISTRIBUTION",),
+    "history": ("OUT_OF_DISTRIBUTION",),
     "association": ("ASSOCIATION_BROKEN",),
     "bus": ("BUS_INTRUSION",),
     "risk": ("RISK_RAISED",),
@@ -87,6 +91,7 @@ MOST: Final = {
 MOST_ROWS: Final = 8
 MOST_DELAY_PERIODS: Final = 255  # what an association remembers (native/core/association.hpp)
 MOST_LABELS: Final = 65535
+LEAST_SIDE: Final = 4  # pixels of a picture that a history can compare (evidence/history.py)
 NO_SIGNAL: Final = 255
 MOST_NUMBER: Final = 32767.0  # what the border takes for a number, either way
 HOLD: Final = -1

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeguard.errors import EdgeguardError
+from edgeguard.evidence.binomial import upper_bound
 from edgeguard.evidence.tracks import Stream
 
 Ints = npt.NDArray[np.int64]
@@ -61,6 +62,12 @@ class Limit:
     tripped: int
     firings: int
     hours: float
+
+    @property
+    def surely_per_hour(self) -> float:
+        """A bound of the false trips per hour with 95 % confidence over the draw of these very
+        tracks; what was promised holds on average over such draws."""
+        return upper_bound(self.tripped, self.n_tracks) * self.n_tracks / self.hours
 
 
 def smallest_rate(n_tracks: int, track_hours: float) -> float:

@@ -2,8 +2,9 @@
 """What the embedding kernel measures distances to: fitted offline on a member's embeddings.
 
 Arrays, with n values of an embedding (native/kernels/embedding.hpp has the formulas): ``centre``
-[n], ``projection`` [k, n], ``points`` [m, k], ``background`` [b, n], ``weight`` [1]. All of one
-guard.toml lie in one .npz under "MEMBER.FEATURE.ARRAY"; its SHA-256 stands in the calibration file.
+[n], ``projection`` [k, n], ``points`` [m, k], ``background`` [b, n], ``weight`` [1]; of boxes see
+``boxes``. All of one guard.toml lie in one .npz under "MEMBER.FEATURE.ARRAY"; its SHA-256 stands in
+the calibration file.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeguard.card import Output
-from edgeguard.config.vocabulary import EMBEDDING_FEATURES
+from edgeguard.config.vocabulary import BOXES, EMBEDDING_FEATURES
 from edgeguard.errors import ConfigError
 
 Array = npt.NDArray[Any]
@@ -27,7 +28,6 @@ Reals = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Fit = dict[str, Array]
 
-ARRAYS = ("centre", "projection", "points", "background", "weight")
 DTYPES = {"float32": "f32", "int8": "i8", "uint8": "u8"}
 WIDEST = 128  # directions that a projection keeps
 CORESET = 256  # points that `nearest` looks through
@@ -48,6 +48,10 @@ def fit(feature: str, x: Reals, y: Ints, confidence: Reals) -> Fit:
     """
     if len(x) <= x.shape[1]:
         raise ValueError(f"{len(x)} embeddings of {x.shape[1]} values; give more than that")
+    if feature == BOXES:
+        from edgeguard.evidence import boxes
+
+        return boxes.fit(x, y)
     assert feature in EMBEDDING_FEATURES
     if feature == "vim":
         return _vim(x, confidence)
@@ -168,8 +172,8 @@ def wrong_fit(arrays: Mapping[str, Array] | None, output: Output) -> str | None:
     """What is wrong with the arrays of a feature for this output, in words."""
     if arrays is None:
         return "was not fitted"
-    shapes = {name: arrays[name].shape for name in ARRAYS if name in arrays}
-    if shapes.get("centre") != (output.size,) or not all(
+    widths = [arrays[name].shape[-1:] for name in ("centre", "low", "high") if name in arrays]
+    if set(widths) != {(output.size,)} or not all(
         np.isfinite(a).all() and a.dtype == np.float32 for a in arrays.values()
     ):
         return f"was not fitted to {output.size} values"

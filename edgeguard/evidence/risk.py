@@ -28,7 +28,6 @@ risk level is the higher of the two, and 3 where both are at least 2.
 from __future__ import annotations
 
 import math
-import operator
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -38,7 +37,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from edgeguard.config.fixed import LEAST, MOST
+from edgeguard.config.fixed import LEAST, MOST, whole_ns
 from edgeguard.config.vocabulary import CAUSES
 from edgeguard.evidence.conformal import UNREADABLE
 
@@ -271,12 +270,10 @@ class Watch:
 
     def tick(self, t_ns: int) -> None:
         """Before each decision. A clock that stood or jumped begins a new block."""
-        try:
-            t_ns = operator.index(t_ns)
-        except Exception:  # no time at all; a stamp of the caller's own may do anything
-            return  # the level grows too old, which the core does not take for good
-        if abs(t_ns) >= 2**62:
+        now_ns = whole_ns(t_ns)
+        if now_ns is None:  # the level grows too old, which the core does not take for good
             return
+        t_ns = now_ns
         if self._end_ns is None or not 0 <= self._end_ns - t_ns <= self.block_ns:
             if self._end_ns is not None and 0 <= t_ns - self._end_ns < self.block_ns:
                 self.evidence.block(self._scores(), t_ns)

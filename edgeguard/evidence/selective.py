@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeguard.config.fixed import ONE
+from edgeguard.evidence.binomial import log_cdf
 from edgeguard.evidence.conformal import UnsupportedWishError
 
 Ints = npt.NDArray[np.int64]
@@ -65,16 +66,6 @@ def vote(label: Ints, certainty: Ints, granted: Bools, quorum: int) -> Votes:
     return Votes(winner.astype(np.int64), level.astype(np.int64))
 
 
-def _log_binomial_cdf(k: int, n: int, p: float) -> float:
-    terms = [
-        math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1)
-        + i * math.log(p) + (n - i) * math.log1p(-p)
-        for i in range(min(k, n) + 1)
-    ]  # fmt: skip
-    top = max(terms)
-    return min(0.0, top + math.log(sum(math.exp(t - top) for t in terms)))
-
-
 def p_value(mean_loss: float, n: int, alpha: float) -> float:
     """Hoeffding-Bentkus p-value of "the mean of n losses in [0, 1] is above alpha".
 
@@ -85,7 +76,7 @@ def p_value(mean_loss: float, n: int, alpha: float) -> float:
         return 1.0
     kl = math.log((1.0 - mean_loss) / (1.0 - alpha)) * (1.0 - mean_loss)
     kl += mean_loss * math.log(mean_loss / alpha) if mean_loss > 0.0 else 0.0
-    bentkus = 1.0 + _log_binomial_cdf(math.ceil(n * mean_loss - 1e-9), n, alpha)
+    bentkus = 1.0 + log_cdf(math.ceil(n * mean_loss - 1e-9), n, alpha)
     return math.exp(min(0.0, -n * kl, bentkus))
 
 

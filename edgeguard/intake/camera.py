@@ -55,6 +55,10 @@ class Camera:
             return self._health, 0, 0
         return self._health, _sample(frame), hash(box) & 0xFFFFFFFF
 
+    def tensor(self, spec: InputSpec) -> Array:
+        """Where ``look`` writes this spec's tensor."""
+        return self._tensors[spec]
+
     def aim(self, spec: InputSpec, tensor: Array) -> None:
         """Have ``look`` write this spec's tensor there; it is like the one before."""
         if self._tensors[spec] is tensor:

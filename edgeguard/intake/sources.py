@@ -33,6 +33,11 @@ def recorded(source: str, rate_hz: float) -> Iterator[Frame]:
     source: a folder of pictures in the order of their names, a video file, or a recorded stream.
     Raises EdgeguardError, which names the file and what is wrong with it.
     """
+    if "://" in source:
+        raise EdgeguardError(
+            f"{source}: a confined decoder has no network; gstreamer:PIPELINE reads it in this"
+            " process, see docs/integrations/cameras.md"
+        )
     path = Path(source)
     try:
         folder, file = path.is_dir(), path.is_file()

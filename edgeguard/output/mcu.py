@@ -64,7 +64,10 @@ class Decider(Protocol):
     def arm(self) -> None: ...
     def ask(self, question: int) -> None: ...
     def note(self, causes: int) -> None: ...
-    def decide(self, signals: Mapping[str, float], t_ns: int) -> Decision: ...
+    def decide(
+        self, signals: Mapping[str, float], t_ns: int,
+        authenticated: Mapping[str, float] | None = None,
+    ) -> Decision: ...  # fmt: skip
     def knows(self, token: str) -> bool: ...
     def doubts(self, token: str) -> str | None: ...
     def rearm(self, token: str) -> str | None: ...
@@ -75,12 +78,14 @@ class Decider(Protocol):
 class Behind:
     """Decides as the guard does, between what the microcontroller says and what it is told.
 
-    The signals that it measures replace those of the same name.
+    The signals that it measures replace those of the same name; with tags on its link they are
+    authenticated.
     """
 
     def __init__(self, guard: Decider, mcu: Microcontroller) -> None:
         self._guard, self._mcu = guard, mcu
         self._roles = roles(guard.config)
+        self._has_tags = guard.config.mcu is None or guard.config.mcu.authenticated
         self._ticks = 0
         self.state: State | None = None
         """What the microcontroller said last, while that is recent."""
@@ -96,7 +101,11 @@ class Behind:
         self.state = heard.state
         self._guard.ask(heard.question)
         self._guard.note(heard.causes)
-        decision = self._guard.decide({**signals, **_measured(self._roles, heard.state)}, t_ns)
+        measured = _measured(self._roles, heard.state)
+        if self._has_tags:
+            decision = self._guard.decide(signals, t_ns, measured)
+        else:
+            decision = self._guard.decide({**signals, **measured}, t_ns)
         self._mcu.after(decision, t_ns)
         self._ticks += 1
         if self._ticks % LOG_EVERY == 0:
@@ -137,6 +146,11 @@ class Behind:
     def event(self, name: str) -> None:
         """See `Guard.event`."""
         self._guard.event(name)
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """The signals that the microcontroller measures."""
+        return tuple(self._roles.signals)
 
     @property
     def said(self) -> str:

@@ -115,6 +115,7 @@ def test_from_frames_to_a_guard_that_uses_the_numbers(place, capfd):
     assert calibrate(place, "--target-accuracy", "0.9", "--json", str(figures)) == 0
     shown = capfd.readouterr().out
     assert "calibration.toml: written from 40 tracks" in shown
+    assert re.search(r"note: \d+ of \d+ classes have less than 3 of these tracks", shown)
     cfg = config.load(place / "guard.toml")
     policy = config.policy_dict(cfg, config.load_cards(cfg))
     text = (place / "calibration.toml").read_text()

@@ -35,6 +35,27 @@ feature = "nearest"
 above = "calibrated"
 max_false_trips_per_hour = 200
 """
+BY_ANSWER = """
+[detector.outside]
+kind = "embedding"
+member = "plain"
+feature = "boxes"
+above = "calibrated"
+max_false_trips_per_hour = 200
+
+[detector.wavers]
+kind = "history"
+member = "plain"
+feature = "changes"
+above = "calibrated"
+max_false_trips_per_hour = 200
+
+[detector.again]
+kind = "history"
+member = "plain"
+feature = "echoes"
+above = 30
+"""
 RISK = """
 [detector.risk]
 kind = "risk"
@@ -110,6 +131,32 @@ def test_embeddings_and_blocks_come_along_in_one_hashed_file(tmp_path, capfd):
         ConfigError, match=r"calibration\.toml:\d+: arrays\.file: .*is not the file"
     ):
         config.load(guard)
+
+
+def test_boxes_and_changes_are_calibrated_as_they_are_counted(tmp_path):
+    head = TOML[: TOML.index("[detector.odd]")].replace(
+        'certainty = "calibrated"', "certainty = 0.9"
+    )
+    guard = tmp_path / "guard.toml"
+    slow = head.replace("rate_hz = 10", "rate_hz = 2.5")  # tracks of 8 frames last 3.2 s
+    slow = slow.replace("max_age_ms = 250", "max_age_ms = 500")
+    guard.write_text(slow + BY_ANSWER + RISK)
+    three, _ = pictures(tracks=3)  # which come again, so that each half of the tracks has all
+    noise = np.random.default_rng(0).integers(-1, 2, (480, 32, 32, 3))
+    x = np.clip(np.tile(three, (20, 1, 1, 1)) + noise, 0, 255).astype(np.uint8)
+    said = answers(x)
+    np.savez(tmp_path / "data.npz", x=x, y=said, track=np.arange(60).repeat(8))
+    assert run(guard, "--data", tmp_path / "data.npz") == 0
+    cfg = config.load(guard)
+    arrays = cfg.fits["plain", "boxes"]
+    assert arrays["low"].shape == arrays["high"].shape == (said.max() + 1, 96)
+    assert len(cfg.fits["wavers", "risk"]["blocks"]) == 45
+    assert ("again", "risk") not in cfg.fits  # what comes again is no matter of tracks
+    # a track begins with a change; more than the three frames of a second cannot be
+    assert cfg.detectors["wavers"].above in (1.0, 2.0, 3.0)
+    assert 0.0 <= cfg.detectors["outside"].above < 100.0
+    rows = config.policy_dict(cfg, config.load_cards(cfg))["detectors"]
+    assert [row["source"] for row in rows if row["name"] in ("outside", "wavers")] == [4, 4]
 
 
 def test_tracks_shorter_than_a_block_cannot_calibrate_the_risk(tmp_path, capfd):

@@ -321,6 +321,7 @@ def test_a_file_that_cannot_be_read_is_named_without_a_traceback(tmp_path: Path)
     ("arguments", "message"),
     [
         (["--source", "nowhere.mp4"], "nowhere.mp4: no such file or folder"),
+        (["--source", "rtsp://10.0.0.1/front"], "a confined decoder has no network"),
         (["--source", "guard.toml"], "neither a video nor a camera"),
         (["--source", "camera:x"], "want camera:N"),
         (["--source", "bad.npz"], "bad.npz: x: want frames"),
@@ -340,6 +341,14 @@ def test_what_is_wrong_is_named(
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_signal_that_nothing_here_can_prove_is_refused(policy: Path) -> None:
+    text = policy.read_text()
+    policy.write_text(text.replace("[signal.speed]", "[signal.speed]\nauthenticated = true"))
+    done = run(policy, "--source", "simulated")
+    assert done.returncode == 2
+    assert "signal.speed: has to be authenticated" in done.stderr and "--mcu" in done.stderr
 
 
 SPY = """

@@ -87,6 +87,13 @@ REFUSED = [
      'did you mean "IMAGE_UNHEALTHY"?'),
     ('feature = "black_share"', 'feature = "energy"', "energy", "detector.dark.feature",
      'kind "image" has not'),
+    ("[cause.FROZEN_INPUT]",
+     '[detector.w]\nkind = "history"\nmember = "lane"\nfeature = "changes"\nabove = 3\n'
+     "[cause.FROZEN_INPUT]", 'feature = "changes"', "detector.w.feature", "gives no label"),
+    ("[cause.FROZEN_INPUT]",
+     '[detector.w]\nkind = "history"\nmember = "plain"\nfeature = "flips"\nabove = 3\n'
+     "[cause.FROZEN_INPUT]", 'member = "plain"', "detector.w.member",
+     "only changes can be counted"),
     ("[cause.FROZEN_INPUT]", "[cause.FROZEN_INPUTS]", "FROZEN_INPUTS", "cause.FROZEN_INPUTS",
      'did you mean "FROZEN_INPUT"?'),
     ('fallback = "slow_and_hold"', 'fallback = "slow_hold"', "slow_hold",

@@ -214,6 +214,7 @@ def test_a_curve_needs_steering(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["--faults", "F99"], "has no F99; known: F12, F13"),
+        (["--faults", "F09"], "F09: edgeguard lab flips"),
         (["--faults", ","], "no such fault"),
         (["nowhere.toml"], "nowhere.toml"),
         (["--json", "no/such/folder.json"], "there is no folder"),

@@ -5,10 +5,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from edgeguard import config
+from edgeguard.errors import ConfigError
 from edgeguard.guard import Guard
 from edgeguard.output.mcu import Behind, InTwin
 from firmware_bridge.keys import Keys
-from tests.faults.bench import MEMBERS, certain, write_policy
+from tests.faults.bench import MEMBERS, POLICY, Bench, certain, write_policy
 
 PERIOD_NS = 10_000_000
 KEYS = Keys(bytes(range(16)), bytes(range(16, 32)))
@@ -18,18 +22,19 @@ TOKEN = "a-token-for-the-test"
 class Driven:
     """A guard behind a twin on a simulated clock; its vehicle is the twin's."""
 
-    def __init__(self, folder: Path) -> None:
-        self.guard = Guard.load(write_policy(folder), operator_token=TOKEN)
-        self.behind = Behind(self.guard, InTwin(self.guard.config, KEYS, bytes(16)))
+    def __init__(self, folder: Path, policy: str = POLICY, twin: type[InTwin] = InTwin) -> None:
+        self.guard = Guard.load(write_policy(folder, policy), operator_token=TOKEN)
+        self.mcu = twin(self.guard.config, KEYS, bytes(16))
+        self.behind = Behind(self.guard, self.mcu)
         self.now_ns = 1_000_000_000
         self.behind.arm()
 
-    def ticks(self, count: int, say: str = "twenty") -> None:
+    def ticks(self, count: int, say: str = "twenty", **signals: float) -> None:
         for _ in range(count):
             self.now_ns += PERIOD_NS
             for name in MEMBERS:
                 self.guard.suggest(name, certain(say), self.now_ns - PERIOD_NS, self.now_ns)
-            self.behind.decide({}, self.now_ns)
+            self.decision = self.behind.decide(signals, self.now_ns)
 
 
 def test_it_is_armed_again_with_the_guards_token_at_standstill(tmp_path: Path) -> None:
@@ -49,3 +54,48 @@ def test_it_is_armed_again_with_the_guards_token_at_standstill(tmp_path: Path) -
     assert driven.behind.rearm(TOKEN) is None
     driven.ticks(50)
     assert driven.behind.said.startswith("NOMINAL")
+
+
+PROVED = POLICY.replace("[signal.speed]", "[signal.speed]\nauthenticated = true")
+
+
+class OnCable(InTwin):
+    """A twin on a cable that may be cut."""
+
+    is_cut = False
+
+    def _hear(self, data: bytes, now_us: int) -> None:
+        super()._hear(b"" if self.is_cut else data, now_us)
+
+
+@pytest.mark.parametrize("policy", [POLICY, PROVED], ids=["anybody's", "proved"])
+def test_only_what_is_proved_takes_the_place_of_a_silent_microcontroller(
+    tmp_path: Path, policy: str
+) -> None:
+    """When it is silent, what others say may count, or may not."""
+    driven = Driven(tmp_path, policy, OnCable)
+    driven.ticks(200)
+    assert "INPUT_INVALID" not in driven.decision.present
+    assert isinstance(driven.mcu, OnCable)
+    driven.mcu.is_cut = True
+    driven.ticks(50, speed=20.0)
+    assert ("INPUT_INVALID" in driven.decision.causes) == (policy is PROVED)
+
+
+def test_a_link_without_tags_proves_nothing(tmp_path: Path) -> None:
+    open_link = PROVED + "\n[mcu]\nauthenticated = false\n"
+    with pytest.raises(ConfigError, match=r"signal\.speed\.authenticated: .*carry no tag"):
+        config.load(write_policy(tmp_path, open_link))
+
+
+def test_a_signal_that_anybody_may_have_sent_is_absent(tmp_path: Path) -> None:
+    bench = Bench(write_policy(tmp_path, PROVED))
+    bench.guard.arm()
+    bench.run(200, "twenty")
+    assert "INPUT_INVALID" in bench.decision.causes
+    assert bench.decision.mode.name == "SAFE_STOP"
+    proved = bench.guard.decide({"speed": -5.0}, bench.now_ns + 10_000_000, {"speed": 20.0})
+    assert "INPUT_INVALID" not in proved.present
+    for nothing in (7, ["speed"], {"speed": float("nan")}, {}):
+        bench.now_ns += 20_000_000
+        assert "INPUT_INVALID" in bench.guard.decide({"speed": 1.0}, bench.now_ns, nothing).present  # type: ignore[arg-type]

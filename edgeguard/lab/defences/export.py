@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the runtime loads of a detector: rows of guard.toml, and arrays where there are any.
+"""What the runtime loads of a detector: rows of guard.toml.
 
-A number that the runtime does not compute itself enters as a signal; an association compares it
-with its limit (an association of a signal with itself, scaled by 0, is the signal).
+Distances, boxes and the history are detectors of the runtime; what they are fitted to, `edgeguard
+calibrate` fits. A number that the runtime does not compute itself enters as a signal; an
+association compares it with its limit (an association of a signal with itself, scaled by 0, is the
+signal).
 """
 
 from __future__ import annotations
@@ -11,13 +13,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edgeguard.lab.defences.detector import Detector
 from edgeguard.lab.defences.embedded import Boxes, Distance
 from edgeguard.lab.defences.squeeze import HEATS, Squeezing
 
 NATIVE = 'kind = "embedding"\nmember = "{member}"\nfeature = "{name}"\nabove = {limit:.6g}\n'
+BOXES = """kind = "embedding"
+member = "{member}"
+feature = "boxes"
+above = "calibrated"
+max_false_trips_per_hour = 20
+"""
+HISTORY = """[detector.{member}_{feature}]
+kind = "history"
+member = "{member}"
+feature = "{feature}"
+above = {limit:.6g}
+"""
 SIGNAL = """[signal.{name}]
 unit = "1"
 range = [0.0, {most:.6g}]
@@ -43,6 +55,8 @@ def rows(member: str, detector: Detector) -> str:
     if isinstance(detector, Distance):
         body = NATIVE.format(member=member, name=detector.name, limit=detector.limit)
         return f"[detector.{name}]\n{body}"
+    if isinstance(detector, Boxes):
+        return f"[detector.{name}]\n{BOXES.format(member=member)}"
     if detector.name == "certainty":
         return f"# raise or lower of a channel: certainty = {1 - detector.limit:.6g}\n"
     made = signal_rows(name, detector.limit)
@@ -55,14 +69,11 @@ def rows(member: str, detector: Detector) -> str:
 
 
 def history_rows(member: str, notes: Mapping[str, Any]) -> str:
-    """Of the numbers of edgeguard.lab.defences.history, from the notes of its card."""
-    names = [key.removeprefix("limit.") for key in notes if key.startswith("limit.")]
-    return "\n".join(signal_rows(f"{member}_{n}", notes[f"limit.{n}"]) for n in names)
+    """From the notes of the history's card; fingerprints stay in the lab."""
+    found = {f: notes[f"limit.{f}"] for f in ("echoes", "flips") if f"limit.{f}" in notes}
+    return "\n".join(HISTORY.format(member=member, feature=f, limit=n) for f, n in found.items())
 
 
 def write(folder: Path, member: str, detector: Detector) -> None:
-    """NAME.toml, and NAME.npz for boxes, into the folder."""
-    stem = folder / f"{member}.{detector.name}"
-    stem.with_name(stem.name + ".toml").write_text(rows(member, detector))
-    if isinstance(detector, Boxes):
-        np.savez(stem.with_name(stem.name + ".npz"), low=detector.low, high=detector.high)
+    """NAME.toml, into the folder."""
+    (folder / f"{member}.{detector.name}.toml").write_text(rows(member, detector))

@@ -114,7 +114,7 @@ LOADS = {
     "certainty": "guard.toml: certainty of an operation",
     "distance": "guard.toml: detector of kind embedding, arrays in the calibration file",
     "squeezing": "the number as a signal, its limit as an association of guard.toml",
-    "boxes": "arrays low and high; the number as a signal, its limit as an association",
+    "boxes": "guard.toml: detector of kind embedding; `edgeguard calibrate` fits it anew",
 }
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from edgeguard.evidence.history import History
 from edgeguard.figures import Figure, at_most
 from edgeguard.lab.attacks.hopskipjump import HopSkipJump
 from edgeguard.lab.attacks.square import Square
@@ -24,7 +25,7 @@ from edgeguard.lab.attacks.victim import U8, Counted, Ints, images
 from edgeguard.lab.defences.bench import Bench, Frames
 from edgeguard.lab.defences.card import Card
 from edgeguard.lab.defences.detector import Share
-from edgeguard.lab.defences.history import Fingerprints, History, secret
+from edgeguard.lab.defences.history import Fingerprints, secret
 from edgeguard.lab.defences.static import RADIUS
 from edgeguard.lab.zoo.ood import read_reserved
 
@@ -120,7 +121,7 @@ def measure(bench: Bench) -> Card:
         static=static, adaptive=adaptive,
         notes=notes | {"matches.us": bench.per_picture_us(
             lambda p: prints.see(p[0].transpose(1, 2, 0)))},
-        loads="its numbers as signals, their limits as associations of guard.toml",
+        loads="guard.toml: detectors of kind history (echoes, flips)",
     )  # fmt: skip
 
 

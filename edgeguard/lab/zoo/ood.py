@@ -3,8 +3,10 @@
 
 Nothing is fitted here: arrays and limits are those that ship. Strange pictures are uniform noise,
 handwritten digits and crops of two photos (scikit-learn's); the known ones are the test half. False
-trips are counted on the reserved tracks, after debounce. These pictures do not know the detectors:
-nothing here says what an attacker can do.
+trips are counted on the reserved tracks, after debounce. Those are one or two tracks of every
+class, while calibration tracks were drawn as classes come in the training set: the classes that it
+hardly has stand apart. These pictures do not know the detectors: nothing here says what an attacker
+can do.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,13 +33,14 @@ from edgeguard.evidence.conformal import Debounce
 from edgeguard.evidence.tracks import Stream, Tracks
 from edgeguard.figures import Figure
 from edgeguard.lab.zoo import data
-from edgeguard.lab.zoo.figures import rate
+from edgeguard.lab.zoo.figures import rate, wilson
 
 U8 = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
 
 SEED = 7
 STRANGE = 1000  # pictures of each kind
+FEW = 3  # calibration tracks of a class: fewer say nothing about it
 LEAST_AUROC = 0.93  # far out of distribution: what OpenOOD reports for nearest neighbours
 PACKAGES = ("numpy", "scikit-learn", "onnxruntime", "ai-edge-litert")
 
@@ -51,13 +55,14 @@ def evaluate(data_dir: str | Path | None, models: Path, json: str | Path | None 
     seen = {name: _run(cfg, cards, x) for name, x in pictures(root).items()}
     reserved, keys = read_reserved(root)
     drive = _run(cfg, cards, reserved)
+    rare = rare_classes(models)
     found: list[Figure] = []
     for name, detector in cfg.detectors.items():
         if detector.kind == "embedding":
             worth = Worth(cfg, cards[detector.member or ""], name)
             known = worth.numbers(seen["known"])
             strange = {k: worth.numbers(v) for k, v in seen.items() if k != "known"}
-            found += worth.figures(known, strange) + worth.trips(worth.numbers(drive), keys)
+            found += worth.figures(known, strange) + worth.trips(worth.numbers(drive), keys, rare)
     print(table(found))
     if json:
         figures.write(Path(json), found, SEED, PACKAGES)
@@ -156,22 +161,42 @@ class Worth:
             found.append(rate(f"ood.{self.name}.{kind}.flagged", hits, len(numbers)))
         return found
 
-    def trips(self, numbers: Ints, keys: Ints) -> list[Figure]:
-        """False trips per hour on tracks in driving order, after the debounce of its cause."""
+    def trips(self, numbers: Ints, keys: Ints, rare: frozenset[int]) -> list[Figure]:
+        """False trips per hour on tracks in driving order, after the debounce of its cause; in all,
+        and apart for tracks of the ``rare`` classes, of which calibration saw hardly any."""
         detector, cfg = self.cfg.detectors[self.name], self.cfg
         row = cfg.causes[detector.raises]
         debounce = Debounce(round(row.on_ms * 1000), round(row.off_ms * 1000))
         hz = cfg.cameras[cfg.members[detector.member or ""].camera or ""].rate_hz
         stream = Stream(hz, round(cfg.guard.period_ms * 1000))
-        tracks, trips = Tracks.of(keys), 0
-        for track in tracks.slices():
+        fired: dict[str, list[int]] = {"": [], ".common": [], ".rare": []}
+        hours = dict.fromkeys(fired, 0.0)
+        for track in Tracks.of(keys).slices():
             seen = numbers[track][stream.frame_of_tick(track.stop - track.start)]
-            trips += debounce.trips(seen > self._limit * ONE, stream.period_us)
-        hours = stream.hours(len(numbers))
+            trips = debounce.trips(seen > self._limit * ONE, stream.period_us)
+            for part in ("", ".rare" if int(keys[track.start]) // 1000 in rare else ".common"):
+                fired[part].append(trips)
+                hours[part] += stream.hours(track.stop - track.start)
         most = detector.max_false_trips_per_hour or 0.0
-        # it is promised for the mean of all drives: here n tracks are a sample of them
-        return [Figure(f"ood.{self.name}.false_trips", trips / hours, "1/h", len(tracks),
-                       bar=f"promised <= {most:g}")]  # fmt: skip
+        # it is promised for the mean of all drives with the classes of the calibration tracks
+        return [
+            _per_hour(f"ood.{self.name}.false_trips{part}", found, hours[part], most)
+            for part, found in fired.items()
+        ]
+
+
+def _per_hour(name: str, fired: list[int], hours: float, promised: float) -> Figure:
+    """The interval is that of the share of tracks that fire at all."""
+    per_hour = len(fired) / hours
+    low, high = wilson(sum(n > 0 for n in fired), len(fired))
+    return Figure(name, sum(fired) / hours, "1/h", len(fired), (low * per_hour, high * per_hour),
+                  f"promised <= {promised:g}")  # fmt: skip
+
+
+def rare_classes(models: Path) -> frozenset[int]:
+    """Those with fewer than FEW calibration tracks."""
+    counts = Counter(key // 1000 for key in data.read_split(models / "split.json"))
+    return frozenset(label for label in range(data.CLASSES) if counts[label] < FEW)
 
 
 def auroc(known: Ints, strange: Ints) -> float:
@@ -186,12 +211,18 @@ def table(found: list[Figure]) -> str:
     value: dict[str, Any] = {f.id: f.value for f in found}
     kinds = ("noise", "digits", "photos")
     head = "".join(f"{kind + ' AUROC':>14}{'flagged':>9}" for kind in kinds)
-    lines = [f"{'detector':<24}{head}{'known flagged':>15}{'false trips/h':>15}"]
+    lines = [f"{'detector':<24}{head}{'known flagged':>15}{'false trips/h':>15}"
+             f"{'common':>8}{'rare':>8}"]  # fmt: skip
     for name in dict.fromkeys(f.id.split(".")[1] for f in found):
         cells = "".join(
             f"{value[f'ood.{name}.{k}.auroc']:>14.4f}{value[f'ood.{name}.{k}.flagged']:>9.1%}"
             for k in kinds
         )
-        flagged, trips = value[f"ood.{name}.known.flagged"], value[f"ood.{name}.false_trips"]
-        lines.append(f"{name:<24}{cells}{flagged:>15.2%}{trips:>15.1f}")
+        flagged = value[f"ood.{name}.known.flagged"]
+        trips, common, rare = (
+            value[f"ood.{name}.false_trips{part}"] for part in ("", ".common", ".rare")
+        )
+        line = f"{name:<24}{cells}{flagged:>15.2%}{trips:>15.1f}{common:>8.1f}{rare:>8.1f}"
+        lines.append(line)
+    lines.append(f"common, rare: of classes with at least {FEW} calibration tracks, or fewer")
     return "\n".join(lines)

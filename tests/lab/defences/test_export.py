@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the lab needs its extra")
 
-from edgeguard import Guard  # noqa: E402
+from edgeguard import Guard, config  # noqa: E402
 from edgeguard.lab.defences.export import history_rows, signal_rows  # noqa: E402
 from edgeguard.zoo import models_dir  # noqa: E402
 
@@ -27,6 +27,10 @@ deadline_ms = 200
 max_age_ms = 350
 may_suggest = ["target"]
 
+[camera.front]
+rate_hz = 10
+max_age_ms = 250
+
 [rearm]
 standstill_signal = "speed"
 standstill_below = 0.1
@@ -42,6 +46,7 @@ fallback = {{ controller = "slow_and_hold", floor = 2.0 }}
 raise = {{ certainty = 0.9, quorum = 1 }}
 lower = {{ certainty = 0.9, quorum = 1 }}
 """
+INSIDE = 'model = "{model}"\nruntime = "onnx"\ncamera = "front"'
 
 
 def tripped(rows: str, name: str, value: float, folder) -> bool:
@@ -57,7 +62,10 @@ def test_a_number_is_held_against_its_limit(value, trips, tmp_path):
     assert tripped(signal_rows("odd", 0.5), "odd", value, tmp_path) is trips
 
 
-def test_every_number_of_the_history_has_a_row():
-    made = history_rows("plain", {"limit.echoes": 28.0, "limit.flips": 4.0, "other": 1.0})
-    assert made.count('kind = "association"') == 2
-    assert "above = 28\n" in made and "above = 4\n" in made
+def test_what_the_history_counts_has_a_row_that_loads(tmp_path):
+    made = history_rows("plain", {"limit.echoes": 28.0, "limit.flips": 4.0, "limit.matches": 9.0})
+    policy = POLICY.replace('card = "{card}"\nruntime = "external"', INSIDE)
+    path = tmp_path / "guard.toml"
+    path.write_text(policy.format(model=models_dir() / "plain.onnx") + made)
+    found = config.load(path).detectors
+    assert {name: d.above for name, d in found.items()} == {"plain_echoes": 28, "plain_flips": 4}

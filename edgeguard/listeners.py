@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Numbers of members' answers that no kernel computes: boxes of activations, and the history of
+what a member was shown and said. The core compares them with their limits.
+
+A number stands as long as its answer does. Of a member that has no answer that counts nothing is
+said: other causes do.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeguard.card import Card
+from edgeguard.card import Input as CardInput
+from edgeguard.config import GuardConfig
+from edgeguard.config.detector_rows import detector_rows
+from edgeguard.config.fixed import ONE, us_floor, whole_ns
+from edgeguard.config.vocabulary import BOXES
+from edgeguard.decision import Core
+from edgeguard.evidence.boxes import Boxes
+from edgeguard.evidence.history import CELL, Changes, Glance, History
+
+Array = npt.NDArray[Any]
+
+UNANSWERED: Final = 16  # pictures that may wait for their answer
+SIDE: Final = 32  # pixels across of what the history looks at, and less than twice as many
+
+
+class Listener:
+    """Hears what one member says. ``shown`` is for the thread that observes, ``tick`` for the one
+    that decides; answers come in either."""
+
+    def __init__(self, core: Core, member: int, max_age_ns: int, card: Card) -> None:
+        self._core, self._member, self._max_age_ns, self._card = core, member, max_age_ns, card
+        self._lock = threading.Lock()
+        self._rows: list[tuple[int, str, float]] = []
+        self._now: dict[str, float] = {}
+        self._answer_ns: int | None = None
+        self._changes = Changes()
+        self._history: History | None = None
+        self._waiting = deque[tuple[int, Glance]](maxlen=UNANSWERED)
+        self._boxes: tuple[Array, Boxes] | None = None
+
+    def add(self, row: int, feature: str, silent: float) -> None:
+        """A detector's row in the core's table; silent: a number within its limits."""
+        self._rows.append((row, feature, silent))
+        self._now[feature] = silent
+        if feature in ("echoes", "flips") and self._history is None:
+            self._history = History()
+
+    @property
+    def input(self) -> CardInput:
+        """What the member looks at."""
+        return self._card.input
+
+    @property
+    def looks(self) -> bool:
+        """Whether it has to see what the member is shown."""
+        return self._history is not None
+
+    def bind(self, embedding: Array, boxes: Boxes) -> None:
+        """Where the member leaves its embedding, and what was fitted to it."""
+        self._boxes = embedding, boxes
+
+    def shown(self, tensor: Array, t_ns: int) -> None:
+        """The member is about to look at this tensor, captured at ``t_ns``."""
+        if self._history is not None:
+            glance = self._history.look(picture(tensor, self._card.input))
+            self._waiting.append((t_ns, glance))
+
+    def heard(self, t_ns: Any) -> None:
+        """The core has just taken its answer to what was captured at ``t_ns``."""
+        captured_ns = whole_ns(t_ns)
+        if captured_ns is None:  # for the core this answer is as old as can be
+            return
+        with self._lock:
+            said = self._core.evidence(self._member)
+            label = -1 if said["bad"] else int(said["label"])
+            self._now["changes"] = float(self._changes.said(label, captured_ns))
+            if self._boxes is not None:
+                embedding, boxes = self._boxes
+                self._now[BOXES] = boxes.outside(embedding, label)
+            if self._history is not None:
+                self._remember(self._history, label, captured_ns)
+            self._answer_ns = captured_ns
+
+    def _remember(self, history: History, label: int, captured_ns: int) -> None:
+        """Pictures before this one that got no answer are forgotten."""
+        while self._waiting:
+            shown_ns, glance = self._waiting.popleft()
+            if shown_ns == captured_ns:
+                echoes, flips = history.note(glance, label)
+                self._now["echoes"], self._now["flips"] = float(echoes), float(flips)
+                return
+
+    def tick(self, t_ns: Any) -> None:
+        """Before each decision. Without a time the numbers grow too old, which the core does not
+        take for good."""
+        now_ns, answer_ns = whole_ns(t_ns), self._answer_ns
+        if now_ns is None:
+            return
+        counts = answer_ns is not None and now_ns - answer_ns <= self._max_age_ns
+        for row, feature, silent in self._rows:
+            self._core.measure(row, self._now[feature] if counts else silent, now_ns)
+
+
+def picture(tensor: Array, card: CardInput) -> npt.NDArray[np.uint8]:
+    """What a member is shown as a picture, uint8 [H, W, C]: the steps of an integer tensor, the
+    pixels of a float one. Of large ones every so many-th pixel."""
+    own = tensor.reshape(card.shape[1:])
+    own = own if card.layout == "HWC" else own.transpose(1, 2, 0)
+    step = max(1, min(own.shape[:2]) // SIDE)
+    own = own[::step, ::step]
+    height, width = (side - side % CELL for side in own.shape[:2])
+    own = own[:height, :width]
+    if card.dtype == "float32":
+        channels = card.channels
+        grey = 255.0 * (own * np.array(card.std[:channels]) + np.array(card.mean[:channels]))
+        return np.asarray(np.nan_to_num(grey).clip(0, 255), np.uint8)
+    steps = np.ascontiguousarray(own).view(np.uint8)
+    return np.asarray(steps ^ np.uint8(0x80 if card.dtype == "int8" else 0))
+
+
+def listeners(config: GuardConfig, cards: Mapping[str, Card], core: Core) -> dict[str, Listener]:
+    """By member, of those that a detector of this kind looks at."""
+    found: dict[str, Listener] = {}
+    for index, row in enumerate(detector_rows(config)):
+        detector = config.detectors[row["name"]]
+        if not detector.by_answer:
+            continue
+        name, feature = detector.member or "", detector.feature or ""
+        if name not in found:
+            max_age_ns = 1000 * us_floor(config.members[name].max_age_ms)
+            member = list(config.members).index(name)
+            found[name] = Listener(core, member, max_age_ns, cards[name])
+        found[name].add(index, feature, min(max(0, row["min"]), row["max"]) / ONE)
+    return found

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a member says over time, and what its activations look like: what the car is told when its
+answers waver, when it is asked the same again and again, and when a class looks like another."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgeguard import Guard, config
+from edgeguard.errors import ConfigError
+from edgeguard.evidence import embedding
+from edgeguard.streams.stream import load
+from edgeguard.zoo import models_dir
+from tests.faults.bench import PERIOD_MS, Bench, certain
+from tests.faults.test_embeddings import CAMERA, camera_policy, drive, known  # noqa: F401
+from tests.faults.watched import acting, bench
+
+WAVERS = """
+[detector.wavers]
+kind = "history"
+member = "one"
+feature = "changes"
+above = 3
+"""
+LOOKS = """
+[camera.front]
+rate_hz = 10
+max_age_ms = 250
+
+[member.compact]
+model = "package:gtsrb/compact"
+runtime = "litert"
+isolation = "{isolation}"
+camera = "front"
+deadline_ms = 100
+max_age_ms = 350
+may_suggest = ["target_speed"]
+
+[detector.again]
+kind = "history"
+member = "compact"
+feature = "{feature}"
+above = {above}
+"""
+
+
+def say(made: Bench, one: str) -> None:
+    """All members say "twenty" but the first, which says this."""
+    made.say(certain("twenty"), ("two", "three"))
+    made.say(certain(one), ("one",))
+
+
+def waver(made: Bench, labels: tuple[str, ...], ms: float) -> list[str]:
+    """The first member says these labels in turn, one every third tick; the modes of all ticks."""
+    modes = []
+    for i in range(round(ms / PERIOD_MS)):
+        if i % 3 == 0:
+            say(made, labels[i // 3 % len(labels)])
+        modes.append(made.tick().mode.name)
+    return modes
+
+
+def test_answers_that_waver_hand_over_to_the_rules(tmp_path):
+    made = bench(tmp_path, WAVERS).nominal()
+    modes = waver(made, ("twenty", "ten"), 600)
+    assert acting(made) == {"OUT_OF_DISTRIBUTION"} and made.decision.detectors == ("wavers",)
+    # the fourth change is the answer of tick 9; then the debounce of 100 ms and two periods
+    assert modes[12 * 3] == "FALLBACK" and modes[0] == "NOMINAL"
+    waver(made, ("twenty",), 2500)
+    assert made.decision.mode.name == "NOMINAL"
+
+
+def test_a_sign_that_follows_another_is_no_wavering(tmp_path):
+    made = bench(tmp_path, WAVERS).nominal()
+    for label in ("ten", "twenty", "ten"):
+        assert set(waver(made, (label,), 500)) == {"NOMINAL"}
+
+
+def test_of_a_member_that_fell_silent_nothing_is_said(tmp_path):
+    made = bench(tmp_path, WAVERS).nominal()
+    waver(made, ("twenty", "ten"), 600)
+    for i in range(60):  # "one" says no more
+        if i % 3 == 0:
+            made.say(certain("twenty"), ("two", "three"))
+        made.tick()
+    assert "OUT_OF_DISTRIBUTION" not in made.decision.present
+    assert "MEMBER_LOST" in made.decision.present
+
+
+@pytest.mark.parametrize("t_ns", [None, "now", 2**70, np.int64(5)])
+def test_a_stamp_that_is_none_raises_nothing(tmp_path, t_ns):
+    made = bench(tmp_path, WAVERS).nominal()
+    made.guard.suggest("one", certain("ten"), t_ns, made.now_ns)
+    assert made.guard.decide(made.signals, t_ns).command
+
+
+def test_scores_that_cannot_be_read_are_a_change_of_mind(tmp_path):
+    made = bench(tmp_path, WAVERS).nominal()
+    for scores in (np.full(5, np.nan, np.float32), certain("twenty")) * 3:
+        made.say(scores, ("one",))
+        made.say(certain("twenty"), ("two", "three"))
+        for _ in range(3):
+            made.tick()
+    assert "OUT_OF_DISTRIBUTION" in made.decision.present
+
+
+@pytest.mark.parametrize("isolation", ["none", "process"])
+def test_a_class_that_looks_like_another_hands_over_to_the_rules(
+    tmp_path, known, isolation  # noqa: F811
+):  # fmt: skip
+    """The boxes are those of other labels: whatever the model says, it does not look like that."""
+    _, near, raw, scores, _, card = known
+    x = embedding.real(raw, card.embedding)
+    said = scores.argmax(1)
+    names = np.unique(said)
+    following = dict(zip(names, np.roll(names, 1), strict=True))
+    modes = {}
+    for name, labels in (("own", said), ("other", np.array([following[s] for s in said]))):
+        folder = tmp_path / name
+        folder.mkdir()
+        fit = embedding.fit("boxes", x, labels, np.ones(len(x)))
+        more = CAMERA.format(isolation=isolation, feature="boxes", above=1.0)
+        with Guard.load(camera_policy(folder, {("compact", "boxes"): fit}, more)) as guard:
+            guard.arm()
+            modes[name] = drive(guard, near[:20])
+    assert "OUT_OF_DISTRIBUTION" not in modes["own"][-1].present
+    assert "OUT_OF_DISTRIBUTION" in modes["other"][-1].causes
+    assert modes["other"][-1].detectors == ("strange",)
+    assert modes["other"][-1].mode.name == "FALLBACK"
+
+
+@pytest.mark.parametrize("isolation", ["none", "process"])
+def test_whoever_asks_the_same_again_and_again_is_noticed(
+    tmp_path, known, isolation  # noqa: F811
+):  # fmt: skip
+    scenes, *_ = known
+    more = LOOKS.format(isolation=isolation, feature="echoes", above=15)
+    path = camera_policy(tmp_path, {}, more)
+    rng = np.random.default_rng(4)
+    others = rng.integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
+    with Guard.load(path) as guard:
+        guard.arm()
+        assert "OUT_OF_DISTRIBUTION" not in drive(guard, others)[-1].present
+        searching = np.clip(scenes[0] + rng.integers(-3, 4, (20, *scenes[0].shape)), 0, 255)
+        seen = drive(guard, searching.astype(np.uint8), start=20)
+    assert seen[-1].detectors == ("again",) and seen[-1].mode.name == "FALLBACK"
+
+
+def test_nearly_the_same_picture_that_means_something_else_is_noticed(tmp_path):
+    """A frame, and the same with a perturbation that the model falls for, in turn."""
+    stream = load(models_dir() / "stream.npz")
+    attack = next(a for a in stream.attacks if a.kind == "pgd")
+    clean = stream.tracks[stream.where(attack.key)]
+    pictures = [
+        np.ascontiguousarray(frames[k][..., ::-1])
+        for k in (0, 1, 3, 6, 7, 9)  # those that the compact model misreads
+        for frames in (clean.frames, attack.frames)
+    ]
+    path = camera_policy(tmp_path, {}, LOOKS.format(isolation="none", feature="flips", above=2))
+    with Guard.load(path) as guard:
+        guard.arm()
+        assert "again" not in drive(guard, pictures[::2])[-1].detectors
+        assert drive(guard, pictures, start=6)[-1].detectors == ("again",)
+
+
+REFUSED = [
+    ('feature = "changes"', 'feature = "echoes"', "is external"),
+    ("above = 3", "below = 3", 'not for kind "history"'),
+    ("above = 3", "", "has no limit"),
+    ('feature = "changes"', 'feature = "chnges"', 'did you mean "changes"'),
+    ('member = "one"', 'member = "won"', "there is no"),
+]
+
+
+@pytest.mark.parametrize(("what", "instead", "phrase"), REFUSED)
+def test_what_is_wrong_is_named(tmp_path, what, instead, phrase):
+    with pytest.raises(ConfigError, match=r"detector\.wavers") as wrong:
+        bench(tmp_path, WAVERS.replace(what, instead))
+    assert phrase in str(wrong.value)
+
+
+def test_numbers_that_tracks_cannot_show_are_not_calibrated(tmp_path):
+    path = camera_policy(tmp_path, {}, LOOKS.format(isolation="none", feature="flips", above=5))
+    config.load(path)
+    path.write_text(path.read_text().replace("above = 5", 'above = "calibrated"'))
+    with pytest.raises(ConfigError, match="tracks say nothing about flips"):
+        config.load(path)
