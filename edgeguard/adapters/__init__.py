@@ -7,5 +7,6 @@ can.py          commands as frames of a DBC file
 mavlink.py      setpoints for PX4 and ArduPilot, one for each decision
 donkeycar.py    parts for a donkeycar's loop
 gstreamer.py    frames out of any GStreamer pipeline
+handover.py     a person is asked to drive, and the vehicle stops when they do not come
 picamera2.py    frames of a Raspberry Pi's camera
 """

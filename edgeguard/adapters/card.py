@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The card of something that says a number and runs elsewhere: an agent, a pilot, a planner.
+"""The card of something that runs elsewhere and says a number, as an agent, a pilot or a planner
+does, or one of some labels.
 
-`python -m edgeguard.adapters.card FILE LOW HIGH [UNIT]` writes it; guard.toml names it for a member
-with `runtime = "external"`.
+`python -m edgeguard.adapters.card FILE LOW HIGH [UNIT]`, or `FILE --labels ONE,TWO`, writes it;
+guard.toml names it for a member with `runtime = "external"`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -28,24 +31,45 @@ def number(name: str, low: float, high: float, unit: str = "1") -> Card:
         )
     if unit not in UNITS:
         raise ConfigError(f"{name}: unit: {unit!r} is none of {', '.join(UNITS)}")
-    return Card(
-        name=name, file=name, sha256="0" * 64, runtime="onnx", task="regressor", labels=(),
-        input=Input("VECTOR", "float32", (1,)), outputs=(Output("value", "float32", "value", 1),),
-        value_range=(low, high), unit=unit,
-    )  # fmt: skip
+    return _card(name, "regressor", "value", 1, value_range=(low, high), unit=unit)
+
+
+def choice(name: str, labels: Sequence[str]) -> Card:
+    """A card of probabilities, float32, one for each label.
+
+    Raises ConfigError for fewer than two labels, and for one that comes twice or is empty.
+    """
+    if len(labels) < 2 or len({*labels, ""}) <= len(labels):
+        raise ConfigError(f"{name}: labels: want two or more, each once; got {', '.join(labels)}")
+    return _card(name, "classifier", "probabilities", len(labels), labels=tuple(labels))
+
+
+def _card(name: str, task: str, kind: str, size: int, **more: Any) -> Card:
+    return Card(**{
+        "name": name, "file": name, "sha256": "0" * 64, "runtime": "onnx", "task": task,
+        "labels": (), "input": Input("VECTOR", "float32", (1,)),
+        "outputs": (Output(kind, "float32", kind, size),), **more,
+    })  # fmt: skip
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.argument("low", type=float)
-@click.argument("high", type=float)
+@click.argument("low", type=float, required=False)
+@click.argument("high", type=float, required=False)
 @click.argument("unit", default="1")
-def main(file: Path, low: float, high: float, unit: str) -> None:
-    """Write FILE, the card of a number between LOW and HIGH in UNIT."""
+@click.option("--labels", metavar="ONE,TWO", help="In place of a number.")
+def main(file: Path, low: float | None, high: float | None, unit: str, labels: str | None) -> None:
+    """Write FILE, the card of a number between LOW and HIGH in UNIT, or of one label of several."""
     if not file.name.endswith(SUFFIX):
         raise click.ClickException(f"{file}: want a name that ends in {SUFFIX}")
+    name = file.name.removesuffix(SUFFIX)
     try:
-        number(file.name.removesuffix(SUFFIX), low, high, unit).save(file)
+        if labels is not None and low is None:
+            choice(name, [label.strip() for label in labels.split(",")]).save(file)
+        elif labels is None and low is not None and high is not None:
+            number(name, low, high, unit).save(file)
+        else:
+            raise ConfigError(f"{file}: want LOW and HIGH, or --labels")
     except (ConfigError, OSError) as error:
         raise click.ClickException(str(error)) from None
 

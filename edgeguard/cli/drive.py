@@ -32,7 +32,8 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--cells", metavar="NAME,NAME", help="Only these; --cells ? names them.")
 @click.option("--ablate", is_flag=True, help="Also without each kind of detector.")
 @click.option("--mcu", type=click.Choice(["twin"]), help="Commands come from a microcontroller "
-              "behind the guard: its firmware in this process.")  # fmt: skip
+              "behind the guard, its firmware in this process; so slowly that its stop, which has "
+              "no map, ends on the road.")  # fmt: skip
 @click.option("--tracks", type=click.IntRange(1, 100), default=3, show_default=True,
               help="Drives of each cell, on tracks that nothing was made or set on.")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True,
@@ -86,19 +87,21 @@ def _cells(
     from rich.console import Console
 
     from edgeguard.streams.loops import report
-    from edgeguard.streams.loops.matrix import ABLATED, NAMES, REMOVABLE
+    from edgeguard.streams.loops.matrix import ABLATED, BARE, NAMES, REMOVABLE
     from edgeguard.streams.loops.matrix import jobs as all_jobs
 
     chosen = [c.strip() for c in cells.split(",")] if cells else list(NAMES if matrix else BRIEF)
     wrong = [c for c in chosen if c not in NAMES]
     if wrong:
         raise EdgeguardError(f"--cells: no {', '.join(wrong)}; known: {', '.join(NAMES)}")
-    modes = ["off", "mcu" if mcu else "on"]
+    guarded = "mcu" if mcu else "on"
+    modes = [BARE[guarded], guarded]
     modes += [ABLATED + what for what in REMOVABLE] if ablate else []
     rows = _rows(all_jobs(path, chosen, modes, tracks), path, jobs, results)
     console = Console(highlight=False, width=None if Console().is_terminal else 190)
-    for mode in modes[1:]:
-        console.print(report.table(rows, mode))
+    for mode in dict.fromkeys(r["mode"] for r in rows):
+        if mode not in BARE.values():
+            console.print(report.table(rows, mode))
     _print_missed(rows)
     return report.figures(rows)
 
@@ -118,8 +121,7 @@ def _rows(wanted: Sequence[Job], path: Path, jobs: int, results: Path) -> list[R
 
     from firmware_bridge.campaign.store import Store
 
-    files = [f for f in sorted(path.parent.iterdir()) if f.is_file()]
-    store = Store(results / f"drive-{key_of(files)}.jsonl")
+    store = Store(_kept_in(results, path))
     missing = [job for job in wanted if job.index not in store.rows.get(job.key, {})]
     try:
         made = _driven(missing, jobs)
@@ -128,6 +130,17 @@ def _rows(wanted: Sequence[Job], path: Path, jobs: int, results: Path) -> list[R
     finally:
         store.close()
     return _kept(wanted, store)
+
+
+def _kept_in(results: Path, path: Path) -> Path:
+    from edgeguard.streams.loops.matrix import EDITION
+
+    return results / f"drive-{EDITION}-{_key(path)}.jsonl"
+
+
+def _key(path: Path) -> str:
+    """Of everything that lies beside the policy."""
+    return key_of([f for f in sorted(path.parent.iterdir()) if f.is_file()])
 
 
 def _kept(wanted: Sequence[Job], store: Store) -> list[Row]:
@@ -177,12 +190,10 @@ def _calibrate(path: Path, results: Path) -> int:
 def _takeover(path: Path, picture: Path, tracks: int, results: Path) -> list[Figure]:
     from edgeguard.streams.loops import takeover
 
-    files = [f for f in sorted(path.parent.iterdir()) if f.is_file()]
-    key = key_of(files)
-    points = takeover.measure(tracks, PLACES, results / f"takeover-{key}.jsonl")
+    points = takeover.measure(tracks, PLACES, results / f"takeover-{_key(path)}.jsonl")
     for line in takeover.words(points):
         click.echo(line)
-    takeover.draw(points, takeover.own_times(results / f"drive-{key}.jsonl"), picture)
+    takeover.draw(points, takeover.own_times(_kept_in(results, path)), picture)
     click.echo(f"{picture}: drawn")
     return takeover.figures(points)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from edgeguard.cli import lab_attack, lab_defend, lab_shield, lab_verify
+from edgeguard.cli import lab_attack, lab_defend, lab_patch, lab_shield, lab_verify
 from edgeguard.errors import EdgeguardError
 from edgeguard.zoo import models_dir
 
@@ -28,6 +28,7 @@ command.add_command(lab_attack.attack, "attack")
 command.add_command(lab_defend.defend, "defend")
 command.add_command(lab_verify.command, "verify")
 command.add_command(lab_shield.command, "shield")
+command.add_command(lab_patch.command, "patch")
 
 
 @command.command()

@@ -32,7 +32,7 @@ def follow(page: str, folder: Path, python: str = sys.executable) -> list[str]:
             if line.startswith(("make ", "edgeguard run ", "pip ", "sudo ", "apt-get ")):
                 continue
             ran = subprocess.run(
-                line, shell=True, cwd=folder, env=env, capture_output=True, text=True, timeout=60,
+                line, shell=True, cwd=folder, env=env, capture_output=True, text=True, timeout=300,
                 check=False,
             )  # fmt: skip
             assert ran.returncode == 0, f"{page}: {line}: {ran.stderr}"

@@ -6,6 +6,9 @@ from __future__ import annotations
 import ast
 import importlib.util
 import itertools
+import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,8 +18,9 @@ import pytest
 
 from edgeguard.adapters import gstreamer
 from edgeguard.adapters import picamera2 as pi
+from edgeguard.adapters.card import number
 from edgeguard.errors import EdgeguardError
-from tests.adapters.pages import follow
+from tests.adapters.pages import ROOT, follow
 
 try:
     gstreamer._libraries()
@@ -145,6 +149,39 @@ def test_the_page_word_for_word(tmp_path: Path) -> None:
     assert len(lines) > 50 and seen and lost[-1] == len(lines) - 1
     assert not [i for i in lost if seen[0] < i < seen[-1]], "lost once, at the end"
     assert not any("FROZEN_INPUT" in line for line in lines)
+
+
+def guarded(folder: Path, pipeline: str) -> subprocess.CompletedProcess[str]:
+    """`edgeguard run` with the page's policy."""
+    number("target_speed", 0, 10, "m/s").save(folder / "planner.card.json")
+    page = (ROOT / "docs" / "integrations" / "cameras.md").read_text(encoding="utf-8")
+    policy = "#" + page.split("# guard.toml", 1)[1].split("```")[0]
+    (folder / "guard.toml").write_text(policy, encoding="utf-8")
+    return subprocess.run(
+        [sys.executable, "-m", "edgeguard", "run", "guard.toml", "--seconds", "4",
+         "--source", f"gstreamer:{pipeline}", "--signal", "speed=0"],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@with_gstreamer
+def test_a_pipeline_is_a_source_of_the_run_command(tmp_path: Path) -> None:
+    """The size is the one that the policy names; when the source ends, the ticks go on."""
+    size = "video/x-raw,width=320,height=240,framerate=30/1"
+    source = f"videotestsrc pattern=snow is-live=true num-buffers=45 ! {size} ! videoconvert"
+    ran = guarded(tmp_path, source)
+    assert ran.returncode == 0, ran.stderr
+    lost = ["FRAME_LOST" in json.loads(line)["present"] for line in ran.stdout.splitlines()]
+    assert lost[0] and lost[-1] and not all(lost)
+    assert "camera lost, no more frames: it ended" in ran.stderr
+
+
+@with_gstreamer
+def test_a_pipeline_that_is_none_ends_the_run_with_one_line(tmp_path: Path) -> None:
+    ran = guarded(tmp_path, "nosuchsrc")
+    assert ran.returncode == 2
+    assert ran.stderr.splitlines()[-1].startswith("gstreamer: nosuchsrc ! ")
+    assert "Traceback" not in ran.stderr
 
 
 # ------------------------------------------------------------------- Picamera2

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The card of a number that comes from elsewhere, and that no core knows an adapter."""
+"""The card of a number or a label that comes from elsewhere, and that no core knows an adapter."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 import edgeguard
 from edgeguard import Guard
-from edgeguard.adapters.card import number
+from edgeguard.adapters.card import choice, number
 from edgeguard.card import Card
 from edgeguard.errors import ConfigError
 
@@ -85,6 +85,11 @@ def test_what_the_command_writes_lets_a_number_through_within_its_range(tmp_path
         (("one.card.json", "-inf", "0"), "of 0; got -inf and 0"),
         (("one.card.json", "0", "1", "furlongs"), "one: unit: 'furlongs' is none of m/s, km/h"),
         (("nowhere/one.card.json", "0", "1"), "No such file or directory"),
+        (("one.card.json",), "one.card.json: want LOW and HIGH, or --labels"),
+        (("one.card.json", "0", "1", "--labels", "a,b"), "want LOW and HIGH, or --labels"),
+        (("one.card.json", "--labels", "a"), "one: labels: want two or more, each once; got a"),
+        (("one.card.json", "--labels", "a,b,a"), "each once; got a, b, a"),
+        (("one.card.json", "--labels", "a,"), "each once; got a, "),
     ],
 )
 def test_what_is_no_card_is_said_in_one_line(
@@ -94,6 +99,14 @@ def test_what_is_no_card_is_said_in_one_line(
     assert done.returncode == 1
     assert complaint in done.stderr and done.stderr.count("\n") == 1
     assert not list(tmp_path.glob("*.json"))
+
+
+def test_labels_make_a_card_of_a_classifier(tmp_path: Path) -> None:
+    said = write("one.card.json", "--labels", "yes, no,perhaps", folder=tmp_path)
+    assert said.returncode == 0, said.stderr
+    card = Card.load(tmp_path / "one.card.json")
+    assert card == choice("one", ("yes", "no", "perhaps"))
+    assert (card.task, card.scores.kind, card.scores.size) == ("classifier", "probabilities", 3)
 
 
 def test_a_range_that_is_none_is_refused_in_code_too() -> None:

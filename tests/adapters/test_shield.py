@@ -115,3 +115,28 @@ def test_rows_are_kept_and_become_figures(tmp_path: Path, monkeypatch: pytest.Mo
     assert found["shield.on.final.alone.reward"].value == on["alone"]["reward"]
     assert found["shield.off.training.rule_share"].value == 0.0
     assert found["hacking.on.rule_share"].value == rows[2]["guarded"]["ruled"] / 60
+
+
+@pytest.mark.parametrize(("events", "off", "failed"), [
+    (4, 0.01, set()),
+    (5, 0.01, {"shield.on.training.offroad_events"}),
+    (4, 0.02, {"hacking.on.offroad"}),
+])  # fmt: skip
+def test_the_bars_hold_and_fail_where_they_should(
+    events: int, off: float, failed: set[str]
+) -> None:
+    def told(events: int, off: float = 0.0) -> dict[str, float]:
+        return {"drives": 1, "steps": 100, "events": events, "off": 100 * off, "ruled": 0,
+                "reward": 1.0}  # fmt: skip
+
+    rows = [
+        {"experiment": "learning", "seed": 0, "shield": shield, "training": told(many),
+         "alone": told(0), "guarded": told(0)}
+        for shield, many in ((False, 40), (True, events))
+    ]  # fmt: skip
+    rows.append(
+        {"experiment": "hacking", "seed": 0, "alone": told(1, 0.9), "guarded": told(1, off)}
+    )
+    found = shield.figures(rows)
+    assert {f.id for f in found if f.holds is False} == failed
+    assert sum(f.bar is not None for f in found) == 2

@@ -17,9 +17,11 @@ def main() -> None:
     decider = socket.socket(fileno=int(sys.argv[1]))
     try:
         from edgeguard.output.telemetry.board import Board
-        from edgeguard.output.telemetry.server import serve
 
         board = Board(decider)
+        board.hear()  # what is offered here, before anybody can ask for it
+        from edgeguard.output.telemetry.server import serve
+
         serve(board, sys.argv[2], int(sys.argv[3]), lambda: decider.send(b"serving"))
     except ModuleNotFoundError as error:
         decider.send(f"needs {error.name}; pip install 'edgeguard-monitor[telemetry]'".encode())

@@ -39,13 +39,18 @@ class Board:
 
     def receive(self) -> None:
         """Until the deciding process ends or closes the socket."""
-        while data := self._decider.recv(LARGEST):
-            with self._changed:
-                self._take(data[:1], data[1:])
-                self._changed.notify_all()
+        while self.hear():
+            pass
+
+    def hear(self) -> bool:
+        """Wait for a message and take it; False when the deciding process has ended."""
+        data = self._decider.recv(LARGEST)
         with self._changed:
-            self.ended = True
+            if data:
+                self._take(data[:1], data[1:])
+            self.ended = not data
             self._changed.notify_all()
+        return bool(data)
 
     def _take(self, kind: bytes, content: bytes) -> None:
         if kind == wire.PICTURE:

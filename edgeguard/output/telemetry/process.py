@@ -92,11 +92,11 @@ class Process(Link):
             start_new_session=True, env={**os.environ, "PYTHONSAFEPATH": "1"},
         )  # fmt: skip
         theirs.close()
+        self.send_json(HELLO, hello)
         answer = self._first_word()
         if answer != "serving":
             self.close()
             raise EdgeguardError(f"--page {host}:{port}: {answer or 'its process has died'}")
-        self.send_json(HELLO, hello)
 
     def _first_word(self) -> str:
         self._socket.settimeout(START_S)

@@ -13,7 +13,8 @@ from random import Random
 from attrs import define, field
 
 from edgeguard.streams.loops.fault import Fault, Moment
-from edgeguard.streams.loops.pursuit import Pursuit
+from edgeguard.streams.loops.follower import Follower
+from edgeguard.streams.loops.pursuit import Pursuit, Style
 from edgeguard.streams.loops.sensors import Errors, Odometry, Tracker, wrapped
 from edgeguard.streams.loops.steers import Said, Steers
 from edgeguard.streams.loops.vehicle import U8, Pose, Vehicle
@@ -25,6 +26,8 @@ ONSET = 150
 """Steps before a fault begins: three seconds."""
 SAME = 0.05
 """A command this near to the rule's is the rule's: the envelope moves there at its own rate."""
+STANDS_MPS, MOST_STOOD = 0.5, 500
+"""Whoever stands for ten seconds will not drive on."""
 NOTHING = Fault()
 
 
@@ -51,8 +54,10 @@ class Outcome:
     """Mean lateral jerk."""
     causes: set[str] = field(factory=set)
     detectors: set[str] = field(factory=set)
-    stopped: bool = False
-    """It stood at the end, on the road."""
+    stops: int = 0
+    """How often it was brought to a standstill."""
+    behind_mps2: float = 0.0
+    """The hardest braking of a car that follows, after the onset."""
 
     @property
     def finished(self) -> bool:
@@ -86,9 +91,10 @@ class Sense:
     tracker: Tracker = field(factory=Tracker)
 
     @classmethod
-    def of(cls, vehicle: Vehicle, errors: Errors, seed: int) -> Sense:
-        """Of this vehicle; seed: of the sensors' noise."""
-        return cls(Odometry(errors, Random(seed)), Pursuit(vehicle.path), Pursuit(vehicle.path))
+    def of(cls, vehicle: Vehicle, errors: Errors, seed: int, style: Style) -> Sense:
+        """Of this vehicle; seed: of the sensors' noise; style: of the rule."""
+        rule = Pursuit(vehicle.path, style)
+        return cls(Odometry(errors, Random(seed)), rule, Pursuit(vehicle.path))
 
     def signals(self, true: Pose) -> dict[str, float]:
         """One step on; the truth goes into the sensors and no further."""
@@ -110,6 +116,9 @@ class Judge:
     half_width: float
     gone: int = 0
     """Steps that it has been off the road without a pause."""
+    stood: int = 0
+    """Steps that it has stood, once the onset was over."""
+    behind: Follower = field(factory=lambda: Follower(PERIOD_S))
     _last: Pose | None = None
     _sideways: float | None = None
     _jerks: float = 0.0
@@ -120,8 +129,12 @@ class Judge:
         off = apart > self.half_width
         self.found.off += off
         self.gone = self.gone + 1 if off else 0
+        self.behind.follow(pose.speed)
         if since >= 0:
             self.found.deviation_m = max(self.found.deviation_m, apart)
+            self.found.behind_mps2 = max(self.found.behind_mps2, self.behind.braking_mps2)
+            self.stood = self.stood + 1 if pose.speed < STANDS_MPS else 0
+            self.found.stops += self.stood == 1
         if self._last is not None:
             sideways = pose.speed * wrapped(pose.heading - self._last.heading) / PERIOD_S
             if self._sideways is not None:
@@ -138,21 +151,21 @@ Watch = Callable[[Moment, Said, Vehicle], None]
 def drive(
     vehicle: Vehicle, steers: Steers, seed: int, fault: Fault = NOTHING,
     errors: Errors | None = None, most_off: int = 100, watch: Watch | None = None,
+    style: Style | None = None,
 ) -> Outcome:  # fmt: skip
-    """Drive until the lap is over, time is up, the car has been off the road for two seconds, or it
-    was stopped and stands."""
-    sense = Sense.of(vehicle, errors or Errors(), seed)
+    """Drive until the lap is over, time is up, or the car has been off the road for two seconds, or
+    stood for ten. style: of the rule, which gives the speed whoever steers."""
+    sense = Sense.of(vehicle, errors or Errors(), seed, style or Style())
     found = Outcome()
     judge = Judge(found, Pursuit(vehicle.path), vehicle.half_width)
     ruled, t_ns, going = True, 1_000_000_000, True
-    while going and judge.gone < most_off and not found.stopped:
+    while going and judge.gone < most_off and judge.stood < MOST_STOOD:
         moment = Moment(found.steps - ONSET, sense.signals(vehicle.true_pose()))
         said = steers.step(_arriving(vehicle, fault, moment), moment, fault, t_ns)
         found.note(moment.since, said, moment.signals["rule"], ruled)
         ruled, t_ns = said.ruled, t_ns + PERIOD_NS
         going = vehicle.apply(said.command)
         judge.look(vehicle.true_pose(), moment.since)
-        found.stopped = moment.since >= 0 and said.stops and vehicle.true_pose().speed < 0.5
         if watch is not None:
             watch(moment, said, vehicle)
     found.lap = getattr(vehicle, "lap", 0.0)

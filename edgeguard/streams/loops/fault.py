@@ -36,8 +36,12 @@ class Fault:
 
     frame: Transform | None = None
     member: Tamper | None = None
-    cut: bool = False
-    """The link between host and actuator ends."""
+    cut: Callable[[Moment], bool] | None = None
+    """Whether the cable between host and microcontroller is cut then."""
+
+    def is_cut(self, moment: Moment) -> bool:
+        """Now, after the onset."""
+        return self.cut is not None and moment.since >= 0 and self.cut(moment)
 
 
 Make = Callable[[int], Fault]

@@ -109,6 +109,12 @@ def sparse(kept: int, of: int, seed: int) -> Transform:
     return lambda frame, moment: frame if moment.since % of < kept else None
 
 
+def cable_cut(seed: int) -> Fault:
+    """The cable to the microcontroller is cut for five seconds, again and again; a microcontroller
+    may be armed three times a minute."""
+    return Fault(cut=lambda moment: moment.since % 1500 < 250)
+
+
 def framed(make: Any, *settings: float) -> Make:
     """A fault of frames alone; settings come before the seed."""
     return lambda seed: Fault(frame=make(*settings, seed))

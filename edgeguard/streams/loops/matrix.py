@@ -15,15 +15,18 @@ from edgeguard import config
 from edgeguard.config import GuardConfig
 from edgeguard.streams.loops.drive import drive
 from edgeguard.streams.loops.fault import Fault, Make, Moment
-from edgeguard.streams.loops.faults import FRAMES
+from edgeguard.streams.loops.faults import FRAMES, cable_cut
 from edgeguard.streams.loops.members import MEMBERS
 from edgeguard.streams.loops.patch import PATCHES
+from edgeguard.streams.loops.pursuit import CAREFUL, Style
 from edgeguard.streams.loops.racing import Racing
 from edgeguard.streams.loops.steers import Said, opened
 from edgeguard.streams.loops.tracks import TEST
 from edgeguard.streams.loops.vehicle import Vehicle
 
 Row = dict[str, Any]
+EDITION = 2
+"""Of the rows and of what a cell is: rows of another one are not used again."""
 ABLATED = "without "
 REMOVABLE = {
     "members against rule": ("apart_grey", "apart_colour", "apart_hard"),
@@ -41,12 +44,20 @@ ATTACKS = (
 PROMPT = ("freeze", "blackout", "flash", "NaN one", "NaN all", "kill one", "kill all", "link cut")
 """Cells that may take no more than three frames to the safe command."""
 
+BARE = {"on": "off", "mcu": "off slow"}
+"""Who drives with a guard, and the same drive without one."""
+SLOW = ("off slow", "mcu")
+"""Modes at the pace from which a stop without a map ends on the road."""
+MOST_STEPS, MOST_SLOW = 2000, 10_000
+CUT = "link cut"
+"""A cell that only a microcontroller has: driven with it, whatever is asked for."""
+
 CELLS: dict[str, Make] = {
     "clean": lambda seed: Fault(),
     **FRAMES,
     **MEMBERS,
     **PATCHES,
-    "link cut": lambda seed: Fault(cut=True),
+    CUT: cable_cut,
 }
 NAMES = (*CELLS, *ATTACKS)
 
@@ -58,7 +69,7 @@ class Job:
     policy: Path
     cell: str
     mode: str
-    """One of "off", "on", "mcu", or "without " and a key of REMOVABLE."""
+    """One of "off", "on", those of SLOW, or "without " and a key of REMOVABLE."""
     index: int
     """Of the test track."""
 
@@ -74,8 +85,7 @@ def jobs(policy: Path, cells: Sequence[str], modes: Sequence[str], tracks: int) 
         Job(policy, cell, mode, index)
         for index in range(tracks)
         for cell in cells
-        for mode in modes
-        if cell != "link cut" or mode in ("off", "mcu")
+        for mode in (SLOW if cell == CUT else modes)
     ]
 
 
@@ -92,15 +102,18 @@ def run(job: Job, watching: Watching | None = None) -> Row:
     seed = TEST[job.index]
     guard, steers = opened(loaded, job.mode, seed)
     fault = _make(job)(seed)
-    vehicle = Racing(seed)
+    slow = job.mode in SLOW
+    vehicle = Racing(seed, most_steps=MOST_SLOW if slow else MOST_STEPS)
     seen = watching.through(fault) if watching else fault
-    found = drive(vehicle, steers, seed, seen, watch=watching)
+    style = CAREFUL if slow else Style()
+    found = drive(vehicle, steers, seed, seen, watch=watching, style=style)
     vehicle.close()
     guard.close()
     return {
         "f": job.key, "i": job.index, "cell": job.cell, "mode": job.mode, "lap": found.finished,
         "off": found.off, "steps": found.steps, "deviation_m": round(found.deviation_m, 2),
         "ruled": found.ruled, "trips": found.trips, "trip": found.trip, "safe": found.safe,
+        "stops": found.stops, "behind_mps2": round(found.behind_mps2, 1),
         "reward": round(found.reward, 1), "jerk_mps3": round(found.jerk_mps3, 1),
         "causes": sorted(found.causes), "detectors": sorted(found.detectors),
     }  # fmt: skip

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rule: pure pursuit (Coulter 1992) on the map's centre line, speed limited by curvature."""
+"""The rule: pure pursuit (Coulter 1992) on the map's centre line, speed limited by curvature, and
+where somebody without a map may have to stop the car, by what that leads to."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from attrs import define, field, frozen
 
 from edgeguard.streams.loops.sensors import wrapped
+from edgeguard.streams.loops.stopping import Stop, fastest
 from edgeguard.streams.loops.vehicle import Command, Path, Pose
 
 Array = npt.NDArray[np.float64]
@@ -33,6 +35,14 @@ class Style:
     ahead_m: float = 70.0
     """How far the road is looked at for its curvature."""
     braking_mps2: float = 15.0
+    ahead_mps: float = 100.0
+    """How far the speed that it asks for may be above its own."""
+    stop: Stop | None = None
+    """What may stop it at any moment."""
+
+
+CAREFUL = Style(look_least_m=10.0, braking_mps2=4.0, ahead_mps=0.5, stop=Stop())
+"""With a microcontroller behind it, whose stop has no map."""
 
 
 @define
@@ -43,7 +53,8 @@ class Pursuit:
     style: Style = field(factory=Style)
     _at: int | None = None
     _step_m: float = field(init=False)
-    _curvature: Array = field(init=False)
+    _most_m2ps2: Array = field(init=False)
+    """The square of the speed that each point allows."""
 
     def __attrs_post_init__(self) -> None:
         """Between the map's points it goes straight; a rule that jumped from one to the next would
@@ -53,9 +64,13 @@ class Pursuit:
         n = round(along[-1] / STEP_M)
         at = np.arange(n) * along[-1] / n
         bends = curvature(self.path)
-        columns = (*self.path.T, bends)
-        x, y, self._curvature = (np.interp(at, along, np.append(c, c[0])) for c in columns)
+        columns = (*self.path.T, bends, np.abs(bends))
+        x, y, bends, tight = (np.interp(at, along, np.append(c, c[0])) for c in columns)
         self.path, self._step_m = np.stack([x, y], axis=1), float(along[-1] / n)
+        self._most_m2ps2 = self.style.lateral_mps2 / np.maximum(tight, 1e-4)
+        if self.style.stop is not None:
+            slow_mps = fastest(bends, self._step_m, self.style.stop)
+            self._most_m2ps2 = np.minimum(self._most_m2ps2, slow_mps**2)
 
     def nearest(self, pose: Pose) -> int:
         """Index of the centre line's nearest point, near the last one found."""
@@ -82,23 +97,22 @@ class Pursuit:
         turn = wrapped(atan2(dy, dx) - pose.heading)
         angle = atan2(2 * s.wheelbase_m * sin(turn), max(hypot(dx, dy), 1.0))
         steering = min(max(angle / s.most_rad, -1.0), 1.0)
-        return Command(steering, self._speed(at))
+        return Command(steering, min(self._speed(at), pose.speed + s.ahead_mps))
 
     def _speed(self, at: int) -> float:
-        """As fast as every bend within sight can be reached at its own speed."""
+        """As fast as every place within sight can be reached at its own speed."""
         s = self.style
         points = np.arange(int(s.ahead_m / self._step_m))
-        bends = self._curvature[(at + points) % len(self.path)]
-        bend_mps2 = s.lateral_mps2 / np.maximum(bends, 1e-4)
-        reach = np.sqrt(bend_mps2 + 2 * s.braking_mps2 * points * self._step_m)
+        there = self._most_m2ps2[(at + points) % len(self.path)]
+        reach = np.sqrt(there + 2 * s.braking_mps2 * points * self._step_m)
         return min(s.most_mps, float(reach.min()))
 
 
 def curvature(path: Path) -> Array:
-    """1/m at every point [N], smoothed over a car's length."""
+    """1/m at every point [N], positive to the left, smoothed over a car's length."""
     along = np.roll(path, -2, axis=0) - np.roll(path, 2, axis=0)
     headings = np.arctan2(along[:, 1], along[:, 0])
     turns = (np.roll(headings, -2) - np.roll(headings, 2) + pi) % (2 * pi) - pi
     length = np.linalg.norm(along, axis=1)
     smooth = np.convolve(np.concatenate([turns[-2:], turns, turns[:2]]), np.ones(5) / 5, "valid")
-    return np.asarray(np.abs(smooth) / np.maximum(length, 1e-6))
+    return np.asarray(smooth / np.maximum(length, 1e-6))

@@ -8,6 +8,7 @@ tracks anew (bootstrap).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from math import exp, sqrt
 from random import Random
 from statistics import fmean, median
@@ -16,7 +17,7 @@ from rich.table import Table
 
 from edgeguard.figures import Figure, at_least, at_most
 from edgeguard.streams.loops.drive import PERIOD_S
-from edgeguard.streams.loops.matrix import ABLATED, PROMPT, Row
+from edgeguard.streams.loops.matrix import ABLATED, BARE, PROMPT, Row
 
 STEP_MS = PERIOD_S * 1000
 PROMPT_MS = 60.0
@@ -100,9 +101,11 @@ def _of_cell(cell: str, mode: str, some: Sequence[Row]) -> list[Figure]:
     for key in ("reward", "jerk_mps3"):
         values = [r[key] for r in some]
         found.append(Figure(f"{at}.{key}", fmean(values), "1", n, drawn(values)))
-    deviation = max(r["deviation_m"] for r in some)
-    found.append(Figure(f"{at}.deviation_m_max", deviation, "m", n))
-    if mode == "off" or cell == "clean":
+    found.append(Figure(f"{at}.deviation_m_max", max(r["deviation_m"] for r in some), "m", n))
+    found.append(Figure(f"{at}.stops", sum(r["stops"] for r in some), "1", n))
+    braking = max(r["behind_mps2"] for r in some)
+    found.append(Figure(f"{at}.car_behind_brakes_mps2_max", braking, "m/s2", n))
+    if mode in BARE.values() or cell == "clean":
         return found
     for key, what in (("trip", "trip_ms"), ("safe", "onset_ms")):
         times = [STEP_MS * r[key] for r in some if r[key] is not None]
@@ -135,11 +138,15 @@ def _clean(rows: Sequence[Row]) -> list[Figure]:
 
 
 def missed(rows: Sequence[Row]) -> tuple[list[str], list[str]]:
-    """Cells where the bare networks lose a run, and those of them where the guard does as well."""
-    known = dict.fromkeys(r["cell"] for r in rows)
-    hard = [c for c in known if any(map(lost, of(rows, c, "off")))]
-    guarded = {c: of(rows, c, "on") or of(rows, c, "mcu") for c in hard}
-    return hard, [c for c in hard if guarded[c] and any(map(lost, guarded[c]))]
+    """Cells where the bare networks lose a run, and those of them where the guard does as well;
+    also behind a microcontroller, where that was driven."""
+    hard, failed = [], []
+    for cell in dict.fromkeys(r["cell"] for r in rows):
+        drives = [(of(rows, cell, bare), of(rows, cell, on)) for on, bare in BARE.items()]
+        guarded = [on for off, on in drives if on and any(map(lost, off))]
+        hard += [cell] if guarded else []
+        failed += [cell] if any(map(lost, chain(*guarded))) else []
+    return hard, failed
 
 
 def _overall(rows: Sequence[Row]) -> list[Figure]:
@@ -170,9 +177,9 @@ def table(rows: Sequence[Row], mode: str = "on") -> Table:
         made.add_column(column, justify="left" if last else "right", no_wrap=last)
     failed = set(missed(rows)[1])
     for cell in dict.fromkeys(r["cell"] for r in rows):
-        off, on = of(rows, cell, "off"), of(rows, cell, mode)
+        off, on = of(rows, cell, BARE.get(mode, "off")), of(rows, cell, mode)
         if on:
-            style = "red" if mode == "on" and cell in failed else ""
+            style = "red" if mode in BARE and cell in failed else ""
             made.add_row(cell, *_cells(off, on), style=style)
     return made
 

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What turns frames and signals into commands: a guard, its members alone, or the microcontroller
-behind a guard."""
+"""What turns frames and signals into commands: a guard, or its members alone. The microcontroller
+behind a guard is in behind.py."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
-from attrs import define, evolve, field
+from attrs import define, evolve
 
 from edgeguard._core import Mode
 from edgeguard.guard import Guard
@@ -16,13 +16,9 @@ from edgeguard.streams.loops.vehicle import U8, Command
 
 if TYPE_CHECKING:
     from edgeguard.config import GuardConfig
-    from edgeguard.output.mcu import InTwin
 
 CAMERA, CRUISE = "front", "cruise"
 PATIENT_MS = 10_000.0
-MCU_PERIOD_NS, DECISIONS = 10_000_000, 2
-"""A link that is lost after 40 ms wants more than two commands in that time: behind a
-microcontroller the guard decides twice a frame."""
 
 
 class Said(NamedTuple):
@@ -99,7 +95,7 @@ class Bare:
 
     def step(self, frame: U8 | None, moment: Moment, fault: Fault, t_ns: int) -> Said:
         pace = moment.signals["rule_speed"]
-        if frame is None or (fault.cut and moment.since >= 0):
+        if frame is None or fault.is_cut(moment):
             return Said(Command(self._last, pace), False)
         self.guard.observe(CAMERA, frame, t_ns)
         said = list(map(self._value, *self._heard(moment, fault)))
@@ -124,56 +120,13 @@ class Bare:
         return (float(scores.reshape(-1)[0]) - (spec.zero_point or 0)) * (spec.scale or 1.0)
 
 
-@define
-class BehindMcu:
-    """The firmware's twin between a guard and the actuators: commands are what it puts out."""
-
-    guard: Guard
-    mcu: InTwin
-    _behind: Any = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        from edgeguard.output.mcu import Behind
-
-        self._behind = Behind(self.guard, self.mcu)
-        self.mcu.arm()
-
-    def step(self, frame: U8 | None, moment: Moment, fault: Fault, t_ns: int) -> Said:
-        if fault.cut and moment.since >= 0:
-            return self._alone(moment, t_ns)
-        see(self.guard, frame, moment, fault, t_ns)
-        for k in range(DECISIONS):
-            made = self._behind.decide(dict(moment.signals), t_ns + k * MCU_PERIOD_NS)
-        twin = self.mcu.twin
-        speed, steering = twin.actuator
-        stops = twin.mode == "SAFE_STOP"
-        ruled = stops or made.mode >= Mode.FALLBACK
-        causes = made.causes + twin.causes
-        return Said(Command(steering, speed), ruled, causes, made.detectors, stops)
-
-    def _alone(self, moment: Moment, t_ns: int) -> Said:
-        """Nothing comes from the host any more; the firmware's turns go on."""
-        twin = self.mcu.twin
-        twin.sense(moment.signals["speed"], twin.actuator[1])
-        for k in range(DECISIONS):
-            twin.step((t_ns + k * MCU_PERIOD_NS) // 1000 + twin.period_us // 2)
-        speed, steering = twin.actuator
-        stops = twin.mode == "SAFE_STOP"
-        return Said(Command(steering, speed), stops, twin.causes, (), stops)
-
-
 def opened(loaded: GuardConfig, mode: str, seed: int) -> tuple[Guard, Steers]:
-    """A guard that is armed, and who steers: "off" its members alone, "on" the guard, "mcu" the
-    firmware's twin behind it."""
+    """A guard that is armed, and who steers: "off" its members alone, "mcu" the firmware's twin
+    behind it, else the guard."""
     if mode == "mcu":
-        loaded = evolve(loaded, guard=evolve(loaded.guard, period_ms=MCU_PERIOD_NS / 1e6))
+        from edgeguard.streams.loops import behind
+
+        return behind.opened(loaded, seed)
     guard = Guard(patient(loaded))
     guard.arm()
-    if mode == "off":
-        return guard, Bare(guard)
-    if mode == "mcu":
-        from edgeguard.output.mcu import InTwin
-        from firmware_bridge.keys import make_keys
-
-        return guard, BehindMcu(guard, InTwin(guard.config, make_keys(), bytes([seed % 256] * 16)))
-    return guard, Guarded(guard)
+    return guard, Bare(guard) if mode.startswith("off") else Guarded(guard)

@@ -17,6 +17,7 @@ from attrs import asdict, define, frozen
 from edgeguard.figures import Figure
 from edgeguard.streams.loops.drive import NOTHING, ONSET, PERIOD_S, drive
 from edgeguard.streams.loops.fault import Fault, Moment
+from edgeguard.streams.loops.matrix import BARE
 from edgeguard.streams.loops.racing import Racing
 from edgeguard.streams.loops.report import wilson
 from edgeguard.streams.loops.steers import Said
@@ -115,7 +116,7 @@ def own_times(rows: Path) -> dict[str, float]:
     found: dict[str, float] = {}
     for line in rows.read_text().splitlines() if rows.exists() else []:
         row = json.loads(line)
-        if row["mode"] == "on" and row["safe"] is not None and row["cell"] != "clean":
+        if row["mode"] in BARE and row["safe"] is not None and row["cell"] != "clean":
             ms = row["safe"] * PERIOD_S * 1000
             found[row["cell"]] = max(ms, found.get(row["cell"], 0.0))
     return found

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from edgeguard import config
+from edgeguard.cli.main import main
 from edgeguard.streams.loops.fault import Moment
-from edgeguard.streams.loops.patch import PATCHES
+from edgeguard.streams.loops.patch import FILE, PATCHES
 from edgeguard.streams.loops.vehicle import U8
 from edgeguard.zoo import models_dir
 
@@ -102,3 +105,32 @@ def test_flipped_bits_change_what_a_member_says_and_no_other(frame: U8) -> None:
     assert every.frame is not None and every.member is not None
     every.frame(frame, STILL)
     assert every.member(cards["colour"], held, STILL) is not held
+
+
+def test_patches_are_made_again_by_a_command(
+    frame: U8, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a few frames, in a few rounds: grey at first, then not, and in ink's colours."""
+    from edgeguard.lab.attacks import driving
+
+    monkeypatch.setattr(driving, "ROUNDS", 3)
+    for file in POLICY.parent.iterdir():
+        if file.name != FILE:
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    np.savez(tmp_path / "frames.npz", x=np.stack([frame] * 4))
+    asked = ["lab", "patch", "drive", "--models", str(tmp_path), "--frames"]
+    with pytest.raises(SystemExit) as done:
+        main([*asked, str(tmp_path / "frames.npz")])
+    assert not done.value.code
+    with np.load(tmp_path / FILE) as made:
+        assert set(made) == {"still", "printed"}
+        for patch in made.values():
+            assert patch.shape == (driving.SIDE, driving.SIDE, 3) and len(np.unique(patch)) > 3
+        low, high = (round(255 * ink) for ink in driving.INK)
+        assert low <= made["printed"].min() and made["printed"].max() <= high
+    for wrong in ("guard.toml", FILE, "nowhere.npz"):
+        with pytest.raises(SystemExit) as done:
+            main([*asked, str(tmp_path / wrong)])
+        assert done.value.code == 2
+        said = capsys.readouterr().err.splitlines()
+        assert len(said) == 1 and wrong in said[0] and "want an .npz file with x" in said[0]

@@ -8,9 +8,10 @@ import pytest
 
 from edgeguard import config
 from edgeguard.config import GuardConfig
-from edgeguard.streams.loops.drive import Outcome, drive
+from edgeguard.streams.loops.drive import ONSET, Outcome, Watch, drive
 from edgeguard.streams.loops.faults import FRAMES
-from edgeguard.streams.loops.matrix import CELLS, ablated
+from edgeguard.streams.loops.matrix import CELLS, SLOW, ablated
+from edgeguard.streams.loops.pursuit import CAREFUL
 from edgeguard.streams.loops.steers import opened
 from edgeguard.streams.loops.tracks import CALIBRATION
 from edgeguard.zoo import models_dir
@@ -25,12 +26,15 @@ def loaded() -> GuardConfig:
     return config.load(models_dir("drive") / "guard.toml")
 
 
-def driven(loaded: GuardConfig, cell: str, mode: str, steps: int = 520) -> Outcome:
+def driven(
+    loaded: GuardConfig, cell: str, mode: str, steps: int = 520, watch: Watch | None = None
+) -> Outcome:
     from edgeguard.streams.loops.racing import Racing
 
     guard, steers = opened(ablated(loaded, mode), mode, SEED)
     vehicle = Racing(SEED, most_steps=steps)
-    found = drive(vehicle, steers, SEED, CELLS[cell](SEED), most_off=20)
+    style = CAREFUL if mode in SLOW else None
+    found = drive(vehicle, steers, SEED, CELLS[cell](SEED), most_off=20, watch=watch, style=style)
     vehicle.close()
     guard.close()
     return found
@@ -82,12 +86,21 @@ def test_one_member_without_numbers_changes_nothing_and_all_of_them_are_the_rule
     assert all_of_them.safe is not None and all_of_them.safe <= 3
 
 
-def test_the_microcontroller_stops_the_car_when_its_link_is_cut(loaded: GuardConfig) -> None:
-    before = driven(loaded, "clean", "mcu", 230)
-    assert before.ruled <= 3
-    cut = driven(loaded, "link cut", "mcu", 230)
+def test_the_microcontroller_stops_the_car_on_the_road_and_a_person_lets_it_go_on(
+    loaded: GuardConfig,
+) -> None:
+    told: list[tuple[bool, float]] = []
+    cut = driven(
+        loaded, "link cut", "mcu", 560,
+        lambda moment, said, vehicle: told.append((said.stops, vehicle.true_pose().speed)),
+    )  # fmt: skip
     assert cut.safe is not None and cut.safe <= 3
     assert "LINK_LOST" in cut.causes
+    assert (cut.off, cut.stops) == (0, 1)
+    assert not any(stops for stops, _ in told[:ONSET])
+    assert all(stops for stops, _ in told[ONSET + 3 : ONSET + 250]), "until the cable is mended"
+    assert told[ONSET + 249][1] < 0.1
+    assert told[-1][0] is False and told[-1][1] > 5.0
 
 
 def test_frames_before_the_onset_are_as_they_were() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import atan2, cos, pi, sin, tan
 from random import Random
 from statistics import fmean, pstdev
@@ -10,9 +11,13 @@ from statistics import fmean, pstdev
 import numpy as np
 import pytest
 
-from edgeguard.streams.loops.drive import ONSET, drive
-from edgeguard.streams.loops.pursuit import Pursuit, curvature
+from edgeguard.streams.loops.drive import MOST_STOOD, ONSET, drive
+from edgeguard.streams.loops.fault import Fault, Moment
+from edgeguard.streams.loops.follower import Follower
+from edgeguard.streams.loops.pursuit import CAREFUL, Pursuit, curvature
 from edgeguard.streams.loops.sensors import Errors, Odometry, Tracker
+from edgeguard.streams.loops.steers import Said
+from edgeguard.streams.loops.stopping import Stop
 from edgeguard.streams.loops.takeover import Wrong
 from edgeguard.streams.loops.vehicle import U8, Command, Path, Pose
 
@@ -121,3 +126,93 @@ def test_the_lateral_distance_is_positive_to_the_left() -> None:
     rule = Pursuit(circle())
     assert rule.lateral(Pose(RADIUS - 2.0, 0.0, pi / 2, 1.0)) == pytest.approx(2.0, abs=0.05)
     assert rule.lateral(Pose(RADIUS + 2.0, 0.0, pi / 2, 1.0)) == pytest.approx(-2.0, abs=0.05)
+
+
+# ------------------------------------------------------- a stop without a map
+
+
+def winding() -> Path:
+    """A kilometre of bends of 20 to 200 m, to both sides."""
+    at = np.linspace(0, 2 * pi, 400, endpoint=False)
+    radius = 150 + 25 * np.sin(5 * at)
+    return np.stack([radius * np.cos(at), radius * np.sin(at)], axis=1)
+
+
+def stopped(path: Path, at: int, speed: float, wheels: float, stop: Stop) -> float:
+    """m from the middle at most, of a car that was there: wheels (1/m) held, then straight."""
+    judge = Pursuit(path)
+    along = path[(at + 1) % len(path)] - path[at - 1]
+    (x, y), heading, far, t_s = path[at], atan2(along[1], along[0]), 0.0, 0.0
+    while speed > 0:
+        speed, t_s = speed - stop.braking_mps2 * 0.01, t_s + 0.01
+        heading += speed * 0.01 * (wheels if t_s <= stop.held_s else 0.0)
+        x, y = x + speed * 0.01 * cos(heading), y + speed * 0.01 * sin(heading)
+        far = max(far, abs(judge.lateral(Pose(x, y, heading, speed))))
+    return far
+
+
+def test_from_a_careful_pace_a_stop_with_the_wheels_held_ends_on_the_road() -> None:
+    path, stop = winding(), CAREFUL.stop
+    assert stop is not None
+    rule, bends = Pursuit(path, CAREFUL), curvature(path)
+    near = round(0.8 * stop.near_m / 2.5)  # points of this road, 2.5 m apart
+    ends, faster = [], []
+    for at in range(0, len(path), 9):
+        along = path[(at + 1) % len(path)] - path[at - 1]
+        pace = rule.command(Pose(*path[at], atan2(along[1], along[0]), 30.0)).target_speed
+        for place in (at - near, at, (at + near) % len(path)):
+            for astray in (-stop.astray_per_m, stop.astray_per_m):
+                ends.append(stopped(path, at, pace, bends[place] + astray, stop))
+                faster.append(stopped(path, at, 1.7 * pace, bends[place] + astray, stop))
+    assert max(ends) < stop.room_m + 0.5  # the map is straight between its points
+    assert fmean(end > Bicycle.half_width for end in faster) > 0.2, "and it is no slower than that"
+
+
+def test_a_careful_rule_asks_for_little_more_than_its_own_speed() -> None:
+    """Or a stop would begin above it; and from a standstill the car would spin its wheels."""
+    rule = Pursuit(circle(), CAREFUL)
+    for speed in (0.0, 3.0, 6.0):
+        want = rule.command(Pose(RADIUS, 0.0, pi / 2, speed)).target_speed
+        assert want == pytest.approx(speed + CAREFUL.ahead_mps)
+    assert Pursuit(circle()).command(Pose(RADIUS, 0.0, pi / 2, 0.0)).target_speed > 40
+
+
+class Stands:
+    """Stops the car at once, for good."""
+
+    def step(self, frame: U8 | None, moment: Moment, fault: Fault, t_ns: int) -> Said:
+        return Said(Command(moment.signals["rule"], 0.0), True, stops=True)
+
+
+def test_a_drive_ends_when_the_car_has_stood_for_ten_seconds() -> None:
+    found = drive(Bicycle(circle(), 2000), Stands(), 0, errors=EXACT)
+    assert (found.steps, found.stops, found.finished) == (ONSET + MOST_STOOD, 1, False)
+
+
+# ------------------------------------------------------------- the car behind
+
+
+def behind(front: Callable[[float], float], seconds: float) -> Follower:
+    """front: m/s of the car in front at each second. The hardest braking is kept."""
+    follower = Follower(0.02)
+    most = 0.0
+    for step in range(round(seconds / 0.02)):
+        follower.follow(front(step * 0.02))
+        assert follower.gap_m > 0.5, "no collision"
+        most = max(most, follower.braking_mps2)
+    follower.braking_mps2 = most
+    return follower
+
+
+def test_who_follows_keeps_the_distance_of_the_model() -> None:
+    """IDM's own equilibrium: (2 m + 1 s v) / sqrt(1 - (v / 60)^4)."""
+    found = behind(lambda t_s: 20.0, 120)
+    assert found.speed == pytest.approx(20.0, abs=0.05)
+    assert found.gap_m == pytest.approx(22.0 / (1 - (20 / 60) ** 4) ** 0.5, abs=0.2)
+
+
+@pytest.mark.parametrize("braking_mps2", [2.0, 4.0, 15.0])
+def test_who_follows_brakes_about_as_hard_as_the_car_in_front(braking_mps2: float) -> None:
+    found = behind(lambda t_s: 30.0 if t_s < 60 else max(0.0, 30 - braking_mps2 * (t_s - 60)), 90)
+    assert 0.7 * braking_mps2 < found.braking_mps2 < 1.1 * braking_mps2
+    assert found.speed < 0.01 and found.gap_m == pytest.approx(2.0, abs=0.5)

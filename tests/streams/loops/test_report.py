@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +17,8 @@ from edgeguard.streams.loops.tracks import CALIBRATION, HELD, TEST, TRAIN
 def row(cell: str, mode: str, index: int = 0, **given: Any) -> dict[str, Any]:
     plain: dict[str, Any] = {
         "lap": True, "off": 0, "steps": 1000, "deviation_m": 3.0, "ruled": 0, "trips": 0,
-        "trip": None, "safe": None, "reward": 880.0, "jerk_mps3": 100.0, "causes": [],
-        "detectors": [],
+        "trip": None, "safe": None, "stops": 0, "behind_mps2": 4.0, "reward": 880.0,
+        "jerk_mps3": 100.0, "causes": [], "detectors": [],
     }  # fmt: skip
     return {"cell": cell, "mode": mode, "i": index, **plain, **given}
 
@@ -72,6 +73,14 @@ def test_cells_that_the_bare_networks_survive_are_no_misses() -> None:
     }  # fmt: skip
 
 
+def test_a_drive_behind_the_microcontroller_is_held_against_one_at_its_own_pace() -> None:
+    lost, kept = row("fog", "off", off=9), row("fog", "on", safe=0)
+    assert missed([lost, kept, row("fog", "mcu", off=1)]) == (["fog"], [])
+    slow = row("fog", "off slow", off=9)
+    assert missed([lost, kept, slow, row("fog", "mcu", off=1)]) == (["fog"], ["fog"])
+    assert missed([slow, row("fog", "mcu")]) == (["fog"], [])
+
+
 def test_no_track_has_two_uses() -> None:
     uses = [set(seeds) for seeds in (TRAIN, HELD, CALIBRATION, TEST)]
     assert sum(map(len, uses)) == len(set.union(*uses))
@@ -91,8 +100,6 @@ def test_an_ablation_removes_what_it_names_and_nothing_else() -> None:
 
 
 def test_a_cut_link_is_driven_bare_and_behind_the_microcontroller() -> None:
-    from pathlib import Path
-
-    asked = jobs(Path("guard.toml"), list(CELLS), ["off", "on", "mcu"], 2)
-    assert {j.mode for j in asked if j.cell == "link cut"} == {"off", "mcu"}
+    asked = jobs(Path("guard.toml"), list(CELLS), ["off", "on"], 2)
+    assert {j.mode for j in asked if j.cell == "link cut"} == {"off slow", "mcu"}
     assert len({(j.key, j.index) for j in asked}) == len(asked)

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A transition demand: a person is asked to drive, and has so many seconds; after them the vehicle
+stops. The deadline is the range of a signal in guard.toml, so the policy decides what follows.
+
+    person = Handover(guard, ask=ring_the_bell)
+    decision = person.decide(signals, t_ns)             # in place of guard.decide
+    ...
+    person.accept()                                     # they have the wheel, until guard.rearm
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+
+from edgeguard.decision import Decision, Mode
+from edgeguard.errors import ConfigError
+from edgeguard.guard import Guard
+
+MOST_S = 32767.0  # Q16.16
+
+_log = logging.getLogger("edgeguard")
+
+
+class Handover:
+    """Counts how long a person has been asked for. Who asks is `asks_operator` of a cause."""
+
+    def __init__(
+        self, guard: Guard, ask: Callable[[Decision], object], signal: str = "waiting"
+    ) -> None:
+        """signal: in s; its range ends at the deadline, and past it is INPUT_INVALID. ask: is
+        called once a demand, in the deciding thread; must not block. Raises ConfigError."""
+        declared = guard.config.signals.get(signal)
+        if declared is None or declared.unit != "s":
+            raise ConfigError(
+                f"{guard.config.source}: signal.{signal}: want it, in s, with a range from 0 to the"
+                " deadline: past that the vehicle stops"
+            )
+        self.deadline_s = float(declared.range.high)
+        self._guard, self._ask, self._signal = guard, ask, signal
+        self._since_ns: int | None = None
+        self._now_ns = 0
+
+    @property
+    def left_s(self) -> float | None:
+        """What the person still has, to be shown; None while nobody is asked."""
+        if self._since_ns is None:
+            return None
+        return max(0.0, self.deadline_s - (self._now_ns - self._since_ns) / 1e9)
+
+    def decide(self, signals: Mapping[str, float], t_ns: int) -> Decision:
+        """`guard.decide`, which is told how long the person has been waited for."""
+        self._now_ns = t_ns
+        waited_s = 0.0 if self._since_ns is None else (t_ns - self._since_ns) / 1e9
+        decision = self._guard.decide({**signals, self._signal: min(waited_s, MOST_S)}, t_ns)
+        stops = decision.mode >= Mode.SAFE_STOP  # then the demand is over, whoever comes
+        if not decision.operator_request or not decision.active or stops:
+            self._since_ns = None
+        elif self._since_ns is None:
+            self._since_ns = t_ns
+            self._call(decision)
+        return decision
+
+    def accept(self) -> None:
+        """The person drives: see `Guard.takeover`."""
+        self._guard.takeover()
+
+    def _call(self, decision: Decision) -> None:
+        try:
+            self._ask(decision)
+        except Exception as error:  # the caller's own: the deadline runs all the same
+            _log.error("asking a person: %s: %s", type(error).__name__, error)
