@@ -132,14 +132,7 @@ class Bench:
         return self.commands[-1]
 
 
-def camera_guard(folder: Path, isolation: str) -> Guard:
-    """An armed guard with one real member, the shipped compact model, behind a real camera."""
-    policy = POLICY.replace("quorum = 3", "quorum = 1").replace("quorum = 2", "quorum = 1")
-    policy = (
-        policy[: policy.index("[channel.target_speed.means]")]
-        + policy[policy.index("[controller]") :]
-    )
-    policy += f"""
+COMPACT = """
 [camera.front]
 rate_hz = 10
 max_age_ms = 250
@@ -152,10 +145,19 @@ camera = "front"
 deadline_ms = 100
 max_age_ms = 350
 may_suggest = ["target_speed"]
-
-[channel.target_speed.means]
-"Speed limit (20km/h)" = 5.5
 """
+"""One real member behind a real camera; `isolation` is to be filled in."""
+
+
+def camera_guard(folder: Path, isolation: str) -> Guard:
+    """An armed guard with one real member, the shipped compact model, behind a real camera."""
+    policy = POLICY.replace("quorum = 3", "quorum = 1").replace("quorum = 2", "quorum = 1")
+    policy = (
+        policy[: policy.index("[channel.target_speed.means]")]
+        + policy[policy.index("[controller]") :]
+    )
+    policy += COMPACT.format(isolation=isolation)
+    policy += '\n[channel.target_speed.means]\n"Speed limit (20km/h)" = 5.5\n'
     (folder / "camera.toml").write_text(policy)
     guard = Guard.load(folder / "camera.toml")
     guard.arm()

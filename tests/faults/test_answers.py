@@ -12,7 +12,7 @@ from edgeguard.errors import ConfigError
 from edgeguard.evidence import embedding
 from edgeguard.streams.stream import load
 from edgeguard.zoo import models_dir
-from tests.faults.bench import PERIOD_MS, Bench, certain
+from tests.faults.bench import COMPACT, PERIOD_MS, Bench, certain
 from tests.faults.test_embeddings import CAMERA, camera_policy, drive, known  # noqa: F401
 from tests.faults.watched import acting, bench
 
@@ -23,26 +23,16 @@ member = "one"
 feature = "changes"
 above = 3
 """
-LOOKS = """
-[camera.front]
-rate_hz = 10
-max_age_ms = 250
-
-[member.compact]
-model = "package:gtsrb/compact"
-runtime = "litert"
-isolation = "{isolation}"
-camera = "front"
-deadline_ms = 100
-max_age_ms = 350
-may_suggest = ["target_speed"]
-
+LOOKS = (
+    COMPACT
+    + """
 [detector.again]
 kind = "history"
 member = "compact"
 feature = "{feature}"
 above = {above}
 """
+)
 
 
 def say(made: Bench, one: str) -> None:

@@ -15,29 +15,19 @@ from edgeguard.inference.model import load_model
 from edgeguard.intake.camera import Camera
 from edgeguard.intake.preprocess import InputSpec
 from edgeguard.zoo import models_dir
-from tests.faults.bench import POLICY
+from tests.faults.bench import COMPACT, POLICY
 from tests.faults.watched import calibrated
 
-CAMERA = """
-[camera.front]
-rate_hz = 10
-max_age_ms = 250
-
-[member.compact]
-model = "package:gtsrb/compact"
-runtime = "litert"
-isolation = "{isolation}"
-camera = "front"
-deadline_ms = 100
-max_age_ms = 350
-may_suggest = ["target_speed"]
-
+CAMERA = (
+    COMPACT
+    + """
 [detector.strange]
 kind = "embedding"
 member = "compact"
 feature = "{feature}"
 above = {above}
 """
+)
 
 
 @pytest.fixture(scope="module")
