@@ -138,7 +138,8 @@ void prove_camera_update(void) {
   REACHED;
 }
 
-/*! enforce eg_cameras_update; replace camera_update signed_off; unwind 6; fields 4; seconds 3 */
+/*! enforce eg_cameras_update; replace camera_update signed_off; unwind 6; fields 4; solver kissat;
+ * seconds 3 */
 void prove_cameras_update(void) {
   free_choice();
   eg_policy_t p;
