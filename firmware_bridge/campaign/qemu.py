@@ -106,7 +106,10 @@ class _Run:
         held = b""
         end_s = time.monotonic() + CASE_S
         while time.monotonic() < end_s:
-            data = os.read(reader, 65536)
+            try:
+                data = os.read(reader, 65536)
+            except BlockingIOError:
+                return  # it stands, and all that it sent before is told
             if not data:
                 return
             *lines, held = (held + data).split(b"\n")
@@ -114,7 +117,7 @@ class _Run:
                 row = json.loads(line)
                 if row[0] == "do":
                     if self._do(child, *row[1:]):
-                        return
+                        os.set_blocking(reader, False)
                 else:
                     self.told.hear(row)
         raise Disturbed("the host did not end")
