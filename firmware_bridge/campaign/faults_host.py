@@ -188,7 +188,7 @@ def _break(c: Case, kind: str) -> None:
     bits = 8 * len(twin.memory(part))
     for bit in c.rng.sample(range(bits), c.rng.randint(1, 3)):  # apart: two of one are none
         twin.flip(part, bit)
-    if kind in ("policy", "canary"):
+    if kind in ("policy", "canary", "flash"):
         c.stop(drive.us)
 
 

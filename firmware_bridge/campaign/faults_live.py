@@ -61,13 +61,17 @@ def _clocks(c: Case) -> None:
 def _detected(c: Case) -> None:
     """The host says that it stops; or a particle hits RAM or flash."""
     assert isinstance(c, LiveCase)
-    kind = c.rng.choice(("host stops", "ram", "policy", "flash"))
+    kind = c.rng.choice(("host stops", "ram", "policy", "flash", "core"))
     c.start()
     c.begin(kind)
     if kind == "host stops":
         faults_host.says_stop(c)
     else:
-        c.causes = frozenset({"SELF_TEST"})
+        # In the middle of a turn a flip may be an exception first. That resets, and a reset of QEMU
+        # loads the image again.
+        c.causes = frozenset({"SELF_TEST", "NOT_ARMED"} if kind == "core" else {"SELF_TEST"})
+        if kind in ("policy", "core"):
+            c.stop()
         c.ask("flip", kind, c.rng.getrandbits(30), c.rng.randrange(8))
     c.go(50)
 

@@ -40,6 +40,7 @@ from firmware_bridge.sim import Sim, build
 
 ATTEMPTS = 25
 GAP_US = 15_000  # between two turns: more than half a period late, as the firmware itself sees it
+LATE_TURN_US = 100  # of a turn by its own timer, where the time to the ramp is judged
 WIRE_US = 8_000  # a byte's way to the firmware; only for what counts as fresh, never for the ramp
 AFTER_S = 0.6  # the stop is watched for that long
 CASE_S = 20.0
@@ -58,6 +59,8 @@ def _host(
         case.end()
     except Disturbed as why:
         os.write(tell, (json.dumps(["disturbed", str(why)]) + "\n").encode())
+    except OSError as why:
+        os.write(tell, (json.dumps(["gone", str(why)]) + "\n").encode())
 
 
 class _Run:
@@ -143,9 +146,12 @@ class _Run:
 
     def _flip(self, debugger: Debugger, kind: str, where: int, bit: int) -> None:
         symbols = Elf(self._elf).symbols
-        name = {"ram": "mcu", "policy": "eg_mcu_config", "flash": "eg_decide"}[kind]
-        found = symbols[name]
-        debugger.flip((found.address & ~1) + where % max(1, found.size), bit)
+        if kind == "flash":
+            at, size = symbols["eg_image_start"].address, symbols["eg_image_bytes"].address
+        else:
+            found = symbols[{"ram": "mcu", "policy": "eg_mcu_config", "core": "eg_decide"}[kind]]
+            at, size = found.address & ~1, found.size
+        debugger.flip(at + where % size, bit)
 
     def _listen(self, port: str) -> None:
         """The host has ended; what does the microcontroller say?"""
@@ -207,11 +213,12 @@ def judged(attempt: _Run, fault: Fault, index: int, table: Mapping[str, Any]) ->
             judge.arrived(at_us + WIRE_US, number, decided_us + WIRE_US, command, engaged)
         judge.on = row.at_us > told.on_us + 100_000
         if _boots(before, row):
+            judge.cut()  # a command of the turn that it ended may have been on its way
             judge.booted(row.at_us)
         elapsed_us = (row.stamp_us - before.stamp_us) & 0xFFFFFFFF
         judge.turn(row.at_us, row.output, row.measured, False, elapsed_us)
-    resets = [at for at, what in told.done if what == "reset"]
-    evidence = resets[0] if resets else told.evidence_us
+    done = [at for at, what in told.done if what in ("reset", "flip")]
+    evidence = done[0] if done else told.evidence_us
     ramp_us = judge.ramp_us(told.begin_us)
     _undisturbed(log, told, ramp_us)
     why = list(told.wrong)
@@ -223,6 +230,7 @@ def judged(attempt: _Run, fault: Fault, index: int, table: Mapping[str, Any]) ->
     elif told.must and ramp_us is not None and since is not None:
         safe_us = max(0, ramp_us - since)
         if safe_us > judge.limits.safe_us:
+            _in_time(log, since, ramp_us, judge.limits.period_us)
             why.append(f"begins to stop {safe_us} us after the last good frame")
     tripped = ramp_us is not None and bool(told.said & TRIPS) and "NOT_ARMED" not in told.said
     texts = [f"{(t - told.begin_us) / 1000:.0f} ms: {text}" for t, text in judge.wrong[:3]]
@@ -264,6 +272,14 @@ def _undisturbed(log: list[_Log], told: Told, ramp_us: int | None) -> None:
         lost = (b.number - a.number) & 0xFFFF != 1
         if (gap_us > GAP_US or lost) and not _boots(a, b):
             raise Disturbed(f"its loop was held up for {gap_us / 1000:.0f} ms")
+
+
+def _in_time(log: list[_Log], from_us: int, to_us: int, period_us: int) -> None:
+    """The time to the ramp holds for a loop that keeps its period. Raises Disturbed."""
+    for a, b in itertools.pairwise(log):
+        late_us = ((b.stamp_us - a.stamp_us) & 0xFFFFFFFF) - period_us
+        if from_us <= b.at_us <= to_us and late_us > LATE_TURN_US and not _boots(a, b):
+            raise Disturbed(f"its loop was {late_us} us late before it stopped")
 
 
 def campaign(

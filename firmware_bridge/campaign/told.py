@@ -47,8 +47,17 @@ class Told:
             self.wrong.append(rest[0])
         elif what == "disturbed":
             self.disturbed = rest[0]
+        elif what == "gone":
+            self._gone(rest[0])
         elif what == "end" and rest[0] > LATE_US and not self.must:
             self.disturbed = f"a tick came {rest[0] / 1000:.0f} ms late"
+
+    def _gone(self, why: str) -> None:
+        """QEMU ends when the processor locks up; on a chip the watchdog resets it."""
+        if any(done == "flip" for _, done in self.done):
+            self.kind += ", locked up"
+        else:
+            self.disturbed = f"the port is gone: {why}"
 
     @property
     def deaf(self) -> bool:

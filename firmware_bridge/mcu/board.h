@@ -34,6 +34,7 @@ typedef struct {
 /* Written into the image after linking (seal.py). */
 typedef struct {
   uint32_t image_crc;     /* CRC-32P4 of the whole image, policy included, but for this */
+  uint32_t image_sum[2];  /* sum of its words, and sum of the sums up to each, modulo 2^32 */
   uint32_t table_crc;     /* of the bytes of the config, policy and keys */
   uint32_t known_answers; /* of what the core makes of fixed inputs: EG_KNOWN_ANSWERS */
 } eg_seal_t;
@@ -44,7 +45,7 @@ struct eg_mcu_config; /* mcu.h */
 typedef struct {
   const struct eg_mcu_config *config; /* what `edgeguard mcu policy` wrote */
   const uint8_t *image;               /* code and constants, config included */
-  uint32_t image_bytes;
+  uint32_t image_bytes;               /* whole words */
   const eg_seal_t *seal;
   volatile uint32_t *ram;    /* what may be tested */
   uint32_t ram_words;        /* even */

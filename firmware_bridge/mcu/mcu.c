@@ -100,13 +100,14 @@ static void stop(eg_mcu_t *m) {
   m->out.channel[EG_STEERING].command = board_memory()->record->output[EG_STEERING];
 }
 
+/* What was decided goes out when the code that decided it is still as it was. */
 static void decide(eg_mcu_t *m, uint32_t elapsed_us) {
-  if (m->kept.failed) {
-    stop(m);
-    return;
+  if (m->kept.failed == 0) {
+    eg_decide(policy(), &m->kept.state, &m->in, &m->out);
+    eg_path_update(m, elapsed_us);
+    note_failed(m, eg_image_check());
   }
-  eg_decide(policy(), &m->kept.state, &m->in, &m->out);
-  eg_path_update(m, elapsed_us);
+  if (m->kept.failed) stop(m);
 }
 
 static void actuate(eg_mcu_t *m) {

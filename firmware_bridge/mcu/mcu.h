@@ -9,6 +9,7 @@
  *   eg_sense          link, watchdog and sensors become eg_input_t      sense.c
  *   eg_manoeuvre      the controller of its own, for the stop           manoeuvre.c
  *   eg_decide         the same core that the host runs                  native/core
+ *   eg_image_check    it ran on code that is still whole                selftest.c
  *   actuate           write, read back                                  mcu.c
  *   eg_arming         judge an ARM that came in                         arming.c
  *   stroke            the hardware watchdog, if all of that held        mcu.c
@@ -31,7 +32,7 @@
 #define EG_TURN_US 10000u           /* a turn, where no policy can say how long it is */
 #define EG_ARM_SPAN_US 60000000u    /* of EG_ARMS_PER_MINUTE */
 #define EG_BOOT_TURNS 10u           /* BOOT comes once in so many turns while there is no session */
-#define EG_IMAGE_SLICE 512u         /* bytes of flash a turn */
+#define EG_IMAGE_SLICE 512u         /* bytes of flash a turn under the CRC; all of it is summed */
 #define EG_RAM_SLICE 16u            /* words of RAM a turn, and as many half of RAM away */
 #define EG_CANARY 0x57A4C0DEu
 #define EG_KNOWN_ANSWERS 0x4EB9868Du
@@ -141,7 +142,10 @@ uint16_t eg_self_test(eg_mcu_t *m);
 uint32_t eg_known_answers(eg_mcu_t *m, const eg_policy_t *p);
 /* Whether all that lasts from turn to turn is as the last one left it. */
 bool eg_sealed(const eg_mcu_t *m);
-/* Stack, policy, and the next slices of RAM and flash, once a turn: EG_FAIL_* found now. */
+/* Sums over all of the image: EG_FAIL_FLASH when a word of it is another. */
+uint16_t eg_image_check(void);
+/* That, stack, policy, and the next slices of RAM and of the flash's CRC, once a turn: EG_FAIL_*
+ * found now. */
 uint16_t eg_self_check(eg_mcu_t *m);
 /* Writes patterns to both words and restores them. */
 bool eg_ram_holds(volatile uint32_t *a, volatile uint32_t *b);

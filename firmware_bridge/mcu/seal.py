@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write the CRCs of a linked firmware image into it: ``python -m firmware_bridge.mcu.seal IN OUT``.
+"""Write a linked firmware image's checksums into it: ``python -m firmware_bridge.mcu.seal IN OUT``.
 
 ``eg_seal_t`` (board.h) stands behind everything else in flash, so it is not part of what it seals.
 """
@@ -13,13 +13,23 @@ from pathlib import Path
 from firmware_bridge.mcu.elf import Elf, crc32p4
 
 
+def sums(image: bytes) -> tuple[int, int]:
+    """Of its little-endian words, and of the sums up to each of them, modulo 2^32."""
+    total = totals = 0
+    for (word,) in struct.iter_unpack("<I", image):
+        total = (total + word) % 2**32
+        totals = (totals + total) % 2**32
+    return total, totals
+
+
 def seal(elf: Elf) -> tuple[int, int]:
     """Seal in place; returns the CRC of the image and that of the table."""
     start = elf.symbols["eg_image_start"].address
     image = elf.read(start, elf.symbols["eg_image_bytes"].address)
     config = elf.symbols["eg_mcu_config"]
     crcs = crc32p4(image), crc32p4(elf.read(config.address, config.size))
-    struct.pack_into("<II", elf.data, elf.offset(elf.symbols["eg_seal"].address), *crcs)
+    at = elf.offset(elf.symbols["eg_seal"].address)
+    struct.pack_into("<IIII", elf.data, at, crcs[0], *sums(image), crcs[1])
     return crcs
 
 

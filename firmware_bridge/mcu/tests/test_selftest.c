@@ -46,16 +46,78 @@ static void stack(void) {
   goes_safe(&r, 1, EG_FAIL_STACK, "stack of zeros");
 }
 
+/* Any bit of the code, and before the code can decide anything. */
 static void flash(void) {
+  rig_t good, r;
+  rig_steady(&good);
+  for (uint32_t i = 0; i < 8u * EG_TWIN_CODE; i += 3) {
+    rig_copy(&r, &good);
+    r.twin.flash.code[i / 8u] ^= (uint8_t)(1u << i % 8u);
+    int32_t before = rig_out(&r, EG_SPEED);
+    uint32_t strokes = r.twin.strokes;
+    rig_turn(&r);
+    CHECK(r.twin.mcu.kept.failed == EG_FAIL_FLASH, "bit %u: %x", i, r.twin.mcu.kept.failed);
+    CHECK(rig_out(&r, EG_SPEED) < before && r.twin.strokes == strokes, "bit %u", i);
+  }
+  rig_steady(&r);
+  r.twin.flash.code[5] ^= 0x40u;
+  goes_safe(&r, 1, EG_FAIL_FLASH, "flash");
+  CHECK(r.twin.mcu.kept.failed & EG_FAIL_FLASH, "found at boot as well");
+}
+
+/* Which call of the board is that of acting. */
+static uint32_t acts_at(const rig_t *good) {
+  rig_t r;
+  uint32_t call = 0;
+  do {
+    rig_copy(&r, good);
+    r.twin.reset_in = ++call;
+    rig_step(&r);
+  } while (r.twin.actuations == good->twin.actuations && call < 100);
+  return call - 1;
+}
+
+/* In the middle of a turn: what was decided by then goes nowhere. */
+static void flash_while_it_decides(void) {
+  rig_t good, r;
+  rig_steady(&good);
+  const int32_t before = rig_out(&good, EG_SPEED);
+  const uint32_t acts = acts_at(&good);
+  CHECK(acts > 4 && acts < 99, "acts at call %u", acts);
+  for (uint32_t call = 1; call < acts; call++) {
+    rig_copy(&r, &good);
+    r.twin.flip_in = call;
+    rig_step(&r);
+    CHECK(r.twin.mcu.kept.failed == EG_FAIL_FLASH, "call %u: %x", call, r.twin.mcu.kept.failed);
+    CHECK(r.twin.mcu.out.mode == EG_SAFE_STOP && rig_out(&r, EG_SPEED) < before, "call %u", call);
+    CHECK(r.twin.strokes == good.twin.strokes, "call %u: stroked", call);
+  }
+}
+
+static void change_words(rig_t *r, uint32_t first, uint32_t first_by, uint32_t second,
+                         uint32_t second_by) {
+  uint32_t word[EG_TWIN_CODE / 4u];
+  memcpy(word, r->twin.flash.code, sizeof word);
+  word[first] += first_by;
+  word[second] += second_by;
+  memcpy(r->twin.flash.code, word, sizeof word);
+}
+
+/* Each of the two sums finds what the other does not see; what both miss is found by the CRC, when
+ * it has come round. */
+static void flash_sums(void) {
   rig_t r;
   const uint32_t round = sizeof(eg_twin_flash_t) / EG_IMAGE_SLICE + 1;
-  const uint32_t at[] = {0, 5, 511, 512, 1023};
-  for (uint32_t i = 0; i < sizeof at / sizeof at[0]; i++) {
-    rig_steady(&r);
-    r.twin.flash.code[at[i]] ^= 0x40u;
-    goes_safe(&r, 2 * round, EG_FAIL_FLASH, "flash");
-    CHECK(r.twin.mcu.kept.failed & EG_FAIL_FLASH, "found at boot as well");
-  }
+  rig_steady(&r);
+  change_words(&r, 7, 1, 8, 0u - 1u);
+  goes_safe(&r, 1, EG_FAIL_FLASH, "the sum is the same");
+  rig_steady(&r);
+  change_words(&r, EG_TWIN_CODE / 4u - 1u, 2, EG_TWIN_CODE / 4u - 2u, 0u - 1u);
+  goes_safe(&r, 1, EG_FAIL_FLASH, "the sum of the sums is the same");
+  rig_steady(&r);
+  change_words(&r, 7, 1, 8, 0u - 2u);
+  change_words(&r, 9, 1, 9, 0);
+  goes_safe(&r, 2 * round, EG_FAIL_FLASH, "both are the same");
 }
 
 /* Any bit of the table, and before it is read: some of them would send the core astray. */
@@ -196,7 +258,7 @@ static void flash_by_slices(void) {
   rig_start(&r);
   const uint32_t bytes = r.twin.memory.image_bytes -= 100u;
   CHECK(bytes % EG_IMAGE_SLICE != 0, "%u bytes", bytes);
-  r.twin.seal.image_crc = eg_crc_of(r.twin.memory.image, bytes);
+  eg_twin_seal(&r.twin);
   eg_twin_boot(&r.twin);
   for (int t = 0; t < 40; t++) {
     rig_step(&r);
@@ -216,7 +278,7 @@ static void says_all_that_fails_later(void) {
     rig_t r;
     rig_start(&r);
     r.twin.memory.image_bytes = EG_IMAGE_SLICE;
-    r.twin.seal.image_crc = eg_crc_of(r.twin.memory.image, EG_IMAGE_SLICE);
+    eg_twin_seal(&r.twin);
     eg_twin_boot(&r.twin);
     rig_step(&r);
     if (each[i] & EG_FAIL_STACK) r.twin.canary[0] ^= 1u;
@@ -316,6 +378,8 @@ static void a_dead_loop_is_reset(void) {
 int main(void) {
   stack();
   flash();
+  flash_while_it_decides();
+  flash_sums();
   policy();
   ram();
   scratch();

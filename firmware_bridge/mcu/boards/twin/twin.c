@@ -10,6 +10,7 @@ static __thread jmp_buf reset_line; /* leaves a turn in its middle, as a reset d
 static __thread bool in_turn;
 
 static void called(void) {
+  if (in_turn && current->flip_in > 0 && --current->flip_in == 0) current->flash.code[0] ^= 1u;
   if (in_turn && current->reset_in > 0 && --current->reset_in == 0) longjmp(reset_line, 1);
 }
 
@@ -86,7 +87,14 @@ void eg_twin_init(eg_twin_t *t, const eg_mcu_config_t *config) {
 }
 
 void eg_twin_seal(eg_twin_t *t) {
-  t->seal.image_crc = eg_crc_of(&t->flash, sizeof t->flash);
+  const eg_memory_t *m = &t->memory;
+  t->seal.image_crc = eg_crc_of(m->image, m->image_bytes);
+  uint32_t word, *sum = t->seal.image_sum;
+  sum[0] = sum[1] = 0;
+  for (uint32_t i = 0; i < m->image_bytes; i += sizeof word) {
+    memcpy(&word, m->image + i, sizeof word);
+    sum[1] += sum[0] += word;
+  }
   t->seal.table_crc = eg_crc_of(&t->flash.config, sizeof t->flash.config);
   t->seal.known_answers = EG_KNOWN_ANSWERS;
 }

@@ -30,6 +30,7 @@ typedef struct {
   eg_sensed_t sensed;
   int32_t stuck[EG_OUTPUTS]; /* XORed into what the actuators read back */
   uint8_t entropy[EG_ENTROPY_BYTES];
+  uint32_t flip_in;  /* at that call of the board in the next turn a bit of flash flips; 0: none */
   uint32_t reset_in; /* at that call of the board the next turn ends in a reset; 0: none */
 
   /* what it did */
