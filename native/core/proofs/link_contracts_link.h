@@ -205,7 +205,7 @@ uint32_t eg_link_tick(eg_link_t *l, uint32_t elapsed_us) REQUIRES(WRITES(l) && a
     /* LINK-13 */ ENSURES(IMPLIES(l->config.mcu && !l->in_session, RET == 0))
     /* LINK-13 */ ENSURES(IMPLIES(!l->config.mcu || l->in_session,
                                   l->quiet_us == AGED(OLD(l->quiet_us), elapsed_us) &&
-                                      HAS(RET, EG_LINK_LOST) == (l->quiet_us >= 40000)))
+                                      HAS(RET, EG_LINK_LOST) == (l->quiet_us >= 38000)))
     /* LINK-13 */ ENSURES(IMPLIES(!l->config.mcu || l->in_session,
                                   HAS(RET, EG_LINK_FAULTY) == (bad_ones(l->window) > 6 ||
                                                                l->machine.state == EG_E2E_INVALID)))

@@ -110,8 +110,8 @@ bool eg_watchdog_tick(eg_watchdog_t *w, uint32_t elapsed_us) REQUIRES(WRITES(w))
     ASSIGNS(w->since_us, w->asked_us, w->question, w->wrong, w->late) ENSURES(dog_ok(w))
     /* WATCH-2 */ ENSURES(RET == w->wrong && w->since_us == LATER(w, elapsed_us))
     /* WATCH-2 */ ENSURES((w->wrong != 0) == (OLD(w->wrong) || (OLD(w->question) != 0 &&
-                                                                LATER(w, elapsed_us) > 40000)))
-    /* WATCH-2 */ ENSURES(w->question == (LATER(w, elapsed_us) > 40000 ? 0 : OLD(w->question)));
+                                                                LATER(w, elapsed_us) > 38000)))
+    /* WATCH-2 */ ENSURES(w->question == (LATER(w, elapsed_us) > 38000 ? 0 : OLD(w->question)));
 
 /*! enforce eg_watchdog_init */
 void prove_watchdog_init(void) {

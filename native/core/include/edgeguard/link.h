@@ -28,7 +28,9 @@
 #define EG_WIRE_MAX (EG_FRAME_MAX + 3u) /* COBS adds one, and the zeros */
 
 #define EG_SESSION_BYTES (2u * EG_NONCE_BYTES)
-#define EG_LINK_TIMEOUT_US 40000u    /* no good COMMAND (MCU) or STATE (host) for that long: LOST */
+/* No good COMMAND (MCU) or STATE (host) for that long: LOST. With a turn of 10 ms, and up to 2 ms
+ * on the wire, the ramp begins within 50 ms. */
+#define EG_LINK_TIMEOUT_US 38000u
 #define EG_ROUND_TRIP_MAX_US 20000u  /* no arming above it */
 #define EG_CLOCK_DRIFT_PPM 200u      /* how far the offset may move after arming */
 #define EG_CLOCK_EARNED_MAX_US 2000u /* and not more at once than ten seconds of drift earn */
