@@ -154,6 +154,9 @@ class HostLink:
         self.boot: Boot | None = None
         self.log_head: tuple[int, bytes] | None = None
         """The last head of the log that it has confirmed."""
+        self.former_log_head: tuple[int, bytes] | None = None
+        """That of a host before this one, which it names when it is armed."""
+        self._logged = False
 
     # ------------------------------------------------------------------ arming
 
@@ -223,7 +226,13 @@ class HostLink:
         elif kind == lib.EG_MSG_BOOT:
             self._booted(of.boot)
         elif kind == lib.EG_MSG_LOG_ACK:
-            self.log_head = of.log_head.sequence, bytes(of.log_head.hash)
+            self._acknowledged((of.log_head.sequence, bytes(of.log_head.hash)))
+
+    def _acknowledged(self, head: tuple[int, bytes]) -> None:
+        if self._logged:
+            self.log_head = head
+        else:
+            self.former_log_head = head
 
     def _booted(self, boot: Any) -> None:
         self.boot = Boot(
@@ -286,6 +295,7 @@ class HostLink:
         if self.phase is Phase.ARMED:
             head = self._message("LOG_HEAD").log_head
             head.sequence, head.hash = sequence, digest
+            self._logged = True
             self._queue()
 
     def tick(self, now_us: int, elapsed_us: int) -> int:

@@ -144,6 +144,11 @@ class Session:
         return self._host.log_head
 
     @property
+    def former_log_head(self) -> tuple[int, bytes] | None:
+        """That of a host before this one."""
+        return self._host.former_log_head
+
+    @property
     def phase(self) -> Phase:
         """How far arming is."""
         return self._host.phase

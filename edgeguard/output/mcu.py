@@ -51,6 +51,8 @@ class Microcontroller(Protocol):
     def log(self, sequence: int, digest: bytes) -> None: ...
     @property
     def log_head(self) -> tuple[int, bytes] | None: ...
+    @property
+    def former_log_head(self) -> tuple[int, bytes] | None: ...
     def close(self) -> None: ...
 
 
@@ -122,6 +124,11 @@ class Behind:
     def log_head(self) -> tuple[int, bytes] | None:
         """The head of the recording that the microcontroller confirmed last."""
         return self._mcu.log_head
+
+    @property
+    def former_log_head(self) -> tuple[int, bytes] | None:
+        """That of the recording of a process before this one, which it named when it was armed."""
+        return self._mcu.former_log_head
 
     def knows(self, token: str) -> bool:
         """See `Guard.knows`."""
@@ -235,6 +242,11 @@ class OnPort:
         """What it confirmed last."""
         return self._session.log_head
 
+    @property
+    def former_log_head(self) -> tuple[int, bytes] | None:
+        """What it had confirmed to a process before this one."""
+        return self._session.former_log_head
+
     def close(self) -> None:
         """Close the port."""
         self._session.close()
@@ -331,6 +343,11 @@ class InTwin:
     def log_head(self) -> tuple[int, bytes] | None:
         """What it confirmed last."""
         return self.host.log_head
+
+    @property
+    def former_log_head(self) -> tuple[int, bytes] | None:
+        """A twin begins with the process."""
+        return self.host.former_log_head
 
     def close(self) -> None:
         """Nothing is open."""

@@ -163,6 +163,24 @@ static void the_log_head_comes_back(void) {
   CHECK(r.head.sequence == 77 && r.head.hash[5] == 9, "another head");
 }
 
+/* Whoever arms next is told once how far the log of the host before went. */
+static void the_next_session_hears_of_the_log_head(void) {
+  rig_t r;
+  rig_drive(&r, 0, 10);
+  CHECK(r.seen[EG_MSG_LOG_ACK] == 0, "of a head that nobody sent");
+  eg_message_t m = {.type = EG_MSG_LOG_HEAD};
+  m.as.log_head.sequence = 77;
+  m.as.log_head.hash[5] = 9;
+  rig_say(&r, &m);
+  rig_turns(&r, 2);
+  memset(&r.head, 0, sizeof r.head);
+  r.speed = 0;
+  CHECK(rig_arm(&r) == EG_ARM_OK, "does not arm again");
+  rig_turns(&r, 20);
+  CHECK(r.seen[EG_MSG_LOG_ACK] == 2, "%u acknowledgements", r.seen[EG_MSG_LOG_ACK]);
+  CHECK(r.head.sequence == 77 && r.head.hash[5] == 9, "another head");
+}
+
 int main(void) {
   ramps_both_ways();
   clamps_to_its_own_table();
@@ -176,5 +194,6 @@ int main(void) {
   a_babbling_host_starves_nothing();
   a_full_transmitter_delays_nothing();
   the_log_head_comes_back();
+  the_next_session_hears_of_the_log_head();
   return 0;
 }

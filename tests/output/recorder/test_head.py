@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,13 @@ pytest.importorskip("mcap", reason="the recorder needs the extra record")
 from mcap.opcode import Opcode
 
 from edgeguard import Guard
+from edgeguard.cli.run_record import confirmed
+from edgeguard.config import mcu_dict
 from edgeguard.output.mcu import Behind, InTwin
 from edgeguard.output.recorder.log_reader import raw_records
 from edgeguard.output.recorder.verify import State, verify, verify_bytes
 from edgeguard.zoo import models_dir
+from firmware_bridge.host import HostLink
 from firmware_bridge.keys import make_keys
 from tests.output.recorder.conftest import wait_for
 
@@ -49,6 +53,32 @@ def test_the_twin_confirms_what_is_on_the_disk(tmp_path: Path) -> None:
         assert (verdict.state is State.CHANGED) == (number < head[0] - 1), number
         if verdict.state is State.CHANGED:
             assert "was cut" in verdict.text
+
+
+def test_a_host_that_was_restarted_is_told_how_far_its_log_went() -> None:
+    guard = Guard.load(models_dir() / "guard.toml")
+    keys = make_keys()
+    mcu = InTwin(guard.config, keys)
+    behind = Behind(guard, mcu)
+    behind.arm()
+    times_ns = itertools.count(10_000_000, 10_000_000)
+    for _ in range(5):
+        behind.decide({"speed": 0.0}, next(times_ns))
+    mcu.log(7, bytes(range(32)))
+    for _ in range(5):
+        behind.decide({"speed": 0.0}, next(times_ns))
+    assert behind.log_head == (7, bytes(range(32)))
+    assert behind.former_log_head is None
+    mcu.host = HostLink(mcu_dict(guard.config), keys)
+    mcu.rearm()
+    for _ in range(10):
+        behind.decide({"speed": 0.0}, next(times_ns))
+    assert behind.log_head is None
+    assert behind.former_log_head == (7, bytes(range(32)))
+    assert confirmed(behind) == [
+        f"mcu: confirmed the last log's head {bytes(range(32)).hex()} (seal 7)"
+    ]
+    guard.close()
 
 
 @pytest.mark.parametrize("head", ["0" * 64, "no", ""])
