@@ -48,12 +48,14 @@ class Need:
     """What a worker needs of the machine beside the interpreter.
 
     ``files`` and folders are read; ``device``: one that is used, a camera's for instance;
+    ``server``: family and port of the one that a TCP client is to reach;
     ``devices``: an accelerator's driver is to work in it, whose devices stay open and whose address
     space knows no useful limit; ``threads``: its own.
     """
 
     files: tuple[Path, ...]
     device: Path | None = None
+    server: tuple[int, int] | None = None
     devices: bool = False
     threads: bool = False
 
@@ -229,12 +231,13 @@ def confine(need: Need) -> tuple[str, ...]:
     devices = ["/dev", "/sys"] if need.devices else ["/dev/null"]
     devices += [str(need.device)] if need.device is not None else []
     uses_devices = need.devices or need.device is not None
+    family, port = need.server or (0, 0)
     failed = _taken(
         ("its scheduling class", _schedule),
         ("dropping capabilities", _isolation.drop_capabilities),
         ("no new privileges", _isolation.no_new_privileges),
-        ("Landlock", lambda: _isolation.landlock(readable, devices)),
-        ("seccomp", lambda: _isolation.seccomp(uses_devices)),
+        ("Landlock", lambda: _isolation.landlock(readable, devices, port)),
+        ("seccomp", lambda: _isolation.seccomp(uses_devices, family)),
     )
     return (*missing, *failed)
 

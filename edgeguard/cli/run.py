@@ -59,8 +59,8 @@ class Options:
 @click.option(
     "--source",
     required=True,
-    help="camera:N, gstreamer:PIPELINE, a video file, a folder of pictures, a recorded stream "
-    "(.npz), or simulated.",
+    help="camera:N, rtsp://CAMERA, gstreamer:PIPELINE, a video file, a folder of pictures, a "
+    "recorded stream (.npz), or simulated.",
 )
 @click.option(
     "--sink", "sinks", multiple=True, default=("-",), show_default=True,

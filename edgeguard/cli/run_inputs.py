@@ -15,12 +15,12 @@ from edgeguard.intake import decoder
 from edgeguard.intake.sources import Frame
 from edgeguard.loop import Signals
 
-CAMERA, PIPELINE = "camera:", "gstreamer:"
+CAMERA, PIPELINE, RTSP = "camera:", "gstreamer:", "rtsp://"
 
 
 def is_live(source: str) -> bool:
     """Whether its frames are of now."""
-    return source.startswith((CAMERA, PIPELINE))
+    return source.startswith((CAMERA, PIPELINE, RTSP))
 
 
 def open_source(guard: Guard, camera: str, source: str) -> Iterator[Frame]:
@@ -30,6 +30,8 @@ def open_source(guard: Guard, camera: str, source: str) -> Iterator[Frame]:
         if not number.isdigit():
             raise EdgeguardError(f"{source}: want camera:N with the camera's number")
         return decoder.camera(int(number), guard.event)
+    if source.startswith(RTSP):
+        return decoder.network(source, guard.event)
     if source.startswith(PIPELINE):
         return _pipeline(guard, camera, source.removeprefix(PIPELINE))
     if source == "simulated":

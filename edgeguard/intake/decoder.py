@@ -25,6 +25,7 @@ import numpy as np
 
 from edgeguard import sandbox
 from edgeguard.errors import EdgeguardError
+from edgeguard.intake import rtsp
 from edgeguard.intake.sources import Box, Frame, live, recorded
 
 SILENCE_S = 60.0  # so long a frame, or the reading of a whole stream, may take
@@ -33,7 +34,9 @@ _MOST_BYTES = 2**28  # of a frame
 _MOST_TEXT = 2**16
 _LENGTH = struct.Struct("<I")
 _PROGRAM = sandbox.program("edgeguard.intake.decoder")
-_ENVIRONMENT = {"OPENCV_FFMPEG_CAPTURE_OPTIONS": "threads;1", "OPENCV_LOG_LEVEL": "SILENT"}
+_ENVIRONMENT = {
+    "OPENCV_FFMPEG_CAPTURE_OPTIONS": "threads;1|rtsp_transport;tcp", "OPENCV_LOG_LEVEL": "SILENT"
+}  # fmt: skip
 
 _log = logging.getLogger("edgeguard")
 
@@ -52,6 +55,12 @@ def confined(
 def camera(number: int, event: Callable[[str], object] = lambda name: None) -> Iterator[Frame]:
     """As ``sources.live``, in the same way; of all devices, its process can use this camera."""
     for frame in _decoded({"source": f"camera:{number}", "camera": number}, event):
+        yield frame._replace(t_ns=min(frame.t_ns, time.monotonic_ns()))
+
+
+def network(url: str, event: Callable[[str], object] = lambda name: None) -> Iterator[Frame]:
+    """As ``rtsp.frames``, in the same way; of all servers, its process can reach this one."""
+    for frame in _decoded({"source": rtsp.name(url), "url": url}, event):
         yield frame._replace(t_ns=min(frame.t_ns, time.monotonic_ns()))
 
 
@@ -167,19 +176,15 @@ def _frame(source: str, said: dict[str, Any], stream: _Stream) -> Frame:
 
 
 def main(options: dict[str, Any]) -> int:
-    """The confined process. ``options``: ``source``, ``rate_hz`` or the number of a ``camera``, the
-    descriptor ``mouth``."""
-    source, number = options["source"], options.get("camera")
-    if number is None:
-        need = sandbox.Need((Path(source).absolute(),), threads=True)
-    else:
-        need = sandbox.Need((), device=_device(number), threads=True)
-    missing = sandbox.surprising(sandbox.confine(need) + sandbox.limit(need))
-    mouth, clock = options["mouth"], sandbox.Clock()
+    """The confined process. ``options``: ``source``, and ``rate_hz``, the number of a ``camera`` or
+    a ``url``; the descriptor ``mouth``."""
+    source, mouth, clock = options["source"], options["mouth"], sandbox.Clock()
+    need = sandbox.Need((), threads=True)
     try:
+        need, frames = _opened(options)
+        missing = sandbox.surprising(sandbox.confine(need) + sandbox.limit(need))
         if missing:
             _say(mouth, {"missing": missing})
-        frames = recorded(source, options["rate_hz"]) if number is None else live(number)
         for frame in frames:
             image = frame.image
             _say(
@@ -204,6 +209,23 @@ def main(options: dict[str, Any]) -> int:
     else:
         _say(mouth, {"end": True})
     return 0
+
+
+def _opened(options: dict[str, Any]) -> tuple[sandbox.Need, Iterator[Frame]]:
+    """What the source needs, and its frames, of which none is read yet. Raises EdgeguardError."""
+    source, number, url = options["source"], options.get("camera"), options.get("url")
+    if number is not None:
+        return sandbox.Need((), device=_device(number), threads=True), live(number)
+    if url is not None:
+        server, url = rtsp.resolved(url)
+        return sandbox.Need((), server=server, threads=True), rtsp.frames(url, source)
+    need = sandbox.Need((Path(source).absolute(),), threads=True)
+    return need, _recorded(source, options["rate_hz"])
+
+
+def _recorded(source: str, rate_hz: float) -> Iterator[Frame]:
+    """Not opened before the first frame is wanted."""
+    yield from recorded(source, rate_hz)
 
 
 def _device(number: int) -> Path:

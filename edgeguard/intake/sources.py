@@ -35,8 +35,8 @@ def recorded(source: str, rate_hz: float) -> Iterator[Frame]:
     """
     if "://" in source:
         raise EdgeguardError(
-            f"{source}: a confined decoder has no network; gstreamer:PIPELINE reads it in this"
-            " process, see docs/integrations/cameras.md"
+            f"{source}: of streams from the network a confined decoder reads rtsp:// alone;"
+            " gstreamer:PIPELINE reads others in this process, see docs/integrations/cameras.md"
         )
     path = Path(source)
     try:

@@ -28,7 +28,7 @@ from firmware_bridge.campaign import run
 from firmware_bridge.campaign.case import KEYS, Fault
 from firmware_bridge.campaign.faults_live import BY_ID
 from firmware_bridge.campaign.gdb import Debugger
-from firmware_bridge.campaign.judge import Judge, Limits
+from firmware_bridge.campaign.judge import SAFE_US, Judge, Limits
 from firmware_bridge.campaign.live import Disturbed, LiveCase
 from firmware_bridge.campaign.priority import first_in_line
 from firmware_bridge.campaign.run import Progress
@@ -227,6 +227,8 @@ def judged(attempt: _Run, fault: Fault, index: int, table: Mapping[str, Any]) ->
     safe_us = None
     if told.must and ramp_us is None and log[-1].output[0] > 0:
         why.append("does not stop")
+    elif _hung(log, told):
+        told.kind += ", hung"
     elif told.must and ramp_us is not None and since is not None:
         safe_us = max(0, ramp_us - since)
         if safe_us > judge.limits.safe_us:
@@ -272,6 +274,13 @@ def _undisturbed(log: list[_Log], told: Told, ramp_us: int | None) -> None:
         lost = (b.number - a.number) & 0xFFFF != 1
         if (gap_us > GAP_US or lost) and not _boots(a, b):
             raise Disturbed(f"its loop was held up for {gap_us / 1000:.0f} ms")
+
+
+def _hung(log: list[_Log], told: Told) -> bool:
+    """A flip in the middle of a turn may leave the processor in a loop: then its hardware watchdog
+    resets it (twice 200 ms in QEMU), and until then the actuators hold the last command."""
+    resets = [b.at_us - a.at_us for a, b in itertools.pairwise(log) if _boots(a, b)]
+    return any(done == "flip" for _, done in told.done) and max(resets, default=0) > SAFE_US
 
 
 def _in_time(log: list[_Log], from_us: int, to_us: int, period_us: int) -> None:

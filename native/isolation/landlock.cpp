@@ -17,7 +17,8 @@ namespace {
 // The kernel's interface, written down here because many build hosts have older headers; the
 // numbers are the same on every architecture.
 constexpr long kCreateRuleset = 444, kAddRule = 445, kRestrictSelf = 446;
-constexpr unsigned kVersion = 1, kPathBeneath = 1;
+constexpr unsigned kVersion = 1, kPathBeneath = 1, kNetPort = 2;
+constexpr uint64_t kConnect = 1 << 1;
 constexpr uint64_t kReadFile = 1 << 2, kReadDir = 1 << 3, kWriteFile = 1 << 1, kIoctl = 1 << 15;
 
 struct Ruleset {
@@ -27,6 +28,10 @@ struct Ruleset {
 struct __attribute__((packed)) PathBeneath {
   uint64_t allowed;
   int32_t parent;
+};
+
+struct NetPort {
+  uint64_t allowed, port;
 };
 
 // All rights over files that this version of the kernel can refuse.
@@ -54,6 +59,11 @@ int allow(int ruleset, const std::string &path, uint64_t rights) {
   return error;
 }
 
+int allow_port(int ruleset, uint16_t port) {
+  const NetPort rule{kConnect, port};
+  return syscall(kAddRule, ruleset, kNetPort, &rule, 0) == 0 ? 0 : errno;
+}
+
 } // namespace
 
 int no_new_privileges() {
@@ -75,7 +85,8 @@ int landlock_abi() {
   return abi > 0 ? static_cast<int>(abi) : 0;
 }
 
-int landlock(const std::vector<std::string> &readable, const std::vector<std::string> &devices) {
+int landlock(const std::vector<std::string> &readable, const std::vector<std::string> &devices,
+             uint16_t port) {
   const int abi = landlock_abi();
   if (abi == 0) return ENOSYS;
   Ruleset rules{file_rights(abi), 3, 3}; // TCP bind and connect; abstract sockets and signals
@@ -89,6 +100,7 @@ int landlock(const std::vector<std::string> &readable, const std::vector<std::st
   for (const auto &path : devices) {
     if (error == 0) error = allow(fd, path, use);
   }
+  if (error == 0 && port != 0 && abi >= 4) error = allow_port(fd, port);
   if (error == 0 && syscall(kRestrictSelf, fd, 0) != 0) error = errno;
   close(fd);
   return error;

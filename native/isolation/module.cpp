@@ -31,12 +31,13 @@ PYBIND11_MODULE(_isolation, m) {
   m.def("landlock_abi", &landlock_abi);
   m.def(
       "landlock",
-      [](const std::vector<std::string> &readable, const std::vector<std::string> &devices) {
-        raise_for(landlock(readable, devices));
-      },
-      py::arg("readable"), py::arg("devices"));
+      [](const std::vector<std::string> &readable, const std::vector<std::string> &devices,
+         uint16_t port) { raise_for(landlock(readable, devices, port)); },
+      py::arg("readable"), py::arg("devices"), py::arg("port") = 0);
   m.def("has_seccomp", &has_seccomp);
-  m.def("seccomp", [](bool devices) { raise_for(seccomp(devices)); }, py::arg("devices"));
+  m.def(
+      "seccomp", [](bool devices, int family) { raise_for(seccomp(devices, family)); },
+      py::arg("devices"), py::arg("family") = 0);
   m.def(
       "spawn",
       [](const std::vector<std::string> &arguments, const std::vector<std::string> &environment,

@@ -5,10 +5,12 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <linux/sockios.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -30,7 +32,7 @@ namespace edgeguard {
 bool has_seccomp() {
   return false;
 }
-int seccomp(bool) {
+int seccomp(bool, int) {
   return ENOSYS;
 }
 #else
@@ -60,18 +62,12 @@ constexpr int kRefused[] = {
     SYS_pivot_root,
     SYS_personality,
     // sockets and messages
-    SYS_socket,
     SYS_socketpair,
-    SYS_connect,
     SYS_bind,
     SYS_listen,
     SYS_accept,
     SYS_accept4,
-    SYS_sendto,
-    SYS_sendmsg,
     SYS_sendmmsg,
-    SYS_recvfrom,
-    SYS_recvmsg,
     SYS_recvmmsg,
     SYS_shmget,
     SYS_shmat,
@@ -173,8 +169,11 @@ constexpr int kRefused[] = {
 };
 // What would send a signal to somebody else when a pipe moves, whatever Landlock says, and what
 // would make the guard's end of an eventfd block.
-constexpr int kRefusedFcntl[] = {F_SETFL, F_SETOWN, F_SETSIG, F_SETOWN_EX};
+constexpr int kRefusedFcntl[] = {F_SETOWN, F_SETSIG, F_SETOWN_EX};
 constexpr int kRefusedIoctl[] = {FIONBIO, FIOASYNC, FIOSETOWN, SIOCSPGRP};
+// What a TCP client needs: the calls, and not to wait for its socket.
+constexpr int kClient[] = {SYS_socket,  SYS_connect,  SYS_sendto,
+                           SYS_sendmsg, SYS_recvfrom, SYS_recvmsg};
 constexpr int kRefusedWithoutDevices[] = {SYS_memfd_create, SYS_ftruncate};
 
 constexpr unsigned kEperm = SECCOMP_RET_ERRNO | EPERM, kEnosys = SECCOMP_RET_ERRNO | ENOSYS;
@@ -243,6 +242,13 @@ void refuse_newer(Filter &filter) {
   }
 }
 
+void refuse_fcntl(Filter &filter, int what) {
+  filter.refuse_if(SYS_fcntl, 1, unsigned(what));
+#ifdef SYS_fcntl64
+  filter.refuse_if(SYS_fcntl64, 1, unsigned(what));
+#endif
+}
+
 } // namespace
 
 bool has_seccomp() {
@@ -250,7 +256,7 @@ bool has_seccomp() {
   return syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0;
 }
 
-int seccomp(bool devices) {
+int seccomp(bool devices, int family) {
   Filter filter;
   const auto self = static_cast<unsigned>(getpid());
   for (const int call : kRefused) filter.refuse(call);
@@ -262,11 +268,17 @@ int seccomp(bool devices) {
   filter.refuse_if(SYS_prctl, 0, PR_SET_PDEATHSIG);
   // A thread's number cannot be told from another process's: only the caller itself.
   filter.refuse_unless(SYS_sched_setaffinity, 0, ~0u, 0);
-  for (const int what : kRefusedFcntl) {
-    filter.refuse_if(SYS_fcntl, 1, unsigned(what));
-#ifdef SYS_fcntl64
-    filter.refuse_if(SYS_fcntl64, 1, unsigned(what));
-#endif
+  for (const int what : kRefusedFcntl) refuse_fcntl(filter, what);
+  if (family == 0) {
+    refuse_fcntl(filter, F_SETFL);
+    for (const int call : kClient) filter.refuse(call);
+  } else {
+    filter.refuse_unless(SYS_socket, 0, ~0u, unsigned(family));
+    filter.refuse_unless(SYS_socket, 1, 0xF, SOCK_STREAM);
+    // Landlock asks in connect, and of TCP alone.
+    filter.refuse_unless(SYS_socket, 2, ~unsigned(IPPROTO_TCP), 0);
+    filter.refuse_unless(SYS_sendto, 3, MSG_FASTOPEN, 0);
+    filter.refuse_unless(SYS_sendmsg, 2, MSG_FASTOPEN, 0);
   }
   for (const int what : kRefusedIoctl) filter.refuse_if(SYS_ioctl, 1, unsigned(what));
   if (!devices) {

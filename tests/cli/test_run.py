@@ -321,7 +321,8 @@ def test_a_file_that_cannot_be_read_is_named_without_a_traceback(tmp_path: Path)
     ("arguments", "message"),
     [
         (["--source", "nowhere.mp4"], "nowhere.mp4: no such file or folder"),
-        (["--source", "rtsp://10.0.0.1/front"], "a confined decoder has no network"),
+        (["--source", "http://10.0.0.1/front"], "a confined decoder reads rtsp:// alone"),
+        (["--source", "rtsp://:1/front"], "want rtsp://[USER:PASSWORD@]HOST[:PORT]/PATH"),
         (["--source", "guard.toml"], "neither a video nor a camera"),
         (["--source", "camera:x"], "want camera:N"),
         (["--source", "bad.npz"], "bad.npz: x: want frames"),
