@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 DETECTORS = (
-    "certainty", "squeezing", "boxes", "mahalanobis", "relative_mahalanobis", "nearest", "vim",
+    "certainty", "squeezing", "boxes", "learned", "mahalanobis", "relative_mahalanobis", "nearest",
+    "vim",
 )  # fmt: skip
 NAMES = (
     *DETECTORS,
@@ -47,9 +48,9 @@ def defend(
 ) -> None:  # fmt: skip
     """Measure defences of a shipped member, static and adaptive, and write their cards.
 
-    All of them, or those named: certainty, squeezing, boxes, mahalanobis, relative_mahalanobis,
-    nearest, vim, stage.none, stage.depth4, stage.median2, stage.median3, stage.jpeg50,
-    stage.noise8, history, distillation; or detectors side by side, as squeezing+boxes.
+    All of them, or those named: certainty, squeezing, boxes, learned, mahalanobis,
+    relative_mahalanobis, nearest, vim, stage.none, stage.depth4, stage.median2, stage.median3,
+    stage.jpeg50, stage.noise8, history, distillation; or detectors side by side, as squeezing+boxes.
     Exits 1 and names the bar when one does not hold.
     """
     from edgeguard import figures

@@ -9,12 +9,15 @@ signal).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from edgeguard.evidence.embedding import to_bytes
 from edgeguard.lab.defences.detector import Detector
 from edgeguard.lab.defences.embedded import Boxes, Distance
+from edgeguard.lab.defences.learned import Learned
 from edgeguard.lab.defences.squeeze import HEATS, Squeezing
 
 NATIVE = 'kind = "embedding"\nmember = "{member}"\nfeature = "{name}"\nabove = {limit:.6g}\n'
@@ -53,7 +56,7 @@ def rows(member: str, detector: Detector) -> str:
     """Of a detector on a member, to paste into guard.toml."""
     name = f"{member}_{detector.name}"
     if isinstance(detector, Distance):
-        body = NATIVE.format(member=member, name=detector.name, limit=detector.limit)
+        body = NATIVE.format(member=member, name=detector.feature, limit=detector.limit)
         return f"[detector.{name}]\n{body}"
     if isinstance(detector, Boxes):
         return f"[detector.{name}]\n{BOXES.format(member=member)}"
@@ -75,5 +78,15 @@ def history_rows(member: str, notes: Mapping[str, Any]) -> str:
 
 
 def write(folder: Path, member: str, detector: Detector) -> None:
-    """NAME.toml, into the folder."""
-    (folder / f"{member}.{detector.name}.toml").write_text(rows(member, detector))
+    """NAME.toml, into the folder; of a trained detector its arrays too, and the lines of the
+    calibration file that name them."""
+    name = f"{member}.{detector.name}"
+    (folder / f"{name}.toml").write_text(rows(member, detector))
+    if isinstance(detector, Learned):
+        data = to_bytes({(member, detector.feature): dict(detector.fit)})
+        (folder / f"{name}.npz").write_bytes(data)
+        digest = hashlib.sha256(data).hexdigest()
+        (folder / f"{name}.calibration.toml").write_text(
+            f'[arrays]\nfile = "{name}.npz"\nsha256 = "{digest}"\n\n'
+            f'[model.{member}]\nsha256 = "{detector.model.card.sha256}"\n'
+        )

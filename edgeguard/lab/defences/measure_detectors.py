@@ -25,6 +25,7 @@ from edgeguard.lab.defences.bench import Bench, Frames
 from edgeguard.lab.defences.card import Card
 from edgeguard.lab.defences.detector import Detector, Look, Share, limit_at
 from edgeguard.lab.defences.embedded import Boxes, Distance, shipped_fits
+from edgeguard.lab.defences.learned import Learned, attacked_frames
 from edgeguard.lab.defences.squeeze import Squeezing
 from edgeguard.lab.defences.static import RADIUS
 from edgeguard.lab.defences.together import Together
@@ -66,6 +67,7 @@ def detectors(bench: Bench) -> dict[str, Callable[[], Detector]]:
         "certainty": lambda: Certainty(bench.victim, bench.card.temperature),
         "squeezing": lambda: Squeezing(bench.victim),
         "boxes": lambda: _boxes(bench),
+        "learned": lambda: _learned(bench),
     }
     fits = shipped_fits(models_dir() / "ood.toml", bench.member)
     for feature, fit in fits.items():
@@ -78,6 +80,16 @@ def _boxes(bench: Bench) -> Boxes:
     rows = np.arange(0, len(bench.training), 12 if bench.quick else 3)
     own = bench.training.where(rows)
     return Boxes.fitted(bench.embedded, own.pixels, own.y)
+
+
+def _learned(bench: Bench) -> Learned:
+    """Trained on frames of training tracks alone; the attacks on them are its cost."""
+    rows = np.arange(0, len(bench.training), 120 if bench.quick else 24)
+    own = bench.training.where(rows)
+    own = own.where(bench.victim.labels(own.pixels) == own.y)
+    attacked = attacked_frames(bench.embedded, own.pixels, own.y, bench.quick)
+    clean = bench.training.where(np.arange(0, len(bench.training), 12 if bench.quick else 3))
+    return Learned.fitted(bench.embedded, clean.pixels, attacked)
 
 
 def measure(bench: Bench, detector: Detector) -> Card:
@@ -114,6 +126,7 @@ LOADS = {
     "certainty": "guard.toml: certainty of an operation",
     "distance": "guard.toml: detector of kind embedding, arrays in the calibration file",
     "squeezing": "the number as a signal, its limit as an association of guard.toml",
+    "learned": "guard.toml: detector of kind embedding, arrays in FOLDER/MEMBER.learned.npz",
     "boxes": "guard.toml: detector of kind embedding; `edgeguard calibrate` fits it anew",
 }
 

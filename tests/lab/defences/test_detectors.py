@@ -18,14 +18,15 @@ from edgeguard.lab.attacks.victim import images  # noqa: E402
 from edgeguard.lab.defences.adaptive import RULES, Unseen, attack_unseen  # noqa: E402
 from edgeguard.lab.defences.detector import limit_at  # noqa: E402
 from edgeguard.lab.defences.embedded import Boxes, Distance, embedded, shipped_fits  # noqa: E402
+from edgeguard.lab.defences.learned import Learned  # noqa: E402
 from edgeguard.lab.defences.measure_detectors import Certainty  # noqa: E402
 from edgeguard.lab.defences.squeeze import Squeezing  # noqa: E402
 from edgeguard.lab.defences.together import Together  # noqa: E402
 from edgeguard.zoo import models_dir  # noqa: E402
 
 torch.set_num_threads(1)
-NAMES = ("certainty", "squeezing", "boxes", "mahalanobis", "relative_mahalanobis", "nearest", "vim",
-         "certainty+boxes")  # fmt: skip
+NAMES = ("certainty", "squeezing", "boxes", "learned", "mahalanobis", "relative_mahalanobis", "nearest",
+         "vim", "certainty+boxes")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,8 @@ def found(pictures):
     model = embedded(card, pixels)
     fits = shipped_fits(models_dir() / "ood.toml", "plain")
     made = [Certainty(model.victim, card.temperature), Squeezing(model.victim),
-            Boxes.fitted(model, pixels[:8], y[:8])]  # fmt: skip
+            Boxes.fitted(model, pixels[:8], y[:8]),
+            Learned.fitted(model, pixels[: len(y) // 2], [pixels[len(y) // 2 :]])]  # fmt: skip
     made += [Distance(model, feature, fit) for feature, fit in fits.items()]
     made.append(Together([made[0], made[2]]))
     made[-1].fit(np.concatenate([pixels, pixels]))
@@ -90,6 +92,15 @@ def test_an_adaptive_attack_beats_a_detector_that_a_static_one_does_not(found, p
     naive = attack(found["certainty"].model, images(pixels), torch.from_numpy(y))
     seen = detector.measured((naive * 255).round().to(torch.uint8).numpy()) > 0.02
     assert seen.sum() >= 2
+
+
+def test_the_learned_form_tells_apart_what_it_was_shown(found, pictures):
+    """Clean pictures from noisy ones, where distances to clean ones alone do worse."""
+    half = len(pictures[1]) // 2
+    number = found["learned"].measured(pictures[0])
+    assert number[:half].max() < number[half:].min()
+    with pytest.raises(ValueError, match="needs clean pictures and attacked ones"):
+        Learned.fitted(found["boxes"].model, pictures[0], [pictures[0][:0]])
 
 
 def test_the_limit_holds_for_new_numbers():

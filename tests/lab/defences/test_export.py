@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="the lab needs its extra")
 
 from edgeguard import Guard, config  # noqa: E402
-from edgeguard.lab.defences.export import history_rows, signal_rows  # noqa: E402
+from edgeguard.card import Card  # noqa: E402
+from edgeguard.lab.defences.embedded import embedded  # noqa: E402
+from edgeguard.lab.defences.export import history_rows, signal_rows, write  # noqa: E402
+from edgeguard.lab.defences.learned import Learned  # noqa: E402
 from edgeguard.zoo import models_dir  # noqa: E402
 
 POLICY = """
@@ -69,3 +73,35 @@ def test_what_the_history_counts_has_a_row_that_loads(tmp_path):
     path.write_text(policy.format(model=models_dir() / "plain.onnx") + made)
     found = config.load(path).detectors
     assert {name: d.above for name, d in found.items()} == {"plain_echoes": 28, "plain_flips": 4}
+
+
+def test_the_runtime_loads_what_was_learned_and_computes_the_same(tmp_path):
+    with np.load(models_dir() / "plain.golden.npz") as golden:
+        pixels = (golden["x"].astype(np.int16) + 128).astype(np.uint8)
+    noise = np.random.default_rng(5).integers(-40, 41, pixels.shape)
+    noisy = (pixels + noise).clip(0, 255).astype(np.uint8)
+    model = embedded(Card.load(models_dir() / "plain.card.json"), pixels)
+    detector = Learned.fitted(model, pixels, [noisy])
+    detector.limit = float(
+        np.mean([detector.measured(pixels).max(), detector.measured(noisy).min()])
+    )
+    write(tmp_path, "plain", detector)
+    policy = POLICY.replace('card = "{card}"\nruntime = "external"', INSIDE)
+    policy = policy.replace(
+        "period_ms = 10", 'period_ms = 10\ncalibration = "plain.learned.calibration.toml"'
+    )
+    path = tmp_path / "guard.toml"
+    rows = (tmp_path / "plain.learned.toml").read_text()
+    path.write_text(policy.format(model=models_dir() / "plain.onnx") + rows)
+    tripped = []
+    with Guard.load(path) as guard:
+        guard.arm()
+        for i, picture in enumerate((*pixels[:4], *noisy[:4])):
+            t_ns = (i + 1) * 100_000_000
+            guard.observe(
+                "front", np.ascontiguousarray(picture.transpose(1, 2, 0)[..., ::-1]), t_ns
+            )
+            for tick in range(5):
+                said = guard.decide({"speed": 0.0}, t_ns + tick * 10_000_000)
+            tripped.append("plain_learned" in said.detectors)
+    assert tripped == [False] * 4 + [True] * 4
