@@ -100,11 +100,12 @@ class Fresh:
 class Judge:
     """Feed it with `arrived` and `turn`, in the order of time."""
 
-    def __init__(self, limits: Limits, tolerance: int = LSB) -> None:
+    def __init__(self, limits: Limits, tolerance: int = LSB, hearing_us: int = 0) -> None:
         """tolerance: of what is compared with measured values, Q16.16; more than rounding where
-        these were logged at another moment."""
+        these were logged at another moment. hearing_us: for so long after the host said that
+        a person drives, or no longer, the firmware may not have heard it."""
         self.limits = limits
-        self._tolerance = tolerance
+        self._tolerance, self._hearing_us = tolerance, hearing_us
         self.on = False
         """Whether commands are judged; not before it is armed."""
         self.wrong: list[tuple[int, str]] = []
@@ -115,6 +116,7 @@ class Judge:
         """When good commands came."""
         self._newest = 0
         self._engaged = True
+        self._said_us: int | None = None  # when that changed
         self._stop_us: int | None = None
         self._path_us = 0
         self._angles: list[int] = []
@@ -132,7 +134,8 @@ class Judge:
         if number <= self._newest or at_us - decided_us > self.limits.max_age_us:
             return
         self._newest = number
-        self._engaged = engaged
+        if engaged != self._engaged:
+            self._engaged, self._said_us = engaged, at_us
         self.good.append(Fresh(at_us, command))
         self.arrivals.append(at_us)
 
@@ -185,22 +188,35 @@ class Judge:
         periods, self._cut = 1 + self._cut, 0
         if not self.on or last is None:
             return
-        if not self._engaged:
-            self._path_us = t_us
-            bad = self._inactive(output, measured)
-        else:
-            stops = stopping or self._stopping(t_us)
-            if not stops:
-                self._path_us, self._path = t_us, output[1]
-            fresh = [] if stops else [g for g in self.good if t_us - g.at_us <= self.limits.safe_us]
-            bad = [
-                *self._range(0, last[0], output[0], measured, periods),
-                *self._speed(last[0], output[0], fresh, measured, brakes, periods),
-            ]
-            if self.limits.channels > 1:
-                bad += self._range(1, last[1], output[1], measured, periods)
-                bad += self._steering(t_us, last[1], output[1], fresh, measured, periods)
+        stops = stopping or self._stopping(t_us)
+        active = self._active(t_us, last, output, measured, stops, brakes, periods)
+        bad = active if self._engaged else self._inactive(output, measured)
+        heard = self._said_us is None or t_us - self._said_us > self._hearing_us
+        if bad and not heard:
+            bad = self._inactive(output, measured) if self._engaged else active
+        if not (self._engaged and stops):
+            self._path_us, self._path = t_us, output[1]
         self.wrong += [(t_us, text) for text in bad]
+
+    def _active(
+        self,
+        t_us: int,
+        last: tuple[int, int],
+        output: tuple[int, int],
+        measured: Measured,
+        stops: bool,
+        brakes: int,
+        periods: int,
+    ) -> list[str]:
+        fresh = [] if stops else [g for g in self.good if t_us - g.at_us <= self.limits.safe_us]
+        bad = [
+            *self._range(0, last[0], output[0], measured, periods),
+            *self._speed(last[0], output[0], fresh, measured, brakes, periods),
+        ]
+        if self.limits.channels > 1:
+            bad += self._range(1, last[1], output[1], measured, periods)
+            bad += self._steering(t_us, last[1], output[1], fresh, measured, periods)
+        return bad
 
     def _brakes(self, t_us: int, elapsed_us: int | None) -> int:
         period_us = self.limits.period_us

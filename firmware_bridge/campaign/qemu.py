@@ -42,6 +42,7 @@ ATTEMPTS = 25
 GAP_US = 15_000  # between two turns: more than half a period late, as the firmware itself sees it
 LATE_TURN_US = 100  # of a turn by its own timer, where the time to the ramp is judged
 WIRE_US = 8_000  # a byte's way to the firmware; only for what counts as fresh, never for the ramp
+HEARING_US = 25_000  # a frame on its way, then the next turn, which may be late by half
 AFTER_S = 0.6  # the stop is watched for that long
 CASE_S = 20.0
 TRIPS = {"LINK_LOST", "LINK_FAULTY", "ANSWER_WRONG", "TIME_FAULT"}
@@ -205,7 +206,7 @@ def judged(attempt: _Run, fault: Fault, index: int, table: Mapping[str, Any]) ->
         for row in attempt.rows
     ]  # fmt: skip
     log = _on_own_clock(log)
-    judge = Judge(Limits(table), tolerance=6500)
+    judge = Judge(Limits(table), tolerance=6500, hearing_us=HEARING_US)
     waiting = sorted(told.arrivals)
     for before, row in zip([log[0], *log], log, strict=False):
         while waiting and waiting[0][0] <= row.at_us:

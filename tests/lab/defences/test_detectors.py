@@ -25,8 +25,8 @@ from edgeguard.lab.defences.together import Together  # noqa: E402
 from edgeguard.zoo import models_dir  # noqa: E402
 
 torch.set_num_threads(1)
-NAMES = ("certainty", "squeezing", "boxes", "learned", "mahalanobis", "relative_mahalanobis", "nearest",
-         "vim", "certainty+boxes")  # fmt: skip
+NAMES = ("certainty", "squeezing", "boxes", "learned", "mahalanobis", "relative_mahalanobis",
+         "nearest", "vim", "certainty+boxes")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
