@@ -16,7 +16,7 @@ import signal
 import sys
 import sysconfig
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -182,11 +182,16 @@ def _needed(name: object, need: Need) -> bool:
 
 def begin(options: dict[str, Any]) -> None:
     """The first thing in the new process: keep what was given, and end with the parent."""
+    keep(options["kept"])
+    die_with(options["parent"])
+
+
+def keep(fds: Container[int]) -> None:
+    """Close all other descriptors, but for stdin, stdout and stderr."""
     for fd in map(int, os.listdir("/proc/self/fd")):
-        if fd > 2 and fd not in options["kept"]:
+        if fd > 2 and fd not in fds:
             with contextlib.suppress(OSError):  # the one that was used to look
                 os.close(fd)
-    die_with(options["parent"])
 
 
 def die_with(parent: int) -> None:

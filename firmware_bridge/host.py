@@ -7,6 +7,7 @@ ends run.
 from __future__ import annotations
 
 import secrets
+from collections import deque
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, Protocol
@@ -156,7 +157,7 @@ class HostLink:
         """The last head of the log that it has confirmed."""
         self.former_log_head: tuple[int, bytes] | None = None
         """That of a host before this one, which it names when it is armed."""
-        self._logged = False
+        self._heads: deque[tuple[int, bytes]] = deque(maxlen=8)  # sent last
 
     # ------------------------------------------------------------------ arming
 
@@ -229,7 +230,7 @@ class HostLink:
             self._acknowledged((of.log_head.sequence, bytes(of.log_head.hash)))
 
     def _acknowledged(self, head: tuple[int, bytes]) -> None:
-        if self._logged:
+        if head in self._heads:
             self.log_head = head
         else:
             self.former_log_head = head
@@ -295,7 +296,7 @@ class HostLink:
         if self.phase is Phase.ARMED:
             head = self._message("LOG_HEAD").log_head
             head.sequence, head.hash = sequence, digest
-            self._logged = True
+            self._heads.append((sequence, digest))
             self._queue()
 
     def tick(self, now_us: int, elapsed_us: int) -> int:

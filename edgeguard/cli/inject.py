@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from firmware_bridge.campaign.store import Store, Summary
 
 PACKAGES = ("edgeguard-monitor", "numpy", "cffi", "pyserial")
+STOOD = 0.1  # of the injections of a fault, most in which the processor hangs until its watchdog
 
 file_path = click.Path(path_type=Path, dir_okay=False)
 
@@ -231,6 +232,8 @@ def figures(
         if row.right is not None:
             asked = row.named + row.unnamed
             found.append(at_least(f"{at}.cause_right", row.right, campaign.named, "1", asked))
+        if row.stood:
+            found.append(at_most(f"{at}.stood", row.stood / n, STOOD, "1", n))
         found.append(at_most(f"{at}.false_trips", row.false_trips, 0, "1", n))
     for row, more in zip(rows, beside, strict=False):
         found += more.figures(f"{prefix}.{row.fault}")

@@ -20,9 +20,9 @@ from edgeguard.config.schema import GuardConfig
 from edgeguard.errors import ConfigError
 
 # Limits of the link (native/core/include/edgeguard/link.h).
-LINK_TIMEOUT_MS = 40.0
+LINK_TIMEOUT_MS = 38.0
 ROUND_TRIP_MS = 20.0
-PERIODS_MS = (5.0, 20.0)  # two commands within the time limit; a loop of 10 ms counts them
+PERIODS_MS = (5.0, 18.0)  # two turns within the time limit, which is counted in turns
 COUNTERS, CLOCK = 2**16, 2**32  # where the frames' counter and the clocks in microseconds wrap
 MAX_DELTA = 3  # frames that a counter may be ahead
 REPLAY_US = 6 * 86_400_000_000  # no session lasts longer than six days

@@ -60,19 +60,27 @@ def camera(number: int, event: Callable[[str], object] = lambda name: None) -> I
 
 def network(url: str, event: Callable[[str], object] = lambda name: None) -> Iterator[Frame]:
     """As ``rtsp.frames``, in the same way; of all servers, its process can reach this one."""
-    for frame in _decoded({"source": rtsp.name(url), "url": url}, event):
+    for frame in _decoded({"source": rtsp.name(url)}, event, url):
         yield frame._replace(t_ns=min(frame.t_ns, time.monotonic_ns()))
 
 
-def _decoded(options: dict[str, Any], event: Callable[[str], object]) -> Iterator[Frame]:
+def _decoded(
+    options: dict[str, Any], event: Callable[[str], object], url: str = ""
+) -> Iterator[Frame]:
+    """url: handed over in a pipe, for it may hold a password, and everybody may read a command
+    line."""
     ear, mouth = os.pipe2(os.O_CLOEXEC)
+    secret, hand = os.pipe2(os.O_CLOEXEC)
     try:
-        process = sandbox.start(_PROGRAM, options | {"mouth": mouth}, (mouth,), _ENVIRONMENT)
+        os.write(hand, url.encode())
+        given = options | {"mouth": mouth, "secret": secret}
+        process = sandbox.start(_PROGRAM, given, (mouth, secret), _ENVIRONMENT)
     except BaseException:
         os.close(ear)
         raise
     finally:
-        os.close(mouth)
+        for fd in (mouth, secret, hand):
+            os.close(fd)
     yield from _frames(options["source"], process, ear, event)
 
 
@@ -177,7 +185,7 @@ def _frame(source: str, said: dict[str, Any], stream: _Stream) -> Frame:
 
 def main(options: dict[str, Any]) -> int:
     """The confined process. ``options``: ``source``, and ``rate_hz``, the number of a ``camera`` or
-    a ``url``; the descriptor ``mouth``."""
+    nothing; the descriptors ``mouth``, and ``secret``, which holds the URL then."""
     source, mouth, clock = options["source"], options["mouth"], sandbox.Clock()
     need = sandbox.Need((), threads=True)
     try:
@@ -213,11 +221,13 @@ def main(options: dict[str, Any]) -> int:
 
 def _opened(options: dict[str, Any]) -> tuple[sandbox.Need, Iterator[Frame]]:
     """What the source needs, and its frames, of which none is read yet. Raises EdgeguardError."""
-    source, number, url = options["source"], options.get("camera"), options.get("url")
+    source, number = options["source"], options.get("camera")
+    url = os.read(options["secret"], _MOST_TEXT).decode()
     if number is not None:
         return sandbox.Need((), device=_device(number), threads=True), live(number)
-    if url is not None:
+    if url:
         server, url = rtsp.resolved(url)
+        sandbox.keep((options["mouth"],))  # who looks up names may keep sockets
         return sandbox.Need((), server=server, threads=True), rtsp.frames(url, source)
     need = sandbox.Need((Path(source).absolute(),), threads=True)
     return need, _recorded(source, options["rate_hz"])

@@ -191,7 +191,7 @@ class Judge:
         stops = stopping or self._stopping(t_us)
         active = self._active(t_us, last, output, measured, stops, brakes, periods)
         bad = active if self._engaged else self._inactive(output, measured)
-        heard = self._said_us is None or t_us - self._said_us > self._hearing_us
+        heard = self._said_us is None or t_us - self._said_us >= self._hearing_us
         if bad and not heard:
             bad = self._inactive(output, measured) if self._engaged else active
         if not (self._engaged and stops):

@@ -4,12 +4,11 @@ the vehicle another, and what the vehicle logged is judged.
 
 An emulated microcontroller shares its processor with everything else. Attempts in which its own
 timer shows that it did not get it, or in which the host's loop was held up, are counted and made
-again.
+again (`logged`).
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 import multiprocessing
 import os
@@ -20,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
 from edgeguard.errors import EdgeguardError
 from edgeguard.sandbox import end_with
@@ -28,8 +27,8 @@ from firmware_bridge.campaign import run
 from firmware_bridge.campaign.case import KEYS, Fault
 from firmware_bridge.campaign.faults_live import BY_ID
 from firmware_bridge.campaign.gdb import Debugger
-from firmware_bridge.campaign.judge import SAFE_US, Judge, Limits
 from firmware_bridge.campaign.live import Disturbed, LiveCase
+from firmware_bridge.campaign.logged import judged
 from firmware_bridge.campaign.priority import first_in_line
 from firmware_bridge.campaign.run import Progress
 from firmware_bridge.campaign.store import Row, Store
@@ -39,13 +38,8 @@ from firmware_bridge.mcu.elf import Elf
 from firmware_bridge.sim import Sim, build
 
 ATTEMPTS = 25
-GAP_US = 15_000  # between two turns: more than half a period late, as the firmware itself sees it
-LATE_TURN_US = 100  # of a turn by its own timer, where the time to the ramp is judged
-WIRE_US = 8_000  # a byte's way to the firmware; only for what counts as fresh, never for the ramp
-HEARING_US = 25_000  # a frame on its way, then the next turn, which may be late by half
 AFTER_S = 0.6  # the stop is watched for that long
 CASE_S = 20.0
-TRIPS = {"LINK_LOST", "LINK_FAULTY", "ANSWER_WRONG", "TIME_FAULT"}
 
 
 def _host(
@@ -93,6 +87,7 @@ class _Run:
                 os.close(reader)
                 child.kill()
                 child.join()
+            self._ended(sim)
             if self.told.deaf:
                 self._listen(sim.port)
         self.rows = [
@@ -104,6 +99,17 @@ class _Run:
             raise Disturbed(self.told.disturbed)
         if not self.told.begin_us:
             raise Disturbed("the host ended before the fault")
+
+    def _ended(self, sim: Sim) -> None:
+        """QEMU ends when the processor locks up, which on a chip its watchdog would end. A flip in
+        its code may lead to that, nothing else."""
+        if sim.qemu.poll() is None:
+            return
+        self.told.disturbed = ""  # the host only says that its port is gone
+        if self.told.flips:
+            self.told.locked = True
+        else:
+            self.told.wrong.append("the processor locked up")
 
     def _attend(self, reader: int, child: Any) -> None:
         """Do what it asks for, until it ends."""
@@ -133,26 +139,28 @@ class _Run:
             os.kill(child.pid, getattr(signal, what))
             time.sleep(AFTER_S)
             return True
+        place = self._place(*more) if what == "flip" else None
         with Debugger(self._gdb) as debugger:
-            if what == "reset":
+            if place is None:
                 debugger.reset()
             else:
-                self._flip(debugger, *more)
-        self.told.done.append((_now_us(), what))
+                debugger.flip(*place)
+            self.told.done.append((_now_us(), what))
         if what == "reset" and more[0]:
             time.sleep(more[0] / 1000)
             with Debugger(self._gdb) as debugger:
                 debugger.reset()
         return False
 
-    def _flip(self, debugger: Debugger, kind: str, where: int, bit: int) -> None:
+    def _place(self, kind: str, where: int, bit: int) -> tuple[int, int]:
+        """Address and bit. Looked up before the processor is halted."""
         symbols = Elf(self._elf).symbols
         if kind == "flash":
             at, size = symbols["eg_image_start"].address, symbols["eg_image_bytes"].address
         else:
             found = symbols[{"ram": "mcu", "policy": "eg_mcu_config", "core": "eg_decide"}[kind]]
             at, size = found.address & ~1, found.size
-        debugger.flip(at + where % size, bit)
+        return at + where % size, bit
 
     def _listen(self, port: str) -> None:
         """The host has ended; what does the microcontroller say?"""
@@ -169,16 +177,6 @@ class _Run:
             self.told.said |= set(host.state.causes)
 
 
-class _Log(NamedTuple):
-    """A command that reached the vehicle."""
-
-    at_us: int
-    stamp_us: int
-    number: int
-    output: tuple[int, int]
-    measured: tuple[int, int]
-
-
 def _parsed(line: str) -> dict[str, Any] | None:
     try:
         row = json.loads(line)
@@ -189,107 +187,6 @@ def _parsed(line: str) -> dict[str, Any] | None:
 
 def _now_us() -> int:
     return time.monotonic_ns() // 1000
-
-
-# ------------------------------------------------------------------ the judge
-
-
-def judged(attempt: _Run, fault: Fault, index: int, table: Mapping[str, Any]) -> Row:
-    """What the vehicle's log says. Raises Disturbed when the microcontroller was held up."""
-    told = attempt.told
-    log = [
-        _Log(
-            row["t_ns"] // 1000, row["stamp_us"], row["count"],
-            (row["target_q16"], row["steering_q16"]),
-            (round(row["speed"] * 65536), round(row["angle"] * 65536)),
-        )
-        for row in attempt.rows
-    ]  # fmt: skip
-    log = _on_own_clock(log)
-    judge = Judge(Limits(table), tolerance=6500, hearing_us=HEARING_US)
-    waiting = sorted(told.arrivals)
-    for before, row in zip([log[0], *log], log, strict=False):
-        while waiting and waiting[0][0] <= row.at_us:
-            at_us, number, decided_us, command, engaged = waiting.pop(0)
-            judge.arrived(at_us + WIRE_US, number, decided_us + WIRE_US, command, engaged)
-        judge.on = row.at_us > told.on_us + 100_000
-        if _boots(before, row):
-            judge.cut()  # a command of the turn that it ended may have been on its way
-            judge.booted(row.at_us)
-        elapsed_us = (row.stamp_us - before.stamp_us) & 0xFFFFFFFF
-        judge.turn(row.at_us, row.output, row.measured, False, elapsed_us)
-    done = [at for at, what in told.done if what in ("reset", "flip")]
-    evidence = done[0] if done else told.evidence_us
-    ramp_us = judge.ramp_us(told.begin_us)
-    _undisturbed(log, told, ramp_us)
-    why = list(told.wrong)
-    good = [at for at, *_ in told.arrivals if ramp_us is None or at <= ramp_us]
-    since = evidence if evidence is not None else (good[-1] if good else None)
-    safe_us = None
-    if told.must and ramp_us is None and log[-1].output[0] > 0:
-        why.append("does not stop")
-    elif _hung(log, told):
-        told.kind += ", hung"
-    elif told.must and ramp_us is not None and since is not None:
-        safe_us = max(0, ramp_us - since)
-        if safe_us > judge.limits.safe_us:
-            _in_time(log, since, ramp_us, judge.limits.period_us)
-            why.append(f"begins to stop {safe_us} us after the last good frame")
-    tripped = ramp_us is not None and bool(told.said & TRIPS) and "NOT_ARMED" not in told.said
-    texts = [f"{(t - told.begin_us) / 1000:.0f} ms: {text}" for t, text in judge.wrong[:3]]
-    found: dict[str, Any] = {
-        "f": fault.id, "i": index, "k": told.kind,
-        "w": len({t for t, _ in judge.wrong}) + len(why), "t": safe_us,
-        "c": bool(told.said & told.causes) if told.must and told.causes else None,
-        "x": int(told.must is False and tripped),
-    }  # fmt: skip
-    return {**found, "why": (why + texts)[:4]} if why or texts else found
-
-
-def _boots(before: _Log, row: _Log) -> bool:
-    return row.number <= before.number and row.stamp_us < before.stamp_us
-
-
-def _on_own_clock(log: list[_Log]) -> list[_Log]:
-    """When the firmware wrote each command, on the machine's clock: from its own stamps and the
-    shortest way that a command took since it booted. How long the vehicle's process waited for a
-    processor is no delay of the firmware's."""
-    boots = [i for i, (a, b) in enumerate(itertools.pairwise(log), 1) if _boots(a, b)]
-    timed: list[_Log] = []
-    for begin, end in itertools.pairwise([0, *boots, len(log)]):
-        part = log[begin:end]
-        ran_us = [(row.stamp_us - part[0].stamp_us) & 0xFFFFFFFF for row in part]
-        zero_us = min(row.at_us - ran for row, ran in zip(part, ran_us, strict=True))
-        timed += [row._replace(at_us=zero_us + ran) for row, ran in zip(part, ran_us, strict=True)]
-    return timed
-
-
-def _undisturbed(log: list[_Log], told: Told, ramp_us: int | None) -> None:
-    """By its own timer, from shortly before the fault to the ramp. Raises Disturbed."""
-    end_us = (ramp_us or told.begin_us + 500_000) + 20_000
-    span = [row for row in log if told.begin_us - 100_000 <= row.at_us <= end_us]
-    if len(span) < 2:
-        raise Disturbed("the vehicle logged nothing")
-    for a, b in itertools.pairwise(span):
-        gap_us = (b.stamp_us - a.stamp_us) & 0xFFFFFFFF
-        lost = (b.number - a.number) & 0xFFFF != 1
-        if (gap_us > GAP_US or lost) and not _boots(a, b):
-            raise Disturbed(f"its loop was held up for {gap_us / 1000:.0f} ms")
-
-
-def _hung(log: list[_Log], told: Told) -> bool:
-    """A flip in the middle of a turn may leave the processor in a loop: then its hardware watchdog
-    resets it (twice 200 ms in QEMU), and until then the actuators hold the last command."""
-    resets = [b.at_us - a.at_us for a, b in itertools.pairwise(log) if _boots(a, b)]
-    return any(done == "flip" for _, done in told.done) and max(resets, default=0) > SAFE_US
-
-
-def _in_time(log: list[_Log], from_us: int, to_us: int, period_us: int) -> None:
-    """The time to the ramp holds for a loop that keeps its period. Raises Disturbed."""
-    for a, b in itertools.pairwise(log):
-        late_us = ((b.stamp_us - a.stamp_us) & 0xFFFFFFFF) - period_us
-        if from_us <= b.at_us <= to_us and late_us > LATE_TURN_US and not _boots(a, b):
-            raise Disturbed(f"its loop was {late_us} us late before it stopped")
 
 
 def campaign(
@@ -324,7 +221,8 @@ def _stands(elf: Path, fault: Fault, index: int, seed: int, table: Mapping[str, 
             attempted = _Run(elf, table, KEYS, Path(folder))
             try:
                 attempted.go(fault, index, f"{seed}/{fault.id}/{index}/{attempt}")
-                return {**judged(attempted, fault, index, table), "g": attempt}
+                row = judged(attempted.told, attempted.rows, fault, index, table)
+                return {**row, "g": attempt}
             except (Disturbed, EdgeguardError, OSError) as disturbed:
                 why = str(disturbed)
     raise EdgeguardError(

@@ -83,6 +83,8 @@ class Summary:
     false_trips: int
     bound_ms: float
     """The longest bound that one of them had of its own; 0: none had."""
+    stood: int
+    """Injections in which the processor hung or locked up until its hardware watchdog."""
     outside_ms: Sequence[int]
     """Until the members commanded again after the fault, sorted; where a target measures it."""
 
@@ -114,6 +116,7 @@ def summary(fault: str, rows: Iterable[Row]) -> Summary:
         unnamed=sum(row["c"] is False for row in found),
         false_trips=sum(row["x"] for row in found),
         bound_ms=max((row.get("b") or 0 for row in found), default=0) / 1000,
+        stood=sum(row.get("h", 0) for row in found),
         outside_ms=sorted(row["r"] for row in found if row.get("r") is not None),
     )
 

@@ -26,6 +26,8 @@ class Told:
     disturbed: str = ""
     done: list[tuple[int, str]] = field(factory=list)
     """What was done from here, and when."""
+    locked: bool = False
+    """The processor locked up, and QEMU ended."""
 
     def hear(self, row: list[Any]) -> None:
         """One line."""
@@ -47,17 +49,21 @@ class Told:
             self.wrong.append(rest[0])
         elif what == "disturbed":
             self.disturbed = rest[0]
-        elif what == "gone":
-            self._gone(rest[0])
+        elif what == "gone" and not self.done:
+            self.disturbed = f"the port is gone: {rest[0]}"
         elif what == "end" and rest[0] > LATE_US and not self.must:
             self.disturbed = f"a tick came {rest[0] / 1000:.0f} ms late"
 
-    def _gone(self, why: str) -> None:
-        """QEMU ends when the processor locks up; on a chip the watchdog resets it."""
-        if any(done == "flip" for _, done in self.done):
-            self.kind += ", locked up"
-        else:
-            self.disturbed = f"the port is gone: {why}"
+    @property
+    def flips(self) -> list[int]:
+        """When bits were flipped."""
+        return [at for at, what in self.done if what == "flip"]
+
+    @property
+    def evident_us(self) -> int | None:
+        """Since when it can be known: what was done from here, else what the host said."""
+        done = [at for at, what in self.done if what in ("reset", "flip")]
+        return done[0] if done else self.evidence_us
 
     @property
     def deaf(self) -> bool:

@@ -34,7 +34,7 @@ typedef struct {
 /* Written into the image after linking (seal.py). */
 typedef struct {
   uint32_t image_crc;     /* CRC-32P4 of the whole image, policy included, but for this */
-  uint32_t image_sum[2];  /* sum of its words, and sum of the sums up to each, modulo 2^32 */
+  uint32_t image_sum[2];  /* of its words: sum, and a sum that rolls on by a bit each word */
   uint32_t table_crc;     /* of the bytes of the config, policy and keys */
   uint32_t known_answers; /* of what the core makes of fixed inputs: EG_KNOWN_ANSWERS */
 } eg_seal_t;

@@ -14,12 +14,13 @@ from firmware_bridge.mcu.elf import Elf, crc32p4
 
 
 def sums(image: bytes) -> tuple[int, int]:
-    """Of its little-endian words, and of the sums up to each of them, modulo 2^32."""
-    total = totals = 0
+    """Of its little-endian words, modulo 2^32; and of the sums up to each of them, rotated left by
+    a bit before each is added."""
+    total = rolling = 0
     for (word,) in struct.iter_unpack("<I", image):
         total = (total + word) % 2**32
-        totals = (totals + total) % 2**32
-    return total, totals
+        rolling = ((rolling << 1 | rolling >> 31) + total) % 2**32
+    return total, rolling
 
 
 def seal(elf: Elf) -> tuple[int, int]:

@@ -46,17 +46,17 @@ static bool flash_holds(const eg_memory_t *memory, eg_kept_t *k, uint32_t slice)
   return crc == memory->seal->image_crc;
 }
 
-/* A word that changes changes the sum, two that cancel out there change the sum of sums. The CRC,
+/* A word that changes changes the sum; two that cancel out there change the one that rolls. The CRC,
  * which sees more, would take ten times as long. */
 uint16_t eg_image_check(void) {
   const eg_memory_t *memory = board_memory();
-  uint32_t sum = 0, sums = 0, word = 0;
+  uint32_t sum = 0, rolling = 0, word = 0;
   for (uint32_t i = 0; i < memory->image_bytes; i += sizeof word) {
     memcpy(&word, memory->image + i, sizeof word);
     sum += word;
-    sums += sum;
+    rolling = (rolling << 1 | rolling >> 31) + sum;
   }
-  bool holds = sum == memory->seal->image_sum[0] && sums == memory->seal->image_sum[1];
+  bool holds = sum == memory->seal->image_sum[0] && rolling == memory->seal->image_sum[1];
   return holds ? 0 : EG_FAIL_FLASH;
 }
 

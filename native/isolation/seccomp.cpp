@@ -172,6 +172,7 @@ constexpr int kRefused[] = {
 constexpr int kRefusedFcntl[] = {F_SETOWN, F_SETSIG, F_SETOWN_EX};
 constexpr int kRefusedIoctl[] = {FIONBIO, FIOASYNC, FIOSETOWN, SIOCSPGRP};
 // What a TCP client needs: the calls, and not to wait for its socket.
+constexpr int kUpperProtocol = 31; // TCP_ULP: what is above TCP then, Landlock may not know
 constexpr int kClient[] = {SYS_socket,  SYS_connect,  SYS_sendto,
                            SYS_sendmsg, SYS_recvfrom, SYS_recvmsg};
 constexpr int kRefusedWithoutDevices[] = {SYS_memfd_create, SYS_ftruncate};
@@ -279,6 +280,7 @@ int seccomp(bool devices, int family) {
     filter.refuse_unless(SYS_socket, 2, ~unsigned(IPPROTO_TCP), 0);
     filter.refuse_unless(SYS_sendto, 3, MSG_FASTOPEN, 0);
     filter.refuse_unless(SYS_sendmsg, 2, MSG_FASTOPEN, 0);
+    filter.refuse_if(SYS_setsockopt, 2, kUpperProtocol);
   }
   for (const int what : kRefusedIoctl) filter.refuse_if(SYS_ioctl, 1, unsigned(what));
   if (!devices) {

@@ -14,6 +14,7 @@ import pytest
 
 import firmware_bridge
 from edgeguard import config
+from edgeguard.config import mcu as limits
 from edgeguard.zoo import models_dir
 from firmware_bridge import table
 from firmware_bridge.native import ffi, lib
@@ -58,7 +59,7 @@ def test_the_hash_of_the_demo_is_fixed() -> None:
     assert table.table_hash(mcu).hex() == DEMO
 
 
-DEMO = "848e672a4dc70f7cc0203be9379a07e533f44f2ced006d6f08dc9f16caf63376"
+DEMO = "156901b06fedf14ee632a83e630499a70fe5d0f9729369122dce63c6ec34cd61"
 
 
 def test_the_core_takes_the_table(mcu: dict[str, Any]) -> None:
@@ -87,3 +88,9 @@ def test_the_c_source_says_the_same(mcu: dict[str, Any], tmp_path: Path) -> None
     dumped = subprocess.run([tmp_path / "dump"], capture_output=True, check=True).stdout
     made = ffi.new("eg_mcu_config_t *", table.values(mcu, KEYS))
     assert dumped == bytes(ffi.buffer(made))
+
+
+def test_the_link_counts_as_lost_when_the_firmware_says_so() -> None:
+    """And the slowest loop that is allowed has two turns in that time."""
+    assert limits.LINK_TIMEOUT_MS * 1000 == lib.EG_LINK_TIMEOUT_US
+    assert 2 * limits.PERIODS_MS[1] * 1000 < lib.EG_LINK_TIMEOUT_US

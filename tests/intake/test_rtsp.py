@@ -188,3 +188,53 @@ def test_no_frame_is_from_the_future_or_younger_than_it_is(
             drift_ns = here_ns // 1000
             assert t_ns <= here_ns
             assert sent_ns + shortest_ns <= t_ns <= sent_ns + shortest_ns + drift_ns
+
+
+MS = 1_000_000
+
+
+def ages_ms(ways: list[tuple[int, int]], apart_ns: int = 123_456_789) -> list[float | None]:
+    """Of frames (sent, here), how old their stamps say that they are; None: none was given."""
+    clock, found = rtsp.Clock(), []
+    for sent_ns, here_ns in ways:
+        t_ns = clock.taken(sent_ns + apart_ns, here_ns)
+        found.append(None if t_ns is None else (here_ns - t_ns) / MS)
+    return found
+
+
+def live(count: int, period_ns: int, begin: int, late_ns: list[int]) -> list[tuple[int, int]]:
+    sent = [begin + i * period_ns for i in range(count)]
+    return [(s, s + late_ns[i % len(late_ns)]) for i, s in enumerate(sent)]
+
+
+@pytest.mark.parametrize("decode_ms", [1, 20, 36])
+@pytest.mark.parametrize("hiccup_ms", [0, 60])
+def test_what_was_buffered_at_first_gets_no_stamp(decode_ms: int, hiccup_ms: int) -> None:
+    """Two seconds of it at 25 frames a second, with a pause while it is drained."""
+    period, here, ways = 40 * MS, 3000 * MS, []
+    for i in range(2000):
+        sent = 1000 * MS + i * period
+        here = max(sent + 2 * MS, here + decode_ms * MS + (hiccup_ms * MS if i == 20 else 0))
+        ways.append((sent, here))
+    truth = [(h - s) / MS - 2 for s, h in ways]
+    assert max(truth) > 1900
+    said = ages_ms(ways)
+    assert said[-1] is not None
+    for age, true in zip(said, truth, strict=True):
+        assert age is None or age > true - 6
+
+
+def test_a_network_that_shakes_is_steady_after_a_second() -> None:
+    late = [int(x * MS) for x in np.random.default_rng(3).uniform(2, 22, 997)]
+    said = ages_ms(live(3000, 33 * MS, 0, late))
+    assert said.index(next(a for a in said if a is not None)) <= 64
+    assert None not in said[64:]
+
+
+def test_a_buffer_that_fills_and_empties_later_is_seen() -> None:
+    """A stall of a second, and what was held up comes all at once."""
+    ways = live(100, 40 * MS, 0, [2 * MS])
+    stalled = [(s, max(h, 3000 * MS)) if s >= 2000 * MS else (s, h) for s, h in ways]
+    said = ages_ms(stalled)
+    for age, (sent, here) in zip(said[40:], stalled[40:], strict=True):
+        assert age == pytest.approx((here - sent) / MS - 2, abs=2)

@@ -93,7 +93,8 @@ void eg_twin_seal(eg_twin_t *t) {
   sum[0] = sum[1] = 0;
   for (uint32_t i = 0; i < m->image_bytes; i += sizeof word) {
     memcpy(&word, m->image + i, sizeof word);
-    sum[1] += sum[0] += word;
+    sum[0] += word;
+    sum[1] = (sum[1] << 1 | sum[1] >> 31) + sum[0];
   }
   t->seal.table_crc = eg_crc_of(&t->flash.config, sizeof t->flash.config);
   t->seal.known_answers = EG_KNOWN_ANSWERS;

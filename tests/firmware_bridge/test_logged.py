@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a vehicle's log is judged to be: late stops are wrong, whatever else was a little late."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from firmware_bridge.campaign.case import Fault
+from firmware_bridge.campaign.live import Disturbed
+from firmware_bridge.campaign.logged import judged
+from firmware_bridge.campaign.told import Told
+
+ONE, PERIOD_US, BEGIN_US, END_US = 65536, 10_000, 2_000_000, 3_500_000
+ROW = {"at": 0, "min": 0, "max": 30 * ONE, "rise": 2 * ONE, "fall": 4 * ONE}
+TABLE = {
+    "policy": {"channels": [{"rows": [ROW], "table_signal": 255}]},
+    "link": {"period_us": PERIOD_US, "max_age_us": 20_000},
+}
+FAULT = Fault("F23", "", "", frozenset({"SELF_TEST"}), lambda case: None)
+FELL = round(4 * ONE * PERIOD_US / 1e6)
+
+
+def told(**more: Any) -> Told:
+    """A host that commands 3 m/s in every period, heard 5 ms before each turn."""
+    found = Told(kind="core", begin_us=BEGIN_US, on_us=1_000_000, must=True,
+                 causes=frozenset({"SELF_TEST"}), said={"SELF_TEST"}, **more)  # fmt: skip
+    for i, at_us in enumerate(range(5_000, END_US, PERIOD_US), 1):
+        found.arrivals.append((at_us, i, at_us - 1000, (3 * ONE,), True))
+    return found
+
+
+def log(
+    ramp_us: int, *, late_us: Callable[[int], int] = lambda at_us: 0,
+    reset: tuple[int, int] | None = None, halt: tuple[int, int] | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """A turn every 10 ms, and a ramp from `ramp_us` on. late_us: of the turn that is due then;
+    reset: when, and how long it takes; halt: the processor and its timer stand still."""
+    rows, at_us, speed, number, booted_us, halted_us = [], 10_000, 3 * ONE, 0, 0, 0
+    while at_us < END_US:
+        number += 1
+        if reset is not None and at_us >= reset[0] and booted_us == 0:
+            at_us += reset[1]
+            booted_us, number = at_us, 1
+            ramp_us = min(ramp_us, at_us)
+        if halt is not None and at_us >= halt[0] and halted_us == 0:
+            at_us, halted_us = at_us + halt[1], halt[1]
+        at_us += late_us(at_us)
+        if at_us >= ramp_us:
+            speed = max(0, speed - FELL)
+        rows.append({"t_ns": at_us * 1000, "stamp_us": at_us - booted_us - halted_us,
+                     "count": number, "target_q16": speed, "steering_q16": 0,
+                     "speed": speed / ONE, "angle": 0.0})  # fmt: skip
+        at_us += PERIOD_US
+    return rows
+
+
+def found(rows: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+    return dict(judged(told(**more), rows, FAULT, 0, TABLE))
+
+
+FLIP = [(BEGIN_US, "flip")]
+
+
+def test_a_stop_in_time_is_right() -> None:
+    row = found(log(BEGIN_US + 10_000), done=FLIP)
+    assert (row["w"], row["c"], "h" in row) == (0, True, False)
+    assert 0 < row["t"] <= 10_000
+
+
+@pytest.mark.parametrize("ramp_us", [60_000, 300_000, 900_000])
+def test_a_late_stop_is_wrong_however_late(ramp_us: int) -> None:
+    """Turns that are late by less than what is too late do not excuse it."""
+    for late in (lambda at_us: 0, lambda at_us: 101 if at_us == BEGIN_US + 20_000 else 0):
+        row = found(log(BEGIN_US + ramp_us, late_us=late), done=FLIP)
+        assert row["w"] == 1
+        assert row["why"][0].startswith("begins to stop")
+
+
+def test_a_stop_that_is_late_by_what_the_machine_took_is_made_again() -> None:
+    def late(at_us: int) -> int:
+        return 4000 if BEGIN_US <= at_us < BEGIN_US + 70_000 else 0
+
+    with pytest.raises(Disturbed, match="late before it stopped"):
+        found(log(BEGIN_US + 60_000, late_us=late), done=FLIP)
+
+
+def test_no_stop_is_wrong() -> None:
+    assert found(log(END_US), done=FLIP)["why"] == ["does not stop"]
+
+
+def test_a_processor_that_hangs_until_its_watchdog_is_counted_apart() -> None:
+    row = found(log(END_US, reset=(BEGIN_US, 400_000)), done=FLIP)
+    assert (row["w"], row["h"], row["t"]) == (0, 1, None)
+
+
+def test_a_reset_that_takes_long_is_no_excuse_for_a_ramp_that_began_late() -> None:
+    row = found(log(BEGIN_US + 90_000, reset=(BEGIN_US + 400_000, 60_000)), done=FLIP)
+    assert (row["w"], "h" in row) == (1, False)
+
+
+def test_a_reset_without_a_flip_has_to_stop_in_time() -> None:
+    row = found(log(END_US, reset=(BEGIN_US, 400_000)), done=[(BEGIN_US, "reset")])
+    assert (row["w"], "h" in row) == (1, False)
+
+
+def test_a_processor_that_locked_up_is_counted_and_one_without_a_flip_is_wrong() -> None:
+    rows = [row for row in log(END_US) if row["t_ns"] < (BEGIN_US + 30_000) * 1000]
+    row = found(rows, done=FLIP, locked=True)
+    assert (row["w"], row["h"]) == (0, 1)
+    assert found(rows, wrong=["the processor locked up"])["w"] >= 1
+
+
+def test_the_time_that_a_debugger_took_counts() -> None:
+    """Its timer stood still for 8 ms, the vehicle did not: 57 ms are 57."""
+    row = found(log(BEGIN_US + 57_000, halt=(BEGIN_US, 8_000)), done=[(BEGIN_US + 500, "flip")])
+    assert row["w"] == 1
+    assert int(row["why"][0].split()[3]) > 50_000
