@@ -74,7 +74,7 @@ static void open(eg_heard_t *h) {
   r->arm_us[0] = 0;
   eg_link_open(&h->link, h->arming.host_nonce, h->arming.nonce);
   eg_watchdog_init(&h->watchdog, eg_crc_of(h->arming.nonce, EG_NONCE_BYTES));
-  h->inbox.command.mode = EG_NOMINAL;
+  h->inbox.stops = 0;
   h->head_came = h->head.sequence != 0; /* a host that crashed is told how far its log went */
 }
 

@@ -34,6 +34,7 @@ static void arm(eg_heard_t *h, const eg_arm_t *said, uint32_t now_us) {
 static void command(eg_heard_t *h, const eg_command_msg_t *said, uint32_t now_us) {
   eg_inbox_t *b = &h->inbox;
   b->command = *said;
+  b->stops = said->mode == EG_SAFE_STOP;
   b->serial++;
   b->arrived_us = now_us;
   b->age_us = EG_AGE_MAX;

@@ -67,6 +67,7 @@ typedef struct {
   uint32_t serial;     /* counts them */
   uint32_t arrived_us; /* own clock */
   uint32_t age_us;     /* when it arrived */
+  uint8_t stops;       /* its sender stops by itself */
 } eg_inbox_t;
 
 typedef struct {

@@ -17,7 +17,7 @@ static uint32_t answers(eg_heard_t *h, uint32_t now_us) {
 static uint32_t link_causes(eg_heard_t *h, uint32_t now_us, uint32_t elapsed_us) {
   uint32_t present = eg_link_tick(&h->link, elapsed_us) | answers(h, now_us);
   if (!h->link.in_session) return 0;
-  if (h->inbox.command.mode == EG_SAFE_STOP) present |= EG_BIT(EG_PEER_STOPPED);
+  if (h->inbox.stops) present |= EG_BIT(EG_PEER_STOPPED);
   if (present & EG_BIT(EG_LINK_LOST)) eg_link_close(&h->link);
   return present;
 }
