@@ -20,6 +20,7 @@ from firmware_bridge.campaign.told import Told
 GAP_US = 15_000  # between two turns: more than half a period late, as the firmware itself sees it
 WIRE_US = 8_000  # a byte's way to the firmware; only for what counts as fresh, never for the ramp
 HEARING_US = 17_000  # from when a frame counts as there until the turn that heard it ends
+JITTER_US = 2_000  # of both loops together, where it must not stop
 TRIPS = {"LINK_LOST", "LINK_FAULTY", "ANSWER_WRONG", "TIME_FAULT"}
 
 
@@ -46,13 +47,13 @@ def judged(
     _undisturbed(log, told, ramp_us)
     safe_us, stood, why = _stop(judge, log, told, ramp_us)
     why = [*told.wrong, *why]
-    tripped = ramp_us is not None and bool(told.said & TRIPS) and "NOT_ARMED" not in told.said
+    tripped = told.must is False and _tripped(log, told, ramp_us, judge.limits.period_us)
     texts = [f"{(t - told.begin_us) / 1000:.0f} ms: {text}" for t, text in judge.wrong[:3]]
     found: dict[str, Any] = {
         "f": fault.id, "i": index, "k": told.kind,
         "w": len({t for t, _ in judge.wrong}) + len(why), "t": safe_us,
         "c": bool(told.said & told.causes) if told.must and told.causes else None,
-        "x": int(told.must is False and tripped),
+        "x": int(tripped),
     }  # fmt: skip
     if stood:
         found["h"] = 1
@@ -103,6 +104,17 @@ def _stop(
     if safe_us - late_us <= most_us:
         raise Disturbed(f"its loop was {late_us} us late before it stopped")
     return safe_us, False, [f"begins to stop {safe_us} us after the last good frame"]
+
+
+def _tripped(log: Sequence[Log], told: Told, ramp_us: int | None, period_us: int) -> bool:
+    """A stop where there must be none. Raises Disturbed where loops came so late that two lost
+    frames are as long as three."""
+    if ramp_us is None or not told.said & TRIPS or "NOT_ARMED" in told.said:
+        return False
+    late_us = told.late_us + _late_us(log, ramp_us - 5 * period_us, ramp_us, period_us)
+    if late_us > JITTER_US:
+        raise Disturbed(f"loops were {late_us} us late before it stopped")
+    return True
 
 
 def boots(before: Log, row: Log) -> bool:

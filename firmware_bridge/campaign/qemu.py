@@ -95,8 +95,8 @@ class _Run:
             for row in map(_parsed, self._log.read_text(encoding="utf-8").splitlines())
             if row is not None
         ]
-        if self.told.disturbed:
-            raise Disturbed(self.told.disturbed)
+        if self.told.disturbance:
+            raise Disturbed(self.told.disturbance)
         if not self.told.begin_us:
             raise Disturbed("the host ended before the fault")
 

@@ -26,6 +26,8 @@ class Told:
     disturbed: str = ""
     done: list[tuple[int, str]] = field(factory=list)
     """What was done from here, and when."""
+    late_us: int = 0
+    """By how much the latest tick of the host came late."""
     locked: bool = False
     """The processor locked up, and QEMU ended."""
 
@@ -51,8 +53,15 @@ class Told:
             self.disturbed = rest[0]
         elif what == "gone" and not self.done:
             self.disturbed = f"the port is gone: {rest[0]}"
-        elif what == "end" and rest[0] > LATE_US and not self.must:
-            self.disturbed = f"a tick came {rest[0] / 1000:.0f} ms late"
+        elif what == "end":
+            self.late_us = rest[0]
+
+    @property
+    def disturbance(self) -> str:
+        """What the machine did to the host; empty: nothing that matters."""
+        if not self.disturbed and self.late_us > LATE_US and not self.must:
+            return f"a tick came {self.late_us / 1000:.0f} ms late"
+        return self.disturbed
 
     @property
     def flips(self) -> list[int]:

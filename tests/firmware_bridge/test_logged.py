@@ -23,10 +23,10 @@ FAULT = Fault("F23", "", "", frozenset({"SELF_TEST"}), lambda case: None)
 FELL = round(4 * ONE * PERIOD_US / 1e6)
 
 
-def told(**more: Any) -> Told:
+def told(must: bool = True, **more: Any) -> Told:
     """A host that commands 3 m/s in every period, heard 5 ms before each turn."""
-    found = Told(kind="core", begin_us=BEGIN_US, on_us=1_000_000, must=True,
-                 causes=frozenset({"SELF_TEST"}), said={"SELF_TEST"}, **more)  # fmt: skip
+    more = {"causes": frozenset({"SELF_TEST"}), "said": {"SELF_TEST"}, **more}
+    found = Told(kind="core", begin_us=BEGIN_US, on_us=1_000_000, must=must, **more)
     for i, at_us in enumerate(range(5_000, END_US, PERIOD_US), 1):
         found.arrivals.append((at_us, i, at_us - 1000, (3 * ONE,), True))
     return found
@@ -118,3 +118,12 @@ def test_the_time_that_a_debugger_took_counts() -> None:
     row = found(log(BEGIN_US + 57_000, halt=(BEGIN_US, 8_000)), done=[(BEGIN_US + 500, "flip")])
     assert row["w"] == 1
     assert int(row["why"][0].split()[3]) > 50_000
+
+
+def test_a_stop_without_a_reason_counts_unless_the_machine_was_late() -> None:
+    rows = log(BEGIN_US + 40_000)
+    row = found(rows, must=False, said={"LINK_LOST"})
+    assert (row["x"], row["w"]) == (1, 0)
+    assert found(rows, must=False)["x"] == 0  # it named nothing of the link
+    with pytest.raises(Disturbed, match="late before it stopped"):
+        found(rows, must=False, said={"LINK_LOST"}, late_us=2500)
