@@ -13,8 +13,10 @@ import click
 from edgeguard import figures as results
 from edgeguard.errors import EdgeguardError
 
-PARTS = ("kernels", "guard", "isolation", "jitter", "recorder", "mcu")
+PARTS = ("kernels", "guard", "isolation", "jitter", "recorder", "mcu", "attacks")
 PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "pillow", "torchvision")
+RIVALS = ("torch", "adversarial-robustness-toolbox", "foolbox")
+"""More packages that decide what `--only attacks` finds."""
 
 
 @click.command()
@@ -27,12 +29,25 @@ def command(json_file: Path | None, rounds: int, only: str | None) -> None:
     trip to a microcontroller in QEMU.
 
     Needs the extras images, record and lab (it builds int8 members of the sizes that it measures).
+    Only on request: the lab's attacks beside those of ART and foolbox (extra rivals, and data).
     Exits 1 and names the bar when one does not hold.
     """
-    from edgeguard.cli import bench_guard, bench_isolation, bench_kernels
-
     if json_file is not None:
         results.check_writable(json_file)
+    found = _attacks(rounds) if only == "attacks" else _costs(rounds, only)
+    if json_file is not None:
+        packages = (*PACKAGES, *RIVALS) if only == "attacks" else PACKAGES
+        results.write(json_file, found, seed=0, packages=packages)
+    missed = [f["id"] for f in found if f.get("holds") is False]
+    if missed:
+        click.echo(f"bars that do not hold: {', '.join(missed)}", err=True)
+        sys.exit(1)
+
+
+def _costs(rounds: int, only: str | None) -> list[dict[str, Any]]:
+    """All parts that are about time, or one of them."""
+    from edgeguard.cli import bench_guard, bench_isolation, bench_kernels
+
     found: list[dict[str, Any]] = []
     if only in (None, "kernels"):
         found += bench_kernels.figures(rounds)
@@ -49,12 +64,7 @@ def command(json_file: Path | None, rounds: int, only: str | None) -> None:
         found += _recorder(5 * rounds)
     if only in (None, "mcu"):
         found += _mcu(rounds, required=only is not None)
-    if json_file is not None:
-        results.write(json_file, found, seed=0, packages=PACKAGES)
-    missed = [f["id"] for f in found if f.get("holds") is False]
-    if missed:
-        click.echo(f"bars that do not hold: {', '.join(missed)}", err=True)
-        sys.exit(1)
+    return found
 
 
 def _jitter(rounds: int) -> list[Any]:
@@ -74,6 +84,18 @@ def _recorder(rounds: int) -> list[Any]:
 
     found = bench_record.figures(rounds)
     click.echo(bench_record.lines(found))
+    return [attrs.asdict(figure) for figure in found]
+
+
+def _attacks(rounds: int) -> list[Any]:
+    """What the lab's attacks take, and find, beside those of the libraries."""
+    from edgeguard.cli import bench_attacks
+
+    try:
+        found = bench_attacks.figures(rounds)
+    except FileNotFoundError as error:
+        raise EdgeguardError(str(error)) from None
+    click.echo(f"attacks on the float twins, one thread\n{bench_attacks.lines(found)}")
     return [attrs.asdict(figure) for figure in found]
 
 

@@ -24,11 +24,16 @@ import click
 @click.option("--results", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
               default=Path("edgeguard-attack"), show_default=True,
               help="Report and attacked pictures; what is there is not made again.")  # fmt: skip
+@click.option("--jobs", type=click.IntRange(1, 64),
+              help="Processes.  [default: the cores, up to 16]")  # fmt: skip
+@click.option("--scheduler", metavar="ADDRESS",
+              help="Of a Dask cluster, as tcp://host:8786, in place of processes.")  # fmt: skip
 @click.option("--json", "json_to", type=click.Path(path_type=Path), metavar="FILE",
               help="Write the figures.")  # fmt: skip
 def attack(  # noqa: PLR0913, PLR0917 - one for each option
     what: Path | None, many: int, quick: bool, members: tuple[str, ...], attacks: tuple[str, ...],
-    data: Path | None, data_dir: str | None, results: Path, json_to: Path | None,
+    data: Path | None, data_dir: str | None, results: Path, jobs: int | None,
+    scheduler: str | None, json_to: Path | None,
 ) -> int:  # fmt: skip
     """Attack the deployed files of GUARD.TOML's members (the demo's without it), or one MODEL.
 
@@ -37,13 +42,17 @@ def attack(  # noqa: PLR0913, PLR0917 - one for each option
     does not hold, or when the evaluation breaks a rule of validity, which is then named.
     """
     from edgeguard import figures
+    from edgeguard.lab.attacks import ahead
     from edgeguard.lab.attacks.inputs import Request
     from edgeguard.lab.attacks.page import PAGE
     from edgeguard.lab.attacks.report import run
 
     if json_to is not None:
         figures.check_writable(json_to)
-    found = run(Request(what, many, quick, members, attacks, data, data_dir, results))
+    found = run(Request(
+        what, many, quick, members, attacks, data, data_dir, results,
+        ahead.cores() if jobs is None else jobs, scheduler,
+    ))  # fmt: skip
     if json_to is not None:
         found.write(json_to)
     missed = [row for row in found.rows if row.get("holds") is False]

@@ -16,6 +16,8 @@ NAMES = (
     *DETECTORS,
     "stage.none", "stage.depth4", "stage.median2", "stage.median3", "stage.jpeg50", "stage.noise8",
     "history", "distillation", "autoencoder",
+    "adversarial.pgd", "adversarial.trades", "adversarial.fast", "adversarial.quantized",
+    "adversarial.diverse",
 )  # fmt: skip
 
 
@@ -50,8 +52,9 @@ def defend(
 
     All of them, or those named: certainty, squeezing, boxes, learned, mahalanobis,
     relative_mahalanobis, nearest, vim, stage.none, stage.depth4, stage.median2, stage.median3,
-    stage.jpeg50, stage.noise8, history, distillation, autoencoder; or detectors side by side, as
-    squeezing+boxes.
+    stage.jpeg50, stage.noise8, history, distillation, autoencoder, adversarial.pgd,
+    adversarial.trades, adversarial.fast, adversarial.quantized, adversarial.diverse; or detectors
+    side by side, as squeezing+boxes.
     Exits 1 and names the bar when one does not hold.
     """
     from edgeguard import figures

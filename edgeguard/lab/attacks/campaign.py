@@ -29,7 +29,8 @@ from edgeguard.lab.zoo.figures import rate
 CHUNK = 25
 HERE = Path(__file__).resolve().parent
 COMMON = ("threat", "judge", "victim", "losses")
-
+ONCE = ("substitute", "universal")
+"""Modules of attacks that make something once for all images; weaker with --quick."""
 
 TWIN = ("on_float", "on_float_8bit")
 """What the float twin says to what was made on it: as it is, and saved in 8 bits."""
@@ -83,11 +84,29 @@ def digest_of(sources: Iterable[Path], model: Path, *more: bytes) -> str:
     return digest.hexdigest()[:12]
 
 
-def key_of(job: Job, model: Path, pixels: U8) -> str:
+def made_once(job: Job) -> bool:
+    """Whether handfuls of a job share something that is made first."""
+    return not set(ONCE).isdisjoint(job.modules)
+
+
+def key_of(job: Job, model: Path, pixels: U8, quick: bool) -> str:
     """12 hex digits of all that the result depends on."""
     sources = [HERE / f"{name}.py" for name in (*COMMON, *job.modules)]
     some = np.ascontiguousarray(pixels[:CHUNK]).tobytes()
-    return digest_of(sources, model, repr(job.threat).encode(), some)
+    weaker = b"quick" if quick and made_once(job) else b""
+    return digest_of(sources, model, repr(job.threat).encode(), some, weaker)
+
+
+def folder_of(scene: Scene, job: Job, pixels: U8, results: Path) -> Path:
+    """Where the handfuls of a job lie."""
+    path = scene.victim.path
+    key = key_of(job, path, pixels, scene.quick)
+    return results / path.stem / f"{job.name}.{job.threat.name}-{key}"
+
+
+def file_of(folder: Path, first: int) -> Path:
+    """Of the handful that begins with this image."""
+    return folder / f"{first:05d}.npz"
 
 
 def run(
@@ -98,17 +117,15 @@ def run(
 
     done is told after every handful how many images it had.
     """
-    path = scene.victim.path
-    name = f"{job.name}.{job.threat.name}-{key_of(job, path, pixels)}"
-    folder = results / path.stem / name
-    corpus.begin(folder, corpus.about(path, job.name, job.threat))
+    folder = folder_of(scene, job, pixels, results)
+    corpus.begin(folder, corpus.about(scene.victim.path, job.name, job.threat))
     found = []
     for first in range(0, len(y), CHUNK):
         rows = slice(first, first + CHUNK)
-        file = folder / f"{first:05d}.npz"
+        file = file_of(folder, first)
         row = corpus.kept(file, y[rows])
         if row is None:
-            row = _attack(scene, job, pixels[rows], y[rows])
+            row = attacked(scene, job, pixels[rows], y[rows])
             corpus.write(file, row)
         found.append(row)
         done(len(y[rows]))
@@ -120,7 +137,8 @@ def run(
     )
 
 
-def _attack(scene: Scene, job: Job, pixels: U8, y: Ints) -> dict[str, Any]:
+def attacked(scene: Scene, job: Job, pixels: U8, y: Ints) -> dict[str, Any]:
+    """One handful, as the corpus keeps it."""
     start = time.process_time()
     adv, queries = job.make(scene, images(pixels), torch.from_numpy(y))
     cpu_s = (time.process_time() - start) / len(y)

@@ -34,6 +34,8 @@ class Request:
     data: Path | None
     data_dir: str | None
     results: Path
+    jobs: int = 1
+    scheduler: str | None = None
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from attrs import asdict
 from edgeguard import figures
 from edgeguard.errors import EdgeguardError
 from edgeguard.figures import Figure
-from edgeguard.lab.attacks import corpus, gallery, page, signs, tables
+from edgeguard.lab.attacks import ahead, corpus, gallery, page, signs, tables
 from edgeguard.lab.attacks.campaign import Outcome, invalid, worst_case
 from edgeguard.lab.attacks.campaign import run as attack
 from edgeguard.lab.attacks.guard_run import hazard
@@ -82,6 +82,9 @@ def run(request: Request) -> Found:
     target = None if policy is None else GuardedTarget(policy, seen.x[:AGREED], victims)
     found, outcomes = Found(), {}
     request.results.mkdir(parents=True, exist_ok=True)
+    with ahead.workers(request.jobs, request.scheduler) as executor:
+        if executor is not None:
+            ahead.make(request, scenes, seen, executor)
     for name, of in scenes.items():
         outcomes[name] = _member(name, of, jobs, seen, request, found)
     with nullcontext() if target is None else Resting(target, (seen.own, seen.own_y)) as resting:
@@ -148,7 +151,7 @@ def _attack_all(
     found = []
     with tables.progress() as bar:
         for job in chosen:
-            n = min(len(y), request.many, job.quick if request.quick else request.many)
+            n = ahead.images_of(job, len(y), request)
             task = bar.add_task(f"{name} {job.name}", total=n)
             found.append(attack(of, job, x[:n], y[:n], request.results,
                                 lambda k, t=task: bar.advance(t, k)))  # type: ignore[misc]  # fmt: skip

@@ -7,6 +7,7 @@ own row is the static column without a stage.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -46,7 +47,7 @@ def measure(bench: Bench, name: str) -> Card:
         name=f"stage.{name}", kind="stage", member=bench.member, device_us=cost, training=1.0,
         clean_before=bench.clean(), clean_after=Share(int(after.sum()), len(after)),
         coverage=Share(len(after), len(after)), static=success,
-        adaptive=_adaptive(bench, staged, own), loads=LOADS.get(name, "nothing: see its card"),
+        adaptive=adaptive(bench, staged, own), loads=LOADS.get(name, "nothing: see its card"),
     )  # fmt: skip
 
 
@@ -57,11 +58,13 @@ LOADS = {
 }  # fmt: skip
 
 
-def _adaptive(bench: Bench, staged: Target, own: Frames) -> dict[str, Share]:
+def adaptive(
+    bench: Bench, staged: Target, own: Frames, radii: Mapping[str, float] = RADII
+) -> dict[str, Share]:
     """PGD through the stage (BPDA, EOT), on the margin."""
     seen = replace(staged, draws=EOT) if isinstance(staged, Staged) else staged
     steps, found = (20 if bench.quick else 40), {}
-    for name, radius in RADII.items():
+    for name, radius in radii.items():
         threat = Threat("linf", radius)
         attack, hits = SteadyPGD(threat, steps, 2.5 / steps, margin), 0
         for at in range(0, len(own), BATCH):

@@ -17,6 +17,7 @@ from edgeguard.lab.defences import (
     measure_detectors,
     measure_distill,
     measure_history,
+    measure_members,
     measure_stages,
 )
 from edgeguard.lab.defences.bench import Bench
@@ -84,6 +85,8 @@ def measure(bench: Bench, name: str, out: Path) -> Card:
     """One card by name; detectors leave in `out` what the runtime loads."""
     if name == "distillation":
         return measure_distill.measure(bench, out)
+    if name in measure_members.KINDS:
+        return measure_members.measure(bench, name, out)
     if name == "history":
         card = measure_history.measure(bench)
         (out / f"{bench.member}.history.toml").write_text(history_rows(bench.member, card.notes))

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from edgeguard.cli.lab_attack import attack
-from edgeguard.lab.attacks.campaign import Outcome, invalid
+from edgeguard.lab.attacks.campaign import Outcome, invalid, key_of
 from edgeguard.lab.attacks.plan import jobs
 from edgeguard.zoo import models_dir
 from tests.lab.signs import signs
@@ -29,7 +29,7 @@ def run(data: Path, *more: str) -> tuple[int, dict[str, Any], str]:
     out = data.with_name("figures.json")
     made = CliRunner().invoke(attack, [
         str(models_dir() / "compact.tflite"), "--data", str(data), "--n", "10",
-        "--results", str(data.parent / "kept"), "--json", str(out), *more,
+        "--results", str(data.parent / "kept"), "--json", str(out), "--jobs", "1", *more,
     ], standalone_mode=False)  # fmt: skip
     if made.exception is not None:
         raise made.exception
@@ -65,6 +65,17 @@ def test_a_damaged_result_is_made_again(data: Path) -> None:
     (kept,) = (data.parent / "kept").rglob("*.npz")
     kept.write_bytes(b"half a file")
     assert run(data, "--attack", "noise")[1] == found
+
+
+def test_what_quick_makes_weaker_is_not_taken_for_the_full_one() -> None:
+    file, pixels = models_dir() / "compact.tflite", np.zeros((1, 3, 32, 32), np.uint8)
+
+    def differ(name: str) -> bool:
+        return key_of(jobs()[name], file, pixels, True) != key_of(jobs()[name], file, pixels, False)
+
+    assert differ("substitute.linf.16")
+    assert differ("universal.linf.8")
+    assert not differ("pgd.linf.8")
 
 
 def test_an_unknown_attack_is_named(data: Path) -> None:
