@@ -83,7 +83,7 @@ static bool take_in(eg_mcu_t *m) {
   m->drained += n;
   m->staged_n += n;
   bool ends = m->staged_n == EG_STAGED;
-  for (uint32_t i = from; i < m->staged_n; i++) ends = ends || (i > 0 && m->staged[i] == 0);
+  for (uint32_t i = from; i < m->staged_n; i++) ends = ends || m->staged[i] == 0;
   if (ends) hear(m);
   return n > 0;
 }

@@ -86,6 +86,34 @@ static void with_counts_that_cannot_be(void) {
   heard(&r, "drained", r.twin.mcu.drained);
 }
 
+/* Where the last byte of room takes one, the others that wait are not forgotten. */
+static void when_room_is_left_for_one(void) {
+  uint8_t bytes[EG_STAGED];
+  rig_t r;
+  rig_start(&r);
+  memset(bytes, 0x55, sizeof bytes);
+  bring(&r, bytes, EG_STAGED - 1);
+  eg_twin_listen(&r.twin);
+  CHECK(r.twin.mcu.staged_n == EG_STAGED - 1, "%u held", r.twin.mcu.staged_n);
+  bring(&r, bytes, EG_STAGED);
+  eg_twin_listen(&r.twin);
+  CHECK(r.twin.rx_used == 0, "%u wait", r.twin.rx_used);
+}
+
+/* However a frame is cut, its end is heard when it comes. */
+static void its_last_byte_ends_it(void) {
+  uint8_t wire[EG_WIRE_MAX];
+  rig_t r;
+  rig_start(&r);
+  uint32_t n = wire_of_hello(&r, wire);
+  bring(&r, wire, n - 1);
+  eg_twin_listen(&r.twin);
+  r.twin.mcu.staged_n = 0; /* as after a piece that was full */
+  bring(&r, wire + n - 1, 1);
+  eg_twin_listen(&r.twin);
+  CHECK(r.twin.mcu.staged_n == 0, "the end waits for more");
+}
+
 static void commands_are_counted(void) {
   rig_t r;
   rig_drive(&r, Q(5), 10);
@@ -96,6 +124,8 @@ int main(void) {
   in_pieces_of_any_size();
   as_many_as_there_is_time_for();
   with_counts_that_cannot_be();
+  when_room_is_left_for_one();
+  its_last_byte_ends_it();
   commands_are_counted();
   return 0;
 }

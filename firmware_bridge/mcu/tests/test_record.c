@@ -89,6 +89,16 @@ static void ram_as_it_is_when_power_comes_is_no_record(void) {
   }
 }
 
+static void what_was_in_ram_is_no_record(void) {
+  eg_record_t r, saved[EG_SAVES];
+  memset(saved, 0x5A, sizeof saved);
+  memset(&r, 0x5A, sizeof r);
+  eg_record_boot(&r, saved);
+  CHECK(r.reason == EG_RESET_POWER && r.resets == 0 && r.commanded == 0, "%u resets", r.resets);
+  CHECK(r.failed_before == 0 && r.failed == 0, "%x, %x", r.failed_before, r.failed);
+  for (uint32_t i = 0; i < EG_OUTPUTS; i++) CHECK(r.output[i] == 0, "output %d", r.output[i]);
+}
+
 /* A reset while one is written: the other is as it was. And the counter may wrap. */
 static void the_newest_whole_one_counts(void) {
   eg_record_t r, saved[EG_SAVES];
@@ -218,6 +228,7 @@ int main(void) {
   the_count_of_resets_saturates();
   failures_are_of_the_last_reset();
   ram_as_it_is_when_power_comes_is_no_record();
+  what_was_in_ram_is_no_record();
   the_newest_whole_one_counts();
   the_lower_speed_counts();
   what_says_no_speed();

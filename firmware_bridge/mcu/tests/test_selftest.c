@@ -58,7 +58,13 @@ static void flash(void) {
     rig_turn(&r);
     CHECK(r.twin.mcu.kept.failed == EG_FAIL_FLASH, "bit %u: %x", i, r.twin.mcu.kept.failed);
     CHECK(rig_out(&r, EG_SPEED) < before && r.twin.strokes == strokes, "bit %u", i);
+    CHECK(r.twin.mcu.kept.state.sequence == good.twin.mcu.kept.state.sequence, "it decided");
   }
+  rig_copy(&r, &good);
+  r.twin.flash.code[5] ^= 1u;
+  r.twin.canary[0] ^= 1u;
+  rig_turn(&r);
+  CHECK(r.twin.mcu.kept.failed == (EG_FAIL_FLASH | EG_FAIL_STACK), "%x", r.twin.mcu.kept.failed);
   rig_steady(&r);
   r.twin.flash.code[5] ^= 0x40u;
   goes_safe(&r, 1, EG_FAIL_FLASH, "flash");
@@ -113,6 +119,12 @@ static void flash_sums(void) {
     change_words(&r, 7, 1u << 31, 7 + apart, 1u << 31);
     rig_turn(&r);
     CHECK(r.twin.mcu.kept.failed == EG_FAIL_FLASH, "two top bits, %u words apart", apart);
+  }
+  for (uint32_t i = 0; i < 4; i++) {
+    rig_steady(&r);
+    r.twin.seal.image_sum[i / 2u] += i % 2u ? 1u : 0u - 1u;
+    rig_turn(&r);
+    CHECK(r.twin.mcu.kept.failed == EG_FAIL_FLASH, "another sum %u", i);
   }
   rig_steady(&r);
   change_words(&r, 7, 1, 8, 0u - 1u);
@@ -261,7 +273,7 @@ static void flash_by_slices(void) {
   rig_t r;
   uint32_t at = 0;
   rig_start(&r);
-  const uint32_t bytes = r.twin.memory.image_bytes -= 100u;
+  const uint32_t bytes = r.twin.memory.image_bytes -= 98u;
   CHECK(bytes % EG_IMAGE_SLICE != 0, "%u bytes", bytes);
   eg_twin_seal(&r.twin);
   eg_twin_boot(&r.twin);
