@@ -2,8 +2,9 @@
 /* Unit: listen.c
  * Stub: hear
  * Unwind: 68
- * Mutants: d73ebecfa2 8b1b22fdc3
- * Why: where as many bytes came as there is time for, room is left for none, and nothing comes. */
+ * Mutants: 50f4ff9a91 0de3521a10 699c482d10 342b2e0aaa
+ * Why: where as many bytes came as there is time for, room is left for none, and nothing comes; and
+ * never do more come than there is room for. */
 static uint32_t wait; /* what they are is arbitrary before and after */
 
 uint32_t board_rx(uint8_t *into, uint32_t room) {
