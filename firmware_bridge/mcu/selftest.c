@@ -46,8 +46,8 @@ static bool flash_holds(const eg_memory_t *memory, eg_kept_t *k, uint32_t slice)
   return crc == memory->seal->image_crc;
 }
 
-/* A word that changes changes the sum; two that cancel out there change the one that rolls. The CRC,
- * which sees more, would take ten times as long. */
+/* A word that changes changes the sum; two that cancel out there change the one that rolls. The
+ * CRC, which sees more, would take ten times as long. */
 uint16_t eg_image_check(void) {
   const eg_memory_t *memory = board_memory();
   uint32_t sum = 0, rolling = 0, word = 0;
