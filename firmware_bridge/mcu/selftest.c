@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stddef.h>
-#include <string.h>
 
 #include "mcu.h"
 
@@ -46,14 +45,17 @@ static bool flash_holds(const eg_memory_t *memory, eg_kept_t *k, uint32_t slice)
   return crc == memory->seal->image_crc;
 }
 
+static uint32_t word_at(const uint8_t *b) {
+  return (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
+}
+
 /* A word that changes changes the sum; two that cancel out there change the one that rolls. The
  * CRC, which sees more, would take ten times as long. */
 uint16_t eg_image_check(void) {
   const eg_memory_t *memory = board_memory();
-  uint32_t sum = 0, rolling = 0, word = 0;
-  for (uint32_t i = 0; i < memory->image_bytes; i += sizeof word) {
-    memcpy(&word, memory->image + i, sizeof word);
-    sum += word;
+  uint32_t sum = 0, rolling = 0;
+  for (uint32_t i = 0; i < memory->image_bytes; i += 4u) {
+    sum += word_at(memory->image + i);
     rolling = (rolling << 1 | rolling >> 31) + sum;
   }
   bool holds = sum == memory->seal->image_sum[0] && rolling == memory->seal->image_sum[1];

@@ -9,9 +9,16 @@ static __thread eg_twin_t *current;
 static __thread jmp_buf reset_line; /* leaves a turn in its middle, as a reset does */
 static __thread bool in_turn;
 
+/* Whether the call of the board that this counts down to is here. */
+static bool due(uint32_t *in) {
+  if (!in_turn || *in == 0) return false;
+  *in -= 1;
+  return *in == 0;
+}
+
 static void called(void) {
-  if (in_turn && current->flip_in > 0 && --current->flip_in == 0) current->flash.code[0] ^= 1u;
-  if (in_turn && current->reset_in > 0 && --current->reset_in == 0) longjmp(reset_line, 1);
+  if (due(&current->flip_in)) current->flash.code[0] ^= 1u;
+  if (due(&current->reset_in)) longjmp(reset_line, 1);
 }
 
 void board_init(uint8_t entropy[EG_ENTROPY_BYTES]) {
@@ -88,12 +95,13 @@ void eg_twin_init(eg_twin_t *t, const eg_mcu_config_t *config) {
 
 void eg_twin_seal(eg_twin_t *t) {
   const eg_memory_t *m = &t->memory;
+  uint32_t *sum = t->seal.image_sum;
   t->seal.image_crc = eg_crc_of(m->image, m->image_bytes);
-  uint32_t word, *sum = t->seal.image_sum;
-  sum[0] = sum[1] = 0;
-  for (uint32_t i = 0; i < m->image_bytes; i += sizeof word) {
-    memcpy(&word, m->image + i, sizeof word);
-    sum[0] += word;
+  sum[0] = 0;
+  sum[1] = 0;
+  for (uint32_t i = 0; i < m->image_bytes; i += 4u) {
+    const uint8_t *b = m->image + i;
+    sum[0] += (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
     sum[1] = (sum[1] << 1 | sum[1] >> 31) + sum[0];
   }
   t->seal.table_crc = eg_crc_of(&t->flash.config, sizeof t->flash.config);
