@@ -230,7 +230,7 @@ class HostLink:
             self._acknowledged((of.log_head.sequence, bytes(of.log_head.hash)))
 
     def _acknowledged(self, head: tuple[int, bytes]) -> None:
-        if head in self._heads:
+        if head in self._heads or head == self.log_head:
             self.log_head = head
         else:
             self.former_log_head = head

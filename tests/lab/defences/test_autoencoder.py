@@ -19,14 +19,6 @@ from edgeguard.zoo import models_dir  # noqa: E402
 TWIN = models_dir() / "plain.float.onnx"
 
 
-@pytest.fixture(scope="module")
-def pictures():
-    """The golden pictures uint8 [N, 3, H, W], and what the member says of them."""
-    with np.load(models_dir() / "plain.golden.npz") as golden:
-        pixels = (golden["x"].astype(np.int16) + 128).astype(np.uint8)
-        return pixels, golden["scores"].argmax(1).astype(np.int64)
-
-
 def test_one_that_changes_nothing_leaves_the_member_as_it_is(tmp_path, pictures):
     pixels, y = pictures
     file = tmp_path / "pair.onnx"

@@ -22,14 +22,6 @@ from edgeguard.zoo import models_dir  # noqa: E402
 TWIN = models_dir() / "plain.float.onnx"
 
 
-@pytest.fixture(scope="module")
-def pictures():
-    """The golden pictures uint8 [N, 3, H, W], and what the member says of them."""
-    with np.load(models_dir() / "plain.golden.npz") as golden:
-        pixels = (golden["x"].astype(np.int16) + 128).astype(np.uint8)
-        return pixels, golden["scores"].argmax(1).astype(np.int64)
-
-
 def run(file, pixels):
     session = ort.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     return session.run([quantize_onnx.SCORES], {quantize_onnx.INPUT: images(pixels).numpy()})[0]
