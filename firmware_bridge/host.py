@@ -140,6 +140,7 @@ class HostLink:
         self._mcu_nonce = bytes(8)
         self._question = 0
         self._asked_us = 0
+        self._passed_us: int | None = None
         self._greeted_us: int | None = None
         self.phase = Phase.IDLE
         self.refusal: str | None = None
@@ -204,6 +205,7 @@ class HostLink:
 
     def receive(self, data: bytes, now_us: int) -> None:
         """Bytes of a serial port that arrived now."""
+        self._pass(now_us)
         now = now_us & MASK32
         for byte in data:
             if lib.eg_link_byte(self._link, byte, now, self._in):
@@ -211,6 +213,7 @@ class HostLink:
 
     def receive_frame(self, frame: bytes, now_us: int) -> None:
         """One CAN FD frame that arrived now."""
+        self._pass(now_us)
         if lib.eg_link_accept(self._link, frame, len(frame), now_us & MASK32, self._in):
             self._take(now_us)
 
@@ -299,7 +302,7 @@ class HostLink:
             self._heads.append((sequence, digest))
             self._queue()
 
-    def tick(self, now_us: int, elapsed_us: int) -> int:
+    def tick(self, now_us: int) -> int:
         """Once a period. Returns the causes that the next decision should know of, as a mask.
 
         Here the handshake is begun again: when nothing came back, or for a reason that passes.
@@ -309,16 +312,23 @@ class HostLink:
         if waiting and self._greeted_us is not None and now_us - self._greeted_us >= HELLO_EVERY_US:
             self.phase = Phase.GREETING
             self._greet(now_us)
-        causes = self.age(elapsed_us)
+        causes = self.age(now_us)
         if self.phase is Phase.ARMED and causes & LOST:
             self._close()  # as the other end does, which is heard again from then on
         if self.phase is not Phase.ARMED or self.stopped:
             causes |= STOPPED
         return causes
 
-    def age(self, elapsed_us: int) -> int:
+    def age(self, now_us: int) -> int:
         """Time passes on the link; its causes as a mask."""
-        return int(lib.eg_link_tick(self._link, max(0, min(elapsed_us, NO_TIME_US))))
+        self._pass(now_us)
+        return int(lib.eg_link_tick(self._link))
+
+    def _pass(self, now_us: int) -> None:
+        """Before what came in is looked at too: silence counts from the last good frame."""
+        last_us, self._passed_us = self._passed_us, now_us
+        if last_us is not None:
+            lib.eg_link_pass(self._link, max(0, min(now_us - last_us, NO_TIME_US)))
 
     @property
     def stopped(self) -> bool:

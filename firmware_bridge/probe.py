@@ -57,7 +57,7 @@ class _Probe:
                 if time.monotonic() > end_s:
                     return False
                 self._changed.wait(self._period_us / 1e6)
-                self._host.age(self._period_us)
+                self._host.age(time.monotonic_ns() // 1000)
         return True
 
     def once(self) -> tuple[float, float] | None:

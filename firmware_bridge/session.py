@@ -35,7 +35,6 @@ class Session:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._host = HostLink(mcu, keys, framed=url.startswith("can:"))
-        self._last_us: int | None = None
         self._link: Link | None = None
         self._link = open_link(url, self._heard)
 
@@ -109,19 +108,15 @@ class Session:
         """Let time pass while nothing is decided yet."""
         with self._lock:
             now_us = self._clock_ns() // 1000
-            self._host.tick(now_us, self._elapsed(now_us))
+            self._host.tick(now_us)
             units = self._host.take()
         self.link.send(units)
-
-    def _elapsed(self, now_us: int) -> int:
-        last_us, self._last_us = self._last_us, now_us
-        return now_us - last_us if last_us is not None else 0
 
     def before(self) -> tuple[int, int]:
         """Once a period: the watchdog's question or 0, and the link's causes as a mask."""
         with self._lock:
             now_us = self._clock_ns() // 1000
-            causes = self._host.tick(now_us, self._elapsed(now_us))
+            causes = self._host.tick(now_us)
             return self._host.question(now_us), causes
 
     def after(self, decision: Decided) -> None:

@@ -22,7 +22,7 @@ from edgeguard.errors import ConfigError
 # Limits of the link (native/core/include/edgeguard/link.h).
 LINK_TIMEOUT_MS = 38.0
 ROUND_TRIP_MS = 20.0
-PERIODS_MS = (5.0, 18.0)  # two turns within the time limit, which is counted in turns
+PERIODS_MS = (5.0, 18.0)  # a command may be lost: two periods are within the time limit
 COUNTERS, CLOCK = 2**16, 2**32  # where the frames' counter and the clocks in microseconds wrap
 MAX_DELTA = 3  # frames that a counter may be ahead
 REPLAY_US = 6 * 86_400_000_000  # no session lasts longer than six days

@@ -280,9 +280,8 @@ class InTwin:
         if self._last_us is None:
             self._begin(signals, now_us)
         self._run(signals, now_us)
-        elapsed_us = self.twin.period_us if self._last_us is None else now_us - self._last_us
         self._last_us = now_us
-        causes = self.host.tick(now_us, elapsed_us)
+        causes = self.host.tick(now_us)
         self._give(self.host.take(), now_us)
         return Heard(self.host.question(now_us), causes, self.host.measured(now_us))
 

@@ -126,7 +126,6 @@ class Drive:
         self.booted = False
         """Whether the last turn ended in a reset."""
         self._reset_call = 0
-        self._last_tick_us: int | None = None
         self._flying: list[tuple[int, int, Piece]] = []
         self._order = 0
         self._sensed: tuple[bool, bool] = (True, True)
@@ -260,9 +259,7 @@ class Drive:
     def tick(self, at_us: int) -> None:
         """The host decides, once."""
         now = self.host_us(at_us)
-        elapsed = self.period_us if self._last_tick_us is None else now - self._last_tick_us
-        self._last_tick_us = now
-        self.host.tick(now, elapsed)
+        self.host.tick(now)
         self.number += 1
         decision: Decision | None = Decision(
             sequence=self.number,

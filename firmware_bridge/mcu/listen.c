@@ -12,6 +12,7 @@ void eg_heard_seal(eg_mcu_t *m) {
 bool eg_watch(eg_heard_t *h, uint32_t now_us) {
   uint32_t elapsed_us = now_us - h->watched_us;
   h->watched_us = now_us;
+  eg_link_pass(&h->link, elapsed_us);
   return eg_watchdog_tick(&h->watchdog, elapsed_us);
 }
 

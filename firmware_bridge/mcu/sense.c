@@ -14,8 +14,9 @@ static uint32_t answers(eg_heard_t *h, uint32_t now_us) {
 
 /* Causes of the link. Outside a session there is no link to lose: what went wrong before is latched
  * in the core, and arming opens the next. */
-static uint32_t link_causes(eg_heard_t *h, uint32_t now_us, uint32_t elapsed_us) {
-  uint32_t present = eg_link_tick(&h->link, elapsed_us) | answers(h, now_us);
+static uint32_t link_causes(eg_heard_t *h, uint32_t now_us) {
+  uint32_t present = answers(h, now_us);
+  present |= eg_link_tick(&h->link);
   if (!h->link.in_session) return 0;
   if (h->inbox.stops) present |= EG_BIT(EG_PEER_STOPPED);
   if (present & EG_BIT(EG_LINK_LOST)) eg_link_close(&h->link);
@@ -52,7 +53,7 @@ void eg_sense(eg_mcu_t *m, uint32_t now_us, uint32_t elapsed_us) {
   memset(in, 0, sizeof *in);
   in->elapsed_us = elapsed_us;
   in->rule_us = EG_AGE_MAX; /* until the controller ran */
-  in->missed = link_causes(&m->heard, now_us, elapsed_us);
+  in->missed = link_causes(&m->heard, now_us);
   in->signal[EG_SPEED] = m->sensed.speed;
   in->signal[EG_STEERING] = m->sensed.steering;
   if (m->kept.failed) return;

@@ -277,11 +277,14 @@ static void refill(eg_link_t *l) {
   }
 }
 
-uint32_t eg_link_tick(eg_link_t *l, uint32_t elapsed_us) {
-  refill(l);
+void eg_link_pass(eg_link_t *l, uint32_t elapsed_us) {
   eg_clock_tick(&l->clock, elapsed_us);
-  if (l->config.mcu && !l->in_session) return 0;
   l->quiet_us = eg_age_add(l->quiet_us, elapsed_us);
+}
+
+uint32_t eg_link_tick(eg_link_t *l) {
+  refill(l);
+  if (l->config.mcu && !l->in_session) return 0;
   uint32_t result = l->worst ? l->worst - 1u : EG_E2E_NONEWDATA;
   eg_e2e_state_t state = eg_e2e_machine_step(&l->machine, (eg_e2e_result_t)result);
   l->worst = 0;

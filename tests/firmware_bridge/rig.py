@@ -58,7 +58,7 @@ class Rig:
         scores[LABELS.index(self.label)] = 0.99
         for name in MEMBERS:
             self.guard.suggest(name, scores, self.now_us * 1000 - 5_000_000, self.now_us * 1000)
-        self.guard.note(self.host.tick(self.now_us, PERIOD_US))
+        self.guard.note(self.host.tick(self.now_us))
         self.guard.ask(self.host.question(self.now_us))
         self.decision = self.guard.decide({"speed": self.speed}, self.now_us * 1000)
         self.host.decided(self.decision, self.now_us)

@@ -86,17 +86,18 @@ def test_a_port_that_takes_no_bytes_costs_frames_and_no_time() -> None:
     """Nobody reads the other end, so the writer hangs in `write` for good; `send` returns, as it
     only appends to a short queue: what the queue cannot hold is counted, oldest first."""
     with pseudo_terminal() as (_, name), SerialLink(name, lambda data: None) as link:
-        block = Unit(0, bytes(8192))
-        sent = 0
-        while link.dropped == 0:  # the pty's own buffer is full, then the queue
-            link.send([block])
-            sent += 1
-            assert sent < 10_000
         writer = link._threads[1]
-        dropped = link.dropped
-        for _ in range(1000):
-            link.send([block])
-        assert link.dropped == dropped + 1000  # the writer took nothing meanwhile
+
+        def dropped_of(sent: int, pause_s: float = 0) -> int:
+            before = link.dropped
+            for _ in range(sent):
+                link.send([Unit(0, bytes(8192))])
+                time.sleep(pause_s)
+            return link.dropped - before
+
+        # The pty's own buffer fills, a little at a time, then the queue.
+        wait_for(lambda: dropped_of(50, pause_s=0.001) == 50)
+        assert dropped_of(1000) == 1000  # the writer took nothing meanwhile
         assert writer.is_alive()
     assert not writer.is_alive()  # and `close` ends even that
 
@@ -264,7 +265,7 @@ def test_the_handshake_over_can_fd(rig: Rig) -> None:
                 while arrived:
                     host.receive_frame(arrived.pop(0), now_us + 6000)
                 now_us += 10_000
-                host.tick(now_us, 10_000)
+                host.tick(now_us)
                 if host.phase is Phase.ARMED:
                     break
             assert host.phase is Phase.ARMED

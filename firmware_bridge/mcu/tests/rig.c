@@ -219,7 +219,8 @@ static void step(rig_t *r, uint32_t elapsed_us) {
   move(r);
   eg_twin_step(&r->twin);
   hear(r);
-  (void)eg_link_tick(&r->host, elapsed_us);
+  eg_link_pass(&r->host, elapsed_us);
+  (void)eg_link_tick(&r->host);
 }
 
 void rig_step(rig_t *r) {

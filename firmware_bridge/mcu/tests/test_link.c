@@ -212,15 +212,55 @@ static void silence_while_a_person_drives_changes_nothing(void) {
   }
 }
 
-/* The loop stood for so long that the link counts as lost; the frame at its end opens nothing. */
+/* A loop that stood for longer than the link may be silent finds a good frame at the end of that,
+ * but no answer in time. */
+static void a_good_frame_after_a_standstill_does_not_help(void) {
+  rig_t r;
+  rig_steady(&r);
+  r.twin.now_us += 60000;
+  rig_turn(&r);
+  CHECK(r.twin.mcu.heard.link.in_session, "causes %x", r.twin.mcu.out.causes);
+  CHECK(rig_out(&r, EG_SPEED) < Q(10), "%d", rig_out(&r, EG_SPEED));
+  stops(&r, EG_ANSWER_WRONG);
+}
+
+/* The loop stood between hearing a frame and looking at it, until the link was lost. */
 static void a_frame_from_the_turn_that_lost_it_counts_for_nothing(void) {
   rig_t r;
   rig_steady(&r);
-  r.engaged = 0;
+  eg_message_t m = {.type = EG_MSG_COMMAND};
+  m.as.command = (eg_command_msg_t){.tick = r.tick + 1u, /* and a person drives */
+                                    .stamp_us = r.twin.now_us + r.host_ahead_us,
+                                    .mode = EG_NOMINAL,
+                                    .channels = r.channels};
+  rig_say(&r, &m);
+  CHECK(r.twin.mcu.heard.inbox.command.engaged == 0, "not heard");
   r.twin.now_us += 60000;
-  rig_turn(&r);
+  rig_step(&r);
   CHECK(!r.twin.mcu.heard.link.in_session, "causes %x", r.twin.mcu.out.causes);
   CHECK(r.twin.mcu.out.active && rig_out(&r, EG_SPEED) < Q(10), "%d", rig_out(&r, EG_SPEED));
+}
+
+/* Silence counts from the last frame, not from the turn before it: from 9 ms on for `gap_us`. */
+static void silence_for(uint32_t gap_us, bool lost) {
+  rig_t r;
+  rig_steady(&r);
+  r.answer_after_us = 9000;
+  rig_turns(&r, 3);
+  uint32_t at_us = 9000 + gap_us;
+  r.mute = 1;
+  rig_turns(&r, at_us / TURN_US - 1);
+  r.mute = 0;
+  r.answer_after_us = at_us % TURN_US;
+  rig_turn(&r);
+  bool found = (r.twin.mcu.out.causes & EG_BIT(EG_LINK_LOST)) != 0;
+  CHECK(found == lost, "%u us of silence: causes %x", gap_us, r.twin.mcu.out.causes);
+  CHECK((r.twin.mcu.out.mode == EG_SAFE_STOP) == lost, "mode %u", r.twin.mcu.out.mode);
+}
+
+static void two_lost_frames_and_a_late_one_are_nothing(void) {
+  for (uint32_t late_us = 0; late_us < 8000; late_us += 500) silence_for(30000 + late_us, false);
+  silence_for(45000, true);
 }
 
 static void armed_is_engaged_until_a_command_says_otherwise(void) {
@@ -250,7 +290,9 @@ int main(void) {
   another_key_is_not_heard();
   flapping_does_not_chatter();
   silence_while_a_person_drives_changes_nothing();
+  a_good_frame_after_a_standstill_does_not_help();
   a_frame_from_the_turn_that_lost_it_counts_for_nothing();
+  two_lost_frames_and_a_late_one_are_nothing();
   armed_is_engaged_until_a_command_says_otherwise();
   return 0;
 }

@@ -92,10 +92,17 @@ void prove_ones(void) {
   REACHED;
 }
 
-/*! enforce eg_link_tick; replace refill ones eg_clock_tick eg_e2e_machine_step */
+/*! enforce eg_link_pass; replace eg_clock_tick */
+void prove_link_pass(void) {
+  eg_link_t l;
+  eg_link_pass(&l, nondet_u32());
+  REACHED;
+}
+
+/*! enforce eg_link_tick; replace refill ones eg_e2e_machine_step */
 void prove_link_tick(void) {
   eg_link_t l;
   free_link_choice();
-  eg_link_tick(&l, nondet_u32());
+  eg_link_tick(&l);
   REACHED;
 }

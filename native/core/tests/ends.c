@@ -117,10 +117,15 @@ void ends_seal(const eg_link_t *sender, uint8_t type, uint16_t counter, uint8_t 
   eg_cmac(sender->config.key, sender->session, EG_SESSION_BYTES, frame, length, frame + length);
 }
 
+uint32_t ends_tick(eg_link_t *l, uint32_t elapsed_us) {
+  eg_link_pass(l, elapsed_us);
+  return eg_link_tick(l);
+}
+
 uint32_t ends_period(ends_t *e, uint8_t type) {
   e->now_us += PERIOD_US;
   e->tick++;
-  uint32_t of_mcu = eg_link_tick(&e->mcu, PERIOD_US), of_host = eg_link_tick(&e->host, PERIOD_US);
+  uint32_t of_mcu = ends_tick(&e->mcu, PERIOD_US), of_host = ends_tick(&e->host, PERIOD_US);
   return ends_is_of_host(type) ? of_mcu : of_host;
 }
 

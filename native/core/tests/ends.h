@@ -40,6 +40,8 @@ bool ends_accept(ends_t *e, uint8_t type, const uint8_t *frame, uint16_t length)
 /* A frame made by hand: E2E and tag are right for whatever it says. */
 void ends_seal(const eg_link_t *sender, uint8_t type, uint16_t counter, uint8_t *frame,
                uint16_t length);
+/* Time passes, and then a tick. */
+uint32_t ends_tick(eg_link_t *l, uint32_t elapsed_us);
 /* A period at both ends; what the receiver of `type` finds present. */
 uint32_t ends_period(ends_t *e, uint8_t type);
 

@@ -102,7 +102,7 @@ static void a_frame_over_ticks(void) {
   uint16_t n = wire_of(&e, EG_MSG_VERDICT, wire);
   for (uint16_t i = 0; i < n; i++) {
     CHECK(feed(&e, &wire[i], 1) == (i == n - 1u), "byte %u", i);
-    (void)eg_link_tick(&e.mcu, 100);
+    (void)ends_tick(&e.mcu, 100);
   }
 }
 

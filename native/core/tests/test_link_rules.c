@@ -215,25 +215,35 @@ static void silence(uint8_t type, uint32_t step_us) {
   uint32_t quiet_us = 0;
   for (uint32_t i = 0; i < 100 && quiet_us < 100000; i++) {
     quiet_us += step_us;
-    uint32_t present = eg_link_tick(l, step_us);
+    uint32_t present = ends_tick(l, step_us);
     bool lost = (present & LOST) != 0;
     CHECK(lost == (quiet_us >= EG_LINK_TIMEOUT_US), "%u us", quiet_us);
   }
   CHECK(good(&e, type), "back");
-  CHECK((eg_link_tick(l, PERIOD_US) & LOST) == 0, "as soon as one comes");
-  (void)eg_link_tick(l, UINT32_MAX);
-  CHECK(eg_link_tick(l, UINT32_MAX) & LOST, "an age does not wrap");
+  CHECK((ends_tick(l, PERIOD_US) & LOST) == 0, "as soon as one comes");
+  (void)ends_tick(l, UINT32_MAX);
+  CHECK(ends_tick(l, UINT32_MAX) & LOST, "an age does not wrap");
+}
+
+/* It came long after a tick: what passed before it is no silence. */
+static void silence_counts_from_the_frame(uint8_t type) {
+  ends_t e = at_work(type);
+  eg_link_t *l = ends_receiver(&e, type);
+  eg_link_pass(l, 9000);
+  CHECK(good(&e, type), "the last one");
+  CHECK((ends_tick(l, EG_LINK_TIMEOUT_US - 1) & LOST) == 0, "1 us before");
+  CHECK((ends_tick(l, 1) & LOST) != 0, "and then");
 }
 
 /* Arming gives the first COMMAND the whole time, whatever was before. */
 static void silence_begins_with_the_session(void) {
   ends_t e = at_work(EG_MSG_COMMAND);
-  CHECK(eg_link_tick(&e.mcu, 25000) == 0, "35 ms");
+  CHECK(ends_tick(&e.mcu, 25000) == 0, "35 ms");
   uint8_t nonces[EG_SESSION_BYTES];
   memcpy(nonces, e.mcu.session, sizeof nonces);
   eg_link_open(&e.mcu, nonces, nonces + EG_NONCE_BYTES);
-  CHECK(eg_link_tick(&e.mcu, EG_LINK_TIMEOUT_US - 1) == 0, "1 us before");
-  CHECK(eg_link_tick(&e.mcu, 1) == LOST, "and then");
+  CHECK(ends_tick(&e.mcu, EG_LINK_TIMEOUT_US - 1) == 0, "1 us before");
+  CHECK(ends_tick(&e.mcu, 1) == LOST, "and then");
 }
 
 static void other_frames_are_no_sign_of_life(uint8_t type, uint8_t other) {
@@ -257,11 +267,11 @@ static void bad_frames_are_no_sign_of_life(uint8_t type) {
 static void without_a_session(void) {
   ends_t e = ends_apart(1);
   for (int i = 0; i < 10; i++) {
-    CHECK(eg_link_tick(&e.mcu, PERIOD_US) == 0, "the microcontroller expects nothing");
-    CHECK(((eg_link_tick(&e.host, PERIOD_US) & LOST) != 0) == (i >= 3), "the host does");
+    CHECK(ends_tick(&e.mcu, PERIOD_US) == 0, "the microcontroller expects nothing");
+    CHECK(((ends_tick(&e.host, PERIOD_US) & LOST) != 0) == (i >= 3), "the host does");
   }
   CHECK(good(&e, EG_MSG_STATE), "and hears STATE");
-  CHECK(eg_link_tick(&e.host, PERIOD_US) == 0, "found");
+  CHECK(ends_tick(&e.host, PERIOD_US) == 0, "found");
 }
 
 int main(void) {
@@ -283,6 +293,8 @@ int main(void) {
     silence(EG_MSG_COMMAND, steps[i]);
     silence(EG_MSG_STATE, steps[i]);
   }
+  silence_counts_from_the_frame(EG_MSG_COMMAND);
+  silence_counts_from_the_frame(EG_MSG_STATE);
   silence_begins_with_the_session();
   other_frames_are_no_sign_of_life(EG_MSG_COMMAND, EG_MSG_VERDICT);
   other_frames_are_no_sign_of_life(EG_MSG_STATE, EG_MSG_QUESTION);

@@ -28,8 +28,9 @@
 #define EG_WIRE_MAX (EG_FRAME_MAX + 3u) /* COBS adds one, and the zeros */
 
 #define EG_SESSION_BYTES (2u * EG_NONCE_BYTES)
-/* No good COMMAND (MCU) or STATE (host) for that long: LOST. With a turn of 10 ms, and up to 2 ms
- * on the wire, the ramp begins within 50 ms. */
+/* No good COMMAND (MCU) or STATE (host) for that long: LOST. Found by a turn, which is up to 10 ms
+ * later, and with up to 2 ms on the wire the ramp begins within 50 ms. Two frames of 10 ms may be
+ * lost and the third come 8 ms late. */
 #define EG_LINK_TIMEOUT_US 38000u
 #define EG_ROUND_TRIP_MAX_US 20000u  /* no arming above it */
 #define EG_CLOCK_DRIFT_PPM 200u      /* how far the offset may move after arming */
@@ -125,12 +126,15 @@ bool eg_link_accept(eg_link_t *l, const uint8_t *frame, uint16_t length, uint32_
 /* A byte came in on serial; true when it completes a frame that is accepted. */
 bool eg_link_byte(eg_link_t *l, uint8_t byte, uint32_t now_us, eg_message_t *m);
 
+/* So much time has passed. Both ends say so before they look at what came in and before each tick,
+ * so that silence is counted from the moment when the last good frame came. */
+void eg_link_pass(eg_link_t *l, uint32_t elapsed_us);
+
 /* Once a link period: the causes that are present, before debounce.
- * LINK_LOST: no good COMMAND (MCU) or STATE (host) for EG_LINK_TIMEOUT_US. It is counted from the
- * tick before the last good one, so it comes up to one period early, never late.
+ * LINK_LOST: no good COMMAND (MCU) or STATE (host) for EG_LINK_TIMEOUT_US.
  * LINK_FAULTY: more than EG_ERROR_WINDOW_MAX of the last EG_ERROR_WINDOW of those were bad
  * (refused, or their counter never came), or the E2E state machine is INVALID. A frame above the
  * rate cap is bad whatever its type. The MCU without a session expects nothing: 0. */
-uint32_t eg_link_tick(eg_link_t *l, uint32_t elapsed_us);
+uint32_t eg_link_tick(eg_link_t *l);
 
 #endif
