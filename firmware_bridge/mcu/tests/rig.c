@@ -282,3 +282,27 @@ void rig_steady(rig_t *r) {
 int32_t rig_out(const rig_t *r, uint32_t channel) {
   return r->twin.actuator[channel];
 }
+
+void rig_goes_safe(rig_t *r, uint32_t turns, uint16_t failed, const char *what) {
+  int32_t at = rig_out(r, EG_SPEED), angle = rig_out(r, EG_STEERING);
+  uint32_t t = 0, resets = r->twin.resets;
+  while (!r->twin.mcu.kept.failed && t < turns) rig_turn(r), t++;
+  uint32_t strokes = r->twin.strokes;
+  CHECK(r->twin.mcu.kept.failed & failed, "%s: %x", what, r->twin.mcu.kept.failed);
+  for (t = 0; t < 30; t++) {
+    int32_t before = rig_out(r, EG_SPEED);
+    rig_turn(r);
+    CHECK(r->twin.mcu.out.causes & EG_BIT(EG_SELF_TEST), "%s: %x", what, r->twin.mcu.out.causes);
+    CHECK(r->twin.mcu.out.mode == EG_SAFE_STOP, "%s: mode %u", what, r->twin.mcu.out.mode);
+    CHECK(rig_out(r, EG_SPEED) < before && before - rig_out(r, EG_SPEED) <= Q(0.04) + 1,
+          "%s: from %d to %d", what, before, rig_out(r, EG_SPEED));
+    CHECK(rig_out(r, EG_STEERING) == angle, "%s: steers", what);
+  }
+  CHECK(r->twin.strokes == strokes, "%s: stroked", what);
+  CHECK(at == Q(10) && rig_out(r, EG_SPEED) < Q(9), "%s: %d", what, rig_out(r, EG_SPEED));
+  while (r->twin.resets == resets && t < 60) rig_turn(r), t++;
+  CHECK(r->twin.record.reason == EG_RESET_SELF_TEST, "%s: reason %u", what, r->twin.record.reason);
+  CHECK(r->twin.record.failed_before & failed, "%s: %x", what, r->twin.record.failed_before);
+  rig_turns(r, 21);
+  CHECK(r->boot.self_test >> 16 & failed, "%s: BOOT says %x", what, r->boot.self_test);
+}

@@ -65,5 +65,7 @@ void rig_say(rig_t *r, const eg_message_t *m);
 void rig_hello(rig_t *r);
 void rig_ask_arm(rig_t *r);
 int32_t rig_out(const rig_t *r, uint32_t channel);
+/* What follows a failed check: within `turns` no more strokes, a ramp, the reset, its reason. */
+void rig_goes_safe(rig_t *r, uint32_t turns, uint16_t failed, const char *what);
 
 #endif

@@ -8,152 +8,17 @@
 
 #include "rig.h"
 
-/* What follows a failed check: within `turns` no more strokes, a ramp, the reset, its reason. */
-static void goes_safe(rig_t *r, uint32_t turns, uint16_t failed, const char *what) {
-  int32_t at = rig_out(r, EG_SPEED), angle = rig_out(r, EG_STEERING);
-  uint32_t t = 0, resets = r->twin.resets;
-  while (!r->twin.mcu.kept.failed && t < turns) rig_turn(r), t++;
-  uint32_t strokes = r->twin.strokes;
-  CHECK(r->twin.mcu.kept.failed & failed, "%s: %x", what, r->twin.mcu.kept.failed);
-  for (t = 0; t < 30; t++) {
-    int32_t before = rig_out(r, EG_SPEED);
-    rig_turn(r);
-    CHECK(r->twin.mcu.out.causes & EG_BIT(EG_SELF_TEST), "%s: %x", what, r->twin.mcu.out.causes);
-    CHECK(r->twin.mcu.out.mode == EG_SAFE_STOP, "%s: mode %u", what, r->twin.mcu.out.mode);
-    CHECK(rig_out(r, EG_SPEED) < before && before - rig_out(r, EG_SPEED) <= Q(0.04) + 1,
-          "%s: from %d to %d", what, before, rig_out(r, EG_SPEED));
-    CHECK(rig_out(r, EG_STEERING) == angle, "%s: steers", what);
-  }
-  CHECK(r->twin.strokes == strokes, "%s: stroked", what);
-  CHECK(at == Q(10) && rig_out(r, EG_SPEED) < Q(9), "%s: %d", what, rig_out(r, EG_SPEED));
-  while (r->twin.resets == resets && t < 60) rig_turn(r), t++;
-  CHECK(r->twin.record.reason == EG_RESET_SELF_TEST, "%s: reason %u", what, r->twin.record.reason);
-  CHECK(r->twin.record.failed_before & failed, "%s: %x", what, r->twin.record.failed_before);
-  rig_turns(r, 21);
-  CHECK(r->boot.self_test >> 16 & failed, "%s: BOOT says %x", what, r->boot.self_test);
-}
-
 static void stack(void) {
   rig_t r;
   for (uint32_t i = 0; i < EG_TWIN_CANARY; i++) {
     rig_steady(&r);
     CHECK(r.twin.canary[i] == EG_CANARY, "%x", r.twin.canary[i]);
     r.twin.canary[i] ^= 1u << i;
-    goes_safe(&r, 1, EG_FAIL_STACK, "stack");
+    rig_goes_safe(&r, 1, EG_FAIL_STACK, "stack");
   }
   rig_steady(&r);
   r.twin.canary[0] = 0; /* what most of a stack holds */
-  goes_safe(&r, 1, EG_FAIL_STACK, "stack of zeros");
-}
-
-/* Any bit of the code, and before the code can decide anything. */
-static void flash(void) {
-  rig_t good, r;
-  rig_steady(&good);
-  for (uint32_t i = 0; i < 8u * EG_TWIN_CODE; i += 3) {
-    rig_copy(&r, &good);
-    r.twin.flash.code[i / 8u] ^= (uint8_t)(1u << i % 8u);
-    int32_t before = rig_out(&r, EG_SPEED);
-    uint32_t strokes = r.twin.strokes;
-    rig_turn(&r);
-    CHECK(r.twin.mcu.kept.failed == EG_FAIL_FLASH, "bit %u: %x", i, r.twin.mcu.kept.failed);
-    CHECK(rig_out(&r, EG_SPEED) < before && r.twin.strokes == strokes, "bit %u", i);
-    CHECK(r.twin.mcu.kept.state.sequence == good.twin.mcu.kept.state.sequence, "it decided");
-  }
-  rig_copy(&r, &good);
-  r.twin.flash.code[5] ^= 1u;
-  r.twin.canary[0] ^= 1u;
-  rig_turn(&r);
-  CHECK(r.twin.mcu.kept.failed == (EG_FAIL_FLASH | EG_FAIL_STACK), "%x", r.twin.mcu.kept.failed);
-  rig_steady(&r);
-  r.twin.flash.code[5] ^= 0x40u;
-  goes_safe(&r, 1, EG_FAIL_FLASH, "flash");
-  CHECK(r.twin.mcu.kept.failed & EG_FAIL_FLASH, "found at boot as well");
-}
-
-/* Which call of the board is that of acting. */
-static uint32_t acts_at(const rig_t *good) {
-  rig_t r;
-  uint32_t call = 0;
-  do {
-    rig_copy(&r, good);
-    r.twin.reset_in = ++call;
-    rig_step(&r);
-  } while (r.twin.actuations == good->twin.actuations && call < 100);
-  return call - 1;
-}
-
-/* In the middle of a turn: what was decided by then goes nowhere. */
-static void flash_while_it_decides(void) {
-  rig_t good, r;
-  rig_steady(&good);
-  const int32_t before = rig_out(&good, EG_SPEED);
-  const uint32_t acts = acts_at(&good);
-  CHECK(acts > 4 && acts < 99, "acts at call %u", acts);
-  for (uint32_t call = 1; call < acts; call++) {
-    rig_copy(&r, &good);
-    r.twin.flip_in = call;
-    rig_step(&r);
-    CHECK(r.twin.mcu.kept.failed == EG_FAIL_FLASH, "call %u: %x", call, r.twin.mcu.kept.failed);
-    CHECK(r.twin.mcu.out.mode == EG_SAFE_STOP && rig_out(&r, EG_SPEED) < before, "call %u", call);
-    CHECK(r.twin.strokes == good.twin.strokes, "call %u: stroked", call);
-  }
-}
-
-static void change_words(rig_t *r, uint32_t first, uint32_t first_by, uint32_t second,
-                         uint32_t second_by) {
-  uint32_t word[EG_TWIN_CODE / 4u];
-  memcpy(word, r->twin.flash.code, sizeof word);
-  word[first] += first_by;
-  word[second] += second_by;
-  memcpy(r->twin.flash.code, word, sizeof word);
-}
-
-/* Two changes that cancel out in the sum are found by the one that rolls; what both miss is found
- * by the CRC, when it has come round. */
-static void flash_sums(void) {
-  rig_t r;
-  const uint32_t round = sizeof(eg_twin_flash_t) / EG_IMAGE_SLICE + 1;
-  for (uint32_t apart = 1; apart < 64; apart++) {
-    rig_steady(&r);
-    change_words(&r, 7, 1u << 31, 7 + apart, 1u << 31);
-    rig_turn(&r);
-    CHECK(r.twin.mcu.kept.failed == EG_FAIL_FLASH, "two top bits, %u words apart", apart);
-  }
-  for (uint32_t i = 0; i < 4; i++) {
-    rig_steady(&r);
-    r.twin.seal.image_sum[i / 2u] += i % 2u ? 1u : 0u - 1u;
-    rig_turn(&r);
-    CHECK(r.twin.mcu.kept.failed == EG_FAIL_FLASH, "another sum %u", i);
-  }
-  rig_steady(&r);
-  change_words(&r, 7, 1, 8, 0u - 1u);
-  goes_safe(&r, 1, EG_FAIL_FLASH, "the sum is the same");
-  rig_steady(&r);
-  uint32_t crc = r.twin.seal.image_crc;
-  change_words(&r, 7, 1, 8, 1);
-  eg_twin_seal(&r.twin);
-  r.twin.seal.image_crc = crc;
-  goes_safe(&r, 2 * round, EG_FAIL_FLASH, "both are the same");
-}
-
-/* Any bit of the table, and before it is read: some of them would send the core astray. */
-static void policy(void) {
-  rig_t r;
-  rig_t good;
-  rig_steady(&good);
-  for (uint32_t i = 0; i < sizeof(eg_mcu_config_t); i += 3) {
-    rig_copy(&r, &good);
-    ((uint8_t *)&r.twin.flash.config)[i] ^= (uint8_t)(1u << i % 8u);
-    int32_t before = rig_out(&r, EG_SPEED);
-    uint32_t strokes = r.twin.strokes;
-    rig_turn(&r);
-    CHECK(r.twin.mcu.kept.failed & EG_FAIL_POLICY, "byte %u of the table", i);
-    CHECK(rig_out(&r, EG_SPEED) < before && r.twin.strokes == strokes, "byte %u", i);
-  }
-  rig_steady(&r);
-  r.twin.flash.config.policy.members = 200;
-  goes_safe(&r, 1, EG_FAIL_POLICY, "policy");
+  rig_goes_safe(&r, 1, EG_FAIL_STACK, "stack of zeros");
 }
 
 static void flipped(rig_t *r, uint8_t *byte, uint8_t bit, uint32_t place) {
@@ -187,7 +52,7 @@ static void ram(void) {
   flip_all(&good, offsetof(eg_twin_t, record), sizeof(eg_record_t));
   rig_steady(&r);
   r.twin.mcu.kept.state.channel[EG_SPEED].last = Q(33);
-  goes_safe(&r, 1, EG_FAIL_RAM, "ram");
+  rig_goes_safe(&r, 1, EG_FAIL_RAM, "ram");
 }
 
 /* And in what does not last: it acts on nothing. */
@@ -210,7 +75,7 @@ static void while_it_listens(void) {
   rig_t r;
   rig_steady(&r);
   r.twin.mcu.heard.inbox.command.command[0] = Q(33);
-  goes_safe(&r, 1, EG_FAIL_RAM, "inbox");
+  rig_goes_safe(&r, 1, EG_FAIL_RAM, "inbox");
   CHECK(r.twin.mcu.heard.link.counts.accepted == 0, "listened with a state that is not its own");
 }
 
@@ -230,7 +95,7 @@ static void pattern(void) {
   r.twin.memory.ram = (volatile uint32_t *)(void *)low;
   r.twin.memory.ram_words = (uint32_t)(2 * page / 4);
   memset((void *)low, 0x3C, (size_t)page);
-  goes_safe(&r, 1, EG_FAIL_RAM, "pattern");
+  rig_goes_safe(&r, 1, EG_FAIL_RAM, "pattern");
   CHECK(r.twin.mcu.kept.failed == EG_FAIL_RAM, "found at boot as well");
   for (long i = 0; i < page; i++) CHECK(low[i] == 0x3C, "the test left its pattern in RAM");
   munmap(low, (size_t)(2 * page));
@@ -242,12 +107,12 @@ static void output(void) {
   for (uint32_t i = 0; i < EG_OUTPUTS; i++) {
     rig_steady(&r);
     r.twin.stuck[i] = 4;
-    goes_safe(&r, 1, EG_FAIL_OUTPUT, "output");
+    rig_goes_safe(&r, 1, EG_FAIL_OUTPUT, "output");
     CHECK(r.twin.record.failed_before == EG_FAIL_OUTPUT, "%x", r.twin.record.failed_before);
   }
   rig_steady(&r);
   r.twin.stuck[EG_SPEED] = 0x20000; /* set in 10 m/s: it holds less */
-  goes_safe(&r, 1, EG_FAIL_OUTPUT, "less output");
+  rig_goes_safe(&r, 1, EG_FAIL_OUTPUT, "less output");
 }
 
 /* All at once: none hides another, neither at boot nor later, and nobody else is blamed. */
@@ -266,25 +131,6 @@ static void says_all_that_failed(void) {
   r.twin.seal.image_crc ^= 1u;
   eg_twin_boot(&r.twin);
   CHECK(r.twin.mcu.kept.failed == EG_FAIL_FLASH, "%x", r.twin.mcu.kept.failed);
-}
-
-/* So much of it a turn, and what is left at the end: the next round begins anew. */
-static void flash_by_slices(void) {
-  rig_t r;
-  uint32_t at = 0;
-  rig_start(&r);
-  const uint32_t bytes = r.twin.memory.image_bytes -= 98u;
-  CHECK(bytes % EG_IMAGE_SLICE != 0, "%u bytes", bytes);
-  eg_twin_seal(&r.twin);
-  eg_twin_boot(&r.twin);
-  for (int t = 0; t < 40; t++) {
-    rig_step(&r);
-    at = at + EG_IMAGE_SLICE < bytes ? at + EG_IMAGE_SLICE : 0;
-    CHECK(r.twin.mcu.kept.image_at == at, "%u, not %u", r.twin.mcu.kept.image_at, at);
-    uint32_t crc = eg_crc(EG_CRC_START, r.twin.memory.image, at);
-    CHECK(r.twin.mcu.kept.image_crc == crc, "another CRC at %u", at);
-  }
-  CHECK(r.twin.mcu.kept.failed == 0, "%x", r.twin.mcu.kept.failed);
 }
 
 /* An image of one slice, so that every turn looks at all of it. */
@@ -311,7 +157,7 @@ static void core(void) {
   rig_steady(&r);
   r.twin.seal.known_answers ^= 0x100u;
   eg_twin_boot(&r.twin);
-  goes_safe(&r, 0, EG_FAIL_CORE, "core");
+  rig_goes_safe(&r, 0, EG_FAIL_CORE, "core");
 }
 
 /* A table of right CRC that this firmware cannot do: found at boot. */
@@ -394,17 +240,12 @@ static void a_dead_loop_is_reset(void) {
 
 int main(void) {
   stack();
-  flash();
-  flash_while_it_decides();
-  flash_sums();
-  policy();
   ram();
   scratch();
   while_it_listens();
   pattern();
   output();
   says_all_that_failed();
-  flash_by_slices();
   says_all_that_fails_later();
   core();
   refuses(no_members);
