@@ -101,10 +101,9 @@ def begin(guard: Guard, asked: Recording, camera: str, on_clock: bool) -> list[W
 
 
 def confirmed(behind: Behind) -> list[str]:
-    """Which heads of logs the microcontroller confirmed, for `verify-log --head`: the last of the
-    run before, if it was there, and the last of this one."""
-    heads = (("the last log's", behind.former_log_head), ("the log's", behind.log_head))
-    return [f"mcu: confirmed {of} head {h[1].hex()} (seal {h[0]})" for of, h in heads if h]
+    """Which head of the log the microcontroller confirmed last, for `verify-log --head`."""
+    head = behind.log_head
+    return [f"mcu: confirmed the log's head {head[1].hex()} (seal {head[0]})"] if head else []
 
 
 class Pictures:

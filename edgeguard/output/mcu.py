@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
@@ -17,6 +18,8 @@ from firmware_bridge.links import Unit
 from firmware_bridge.plant import Vehicle
 from firmware_bridge.session import Session
 from firmware_bridge.twin import McuTwin
+
+_log = logging.getLogger("edgeguard")
 
 MOST = 32767.0  # Q16.16
 WARM_TICKS = 20
@@ -89,6 +92,7 @@ class Behind:
         self._roles = roles(guard.config)
         self._has_tags = guard.config.mcu is None or guard.config.mcu.authenticated
         self._ticks = 0
+        self._former: tuple[int, bytes] | None = None
         self.state: State | None = None
         """What the microcontroller said last, while that is recent."""
 
@@ -112,6 +116,7 @@ class Behind:
         self._ticks += 1
         if self._ticks % LOG_EVERY == 0:
             self._tell_log_head()
+            self._hear_former_log_head()
         return decision
 
     def _tell_log_head(self) -> None:
@@ -125,10 +130,12 @@ class Behind:
         """The head of the recording that the microcontroller confirmed last."""
         return self._mcu.log_head
 
-    @property
-    def former_log_head(self) -> tuple[int, bytes] | None:
-        """That of the recording of a process before this one, which it named when it was armed."""
-        return self._mcu.former_log_head
+    def _hear_former_log_head(self) -> None:
+        """It names it when it is armed; said at once, since this process may crash, too."""
+        head = self._mcu.former_log_head
+        if head is not None and head != self._former:
+            _log.warning("mcu: confirmed the last log's head %s (seal %d)", head[1].hex(), head[0])
+        self._former = head
 
     def knows(self, token: str) -> bool:
         """See `Guard.knows`."""
