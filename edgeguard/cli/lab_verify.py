@@ -36,6 +36,8 @@ FILE = click.Path(path_type=Path, dir_okay=False)
               help="Which neurons the programs make whole first.")  # fmt: skip
 @click.option("--regions", type=click.IntRange(0, 255), metavar="GREY",
               help="Try pictures that differ by at most so much as one region first.")  # fmt: skip
+@click.option("--second-opinion", "second_s", type=click.IntRange(min=1), metavar="S",
+              help="Ask Marabou about each certificate, S seconds for each rival.")  # fmt: skip
 @click.option("--ablate", is_flag=True, help="Measure what each acceleration is worth.")
 @click.option(
     "--data-dir", help="Folder that holds gtsrb/; default: $EDGEGUARD_DATA, then ../shared/data."
@@ -53,10 +55,12 @@ def command(
     import torch
 
     from edgeguard import figures
-    from edgeguard.lab.verification import report
+    from edgeguard.lab.verification import report, second
 
     if json_to is not None:
         figures.check_writable(json_to)
+    if given["second_s"] is not None:
+        second.solver()
     torch.set_num_threads(1)
     net, runtime, found = report.open_checked(model or models_dir() / "certified.onnx")
     if properties is None:
@@ -83,6 +87,10 @@ def _pictures(net: Any, runtime: Any, **given: Any) -> tuple[list[Figure], str]:
     if given["ablate"]:
         return report.ablate(net, runtime, labelled, radii, effort), ""
     found, verdicts = report.verify_pictures(net, runtime, labelled, radii, effort)
+    if given["second_s"] is not None:
+        found += report.second_opinions(
+            net, runtime, labelled, verdicts, effort.dense, given["second_s"]
+        )
     return found, report.methods(verdicts, radii)
 
 

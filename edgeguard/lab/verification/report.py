@@ -20,7 +20,8 @@ from edgeguard.lab.verification.pixels import U8, Pixels
 from edgeguard.lab.verification.properties import judge, read_properties
 from edgeguard.lab.verification.read import read_net
 from edgeguard.lab.verification.runtime import Runtime, check
-from edgeguard.lab.verification.verify import Effort, Verdict, Verifier
+from edgeguard.lab.verification.second import CONFIRMED, CONTRADICTED, second_opinion
+from edgeguard.lab.verification.verify import Effort, Verdict, Verifier, tightened
 from edgeguard.lab.zoo.figures import rate
 from edgeguard.npz import read_npz
 
@@ -99,6 +100,32 @@ def verify_pictures(
     found.append(at_most(f"{name}.broken", verifier.broken, 0, "certificates", n))
     found.append(Figure(f"{name}.seconds", seconds / n, "s per picture", n))
     return found, verdicts
+
+
+def second_opinions(
+    net: Net, runtime: Runtime, given: Labelled, verdicts: Sequence[dict[int, Verdict]],
+    dense: int, limit_s: int,
+) -> list[Figure]:  # fmt: skip
+    """What Marabou says of each certificate. Raises EdgeguardError without it."""
+    says: dict[int, Counter[str]] = {}
+    certified = [(i, r) for i, v in enumerate(verdicts) for r in v if v[r].says == "certified"]
+    with Progress(transient=True) as progress:
+        for i, r in progress.track(certified, description="second opinion"):
+            low, high = Pixels.of(net).box(given.x[i : i + 1], r)
+            y = int(given.y[i])
+
+            def real(q: torch.Tensor, y: int = y) -> bool:
+                top = runtime.run(q[None])[0]
+                return bool((top >= top[y]).sum() > 1)
+
+            found = tightened(net, low, high, dense)
+            says.setdefault(r, Counter())[second_opinion(net, found, y, real, limit_s)] += 1
+    name, figures = f"verify.{Path(net.source).stem}.second", []
+    for r, of in sorted(says.items()):
+        n = of.total()
+        figures.append(rate(f"{name}.confirmed.{r}", of[CONFIRMED], n))
+        figures.append(at_most(f"{name}.contradicted.{r}", of[CONTRADICTED], 0, "certificates", n))
+    return figures
 
 
 def methods(verdicts: Sequence[dict[int, Verdict]], radii: Sequence[int]) -> str:

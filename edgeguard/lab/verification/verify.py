@@ -188,11 +188,7 @@ class Verifier:
     def _leftover(self, low: Tensor, high: Tensor, y: Tensor) -> Verdict:
         """One box that bounds and attack left open."""
         begun = time.perf_counter()
-        found = bounds(self.net, low, high)
-        for number, layer in enumerate(self.net.layers, 1):
-            small = isinstance(layer, Steps) and layer.constant.numel() <= self.effort.dense
-            if small and number < self.net.output:
-                crown.refine(self.net, found, number)
+        found = tightened(self.net, low, high, self.effort.dense)
         lead = crown.margins(self.net, found, y)[0]
         lead[y[0]] = torch.inf
         if lead.min() > 0:
@@ -235,6 +231,15 @@ class Verifier:
             if chain and sum(sizes[number:]) <= self.effort.most:
                 return number
         return self.net.output - 1
+
+
+def tightened(net: Net, low: Tensor, high: Tensor, dense: int) -> Bounds:
+    """Bounds of a box, those of layers of at most ``dense`` integers by CROWN."""
+    found = bounds(net, low, high)
+    for number, layer in enumerate(net.layers[: net.output - 1], 1):
+        if isinstance(layer, Steps) and layer.constant.numel() <= dense:
+            crown.refine(net, found, number)
+    return found
 
 
 def neurons(net: Net, found: Bounds, row: Tensor, order: str, start: int

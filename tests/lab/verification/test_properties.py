@@ -137,6 +137,21 @@ def test_the_command_names_what_is_wrong(toy: Toy, tmp_path: Path) -> None:
         assert message in str(ran.exception)
 
 
+def test_certificates_get_a_second_opinion(toy: Toy, tmp_path: Path) -> None:
+    pytest.importorskip("maraboupy", reason="needs the extra solver (x86-64)")
+    out = tmp_path / "out.json"
+    ran = CliRunner().invoke(
+        command, [str(toy[0]), "--pictures", str(pictures(toy, tmp_path)), "--radius", "0",
+                  "--second-opinion", "5", "--json", str(out)],
+        standalone_mode=False,
+    )  # fmt: skip
+    assert ran.exception is None, ran.output
+    figures = {f["id"]: f for f in json.loads(out.read_text())["figures"]}
+    of_all = figures["verify.dense1.certified.0"]["n"]
+    assert figures["verify.dense1.second.confirmed.0"]["n"] == of_all
+    assert figures["verify.dense1.second.contradicted.0"]["value"] == 0
+
+
 def test_clusters_are_of_one_class_and_their_hull_holds_them() -> None:
     x = np.full((4, 2, 2, 1), 100, np.uint8)
     x[1] += 2
