@@ -76,12 +76,14 @@ class GuardPart:
         members: tuple[str, str] = ("angle", "throttle"),
         signals: Mapping[str, str] | None = None,
         at_end: Callable[[], object] | None = None,
+        operator_token: str | None = None,
     ) -> None:
         """policy: with channels `angle` and `throttle`, external members for them, signals
         `angle` and `throttle` (what was last sent to the wheels) and [camera.front]; signals: more
         of them, each with its key in donkeycar's memory; at_end: called when the loop ends, since
-        the shutdown of some actuators leaves the motor running. Arms. Raises ConfigError."""
-        self.guard = Guard.load(policy)
+        the shutdown of some actuators leaves the motor running; operator_token: with it
+        `guard.rearm` ends SAFE_STOP. Arms. Raises ConfigError."""
+        self.guard = Guard.load(policy, operator_token)
         missing = [c for c in ("angle", "throttle") if c not in self.guard.config.channels]
         if missing:
             raise ConfigError(f"{policy}: channel.{missing[0]}: is not there; donkeycar needs it")
