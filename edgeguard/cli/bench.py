@@ -37,11 +37,20 @@ def command(json_file: Path | None, rounds: int, only: str | None) -> None:
     found = _attacks(rounds) if only == "attacks" else _costs(rounds, only)
     if json_file is not None:
         packages = (*PACKAGES, *RIVALS) if only == "attacks" else PACKAGES
-        results.write(json_file, found, seed=0, packages=packages)
+        results.write(json_file, found, seed=seed_of(only), packages=packages)
     missed = [f["id"] for f in found if f.get("holds") is False]
     if missed:
         click.echo(f"bars that do not hold: {', '.join(missed)}", err=True)
         sys.exit(1)
+
+
+def seed_of(only: str | None) -> int:
+    """What the chosen part draws its inputs from."""
+    if only != "attacks":
+        return 0
+    from edgeguard.cli import bench_attacks
+
+    return bench_attacks.SEED
 
 
 def _costs(rounds: int, only: str | None) -> list[dict[str, Any]]:

@@ -59,6 +59,7 @@ def command(
 
     if json_to is not None:
         figures.check_writable(json_to)
+    _check(properties, **given)
     if given["second_s"] is not None:
         second.solver()
     torch.set_num_threads(1)
@@ -72,6 +73,20 @@ def command(
     if json_to is not None:
         figures.write(json_to, found, report.SEED, PACKAGES)
     return 1 if any(f.holds is False for f in found) else 0
+
+
+def _check(properties: Path | None, **given: Any) -> None:
+    """Raises EdgeguardError for options that would change nothing."""
+    if given["second_s"] is not None and (properties is not None or given["ablate"]):
+        other = "--ablate" if properties is None else "--properties"
+        raise EdgeguardError(
+            f"--second-opinion: is about certificates of pictures; leave {other} out"
+        )
+    if properties is not None and (given["ablate"] or given["pictures"] is not None):
+        other = "--ablate" if given["ablate"] else "--pictures"
+        raise EdgeguardError(
+            f"{other}: is about pictures of their own; --properties names its own, leave one out"
+        )
 
 
 def _pictures(net: Any, runtime: Any, **given: Any) -> tuple[list[Figure], str]:

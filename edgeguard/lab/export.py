@@ -36,12 +36,19 @@ def export(
 ) -> Manifest:  # fmt: skip
     """Sign everything that `policy` names. results: files of figures that belong to it.
 
-    Raises ConfigError for a policy that does not load, EdgeguardError for files outside its folder.
+    Raises ConfigError for a policy that does not load, EdgeguardError for files outside its folder
+    and for results of the same name.
     """
     loaded = config.load(policy, files=True)
     files = _files(policy, loaded)
     for file in results:
-        files[f"results/{file.name}"] = ("results", file.read_bytes())
+        place = f"results/{file.name}"
+        if place in files:
+            raise EdgeguardError(
+                f"--results {file}: another file of that name is given; rename one, for a bundle "
+                "holds them side by side"
+            )
+        files[place] = ("results", file.read_bytes())
     _loads(files)
     ordered = sorted(files.items())
     manifest = Manifest(

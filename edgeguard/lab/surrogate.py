@@ -153,7 +153,7 @@ class Agreement:
     differing: int
     """Inputs with any difference."""
     labels_differing: int
-    """Inputs whose largest score is another."""
+    """Inputs whose largest score is another; of the output that holds the scores."""
 
     @property
     def allowed_steps(self) -> float:
@@ -161,8 +161,9 @@ class Agreement:
         return 1.0 if self.path.suffix == ".tflite" else 0.0
 
 
-def agrees(surrogate: Surrogate, answer: Answer, inputs: Array) -> Agreement:
-    """Compare on inputs [N, ...] as the file takes them (in its dtype)."""
+def agrees(surrogate: Surrogate, answer: Answer, inputs: Array, scores: int = 0) -> Agreement:
+    """Compare on inputs [N, ...] as the file takes them (in its dtype). scores: which output holds
+    them."""
     largest, differing, labels = 0.0, 0, 0
     for part in np.array_split(inputs, -(-len(inputs) // BATCH)) if len(inputs) else ():
         wanted = answer(part)
@@ -173,7 +174,7 @@ def agrees(surrogate: Surrogate, answer: Answer, inputs: Array) -> Agreement:
         worst = np.max(apart, axis=0)
         largest = max(largest, float(worst.max(initial=0.0)))
         differing += int((worst > 0).sum())
-        labels += int((got[0].numpy().argmax(1) != wanted[0].argmax(1)).sum())
+        labels += int((got[scores].numpy().argmax(1) != wanted[scores].argmax(1)).sum())
     return Agreement(surrogate.path, len(inputs), largest, differing, labels)
 
 

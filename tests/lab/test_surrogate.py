@@ -159,3 +159,17 @@ def test_pictures_enter_as_the_card_says(path: Path) -> None:
         want = spec.empty()
         run(np.ascontiguousarray(picture.transpose(1, 2, 0)), want)
         np.testing.assert_array_equal(tensor[None], want)
+
+
+def test_labels_are_compared_on_the_output_with_the_scores() -> None:
+    """Which is not always the first: the card says which."""
+    path = models_dir("gtsrb") / "plain.onnx"
+    surrogate, answer = Surrogate.load(path), deployed(path)
+
+    def other(x: np.ndarray) -> list[np.ndarray]:
+        first, second = answer(x)
+        return [first, np.roll(second, 1, axis=1)]
+
+    x = inputs(surrogate, 8)
+    assert agrees(surrogate, other, x).labels_differing == 0
+    assert agrees(surrogate, other, x, scores=1).labels_differing == 8

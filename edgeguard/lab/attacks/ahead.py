@@ -23,7 +23,16 @@ import torch
 
 from edgeguard.errors import EdgeguardError
 from edgeguard.lab.attacks import campaign, corpus, tables
-from edgeguard.lab.attacks.inputs import Pictures, Request, members, pictures, read_rightly, scene
+from edgeguard.lab.attacks.inputs import (
+    Pictures,
+    Request,
+    members,
+    picture_files,
+    pictures,
+    read_rightly,
+    scene,
+    twin_of,
+)
 from edgeguard.lab.attacks.inputs import wanted as wanted_jobs
 from edgeguard.lab.attacks.plan import Job, Scene
 from edgeguard.lab.attacks.victim import U8, Ints
@@ -88,7 +97,8 @@ def _lacking(request: Request, scenes: Mapping[str, Scene], seen: Pictures) -> I
             whole = Unit(name, job.name, job.threat.name, n, (), folder)
             firsts = tuple(
                 first for first in range(0, n, campaign.CHUNK)
-                if corpus.kept(campaign.file_of(folder, first), y[whole.rows(first)]) is None
+                if corpus.kept(campaign.file_of(folder, first), x[whole.rows(first)],
+                               y[whole.rows(first)]) is None
             )  # fmt: skip
             pieces = [firsts] if campaign.made_once(job) else [(first,) for first in firsts]
             yield from (replace(whole, firsts=piece) for piece in pieces if piece)
@@ -98,7 +108,8 @@ def _handfuls(request: Request, unit: Unit) -> list[dict[str, Any]]:
     """In the worker."""
     with _ALONE:
         torch.set_num_threads(1)
-        jobs, of, x, y = _opened(replace(request, members=(unit.member,), results=Path()))
+        alone = replace(request, members=(unit.member,), results=Path())
+        jobs, of, x, y = _opened(alone, _state(alone))
         job = jobs[unit.attack, unit.threat]
         own = campaign.folder_of(of, job, x[: unit.images], request.results)
         if own.name != unit.folder.name:
@@ -110,9 +121,20 @@ def _handfuls(request: Request, unit: Unit) -> list[dict[str, Any]]:
         return [campaign.attacked(of, job, x[r], y[r]) for r in rows]
 
 
+def _state(request: Request) -> tuple[Any, ...]:
+    """Of the one member that is asked for and the pictures: what a worker that lives on has to open
+    again when it changes."""
+    ((_, path, card),) = members(request)
+    files = [path, twin_of(path), *picture_files(request)]
+    stats = [(file, file.stat()) for file in files if file.is_file()]
+    return (campaign.card_bytes(card), *((f, s.st_mtime_ns, s.st_size) for f, s in stats))
+
+
 @lru_cache(maxsize=1)
-def _opened(request: Request) -> tuple[dict[tuple[str, str], Job], Scene, U8, Ints]:
-    """Jobs, and the one member that is asked for."""
+def _opened(
+    request: Request, state: tuple[Any, ...]
+) -> tuple[dict[tuple[str, str], Job], Scene, U8, Ints]:
+    """Jobs, and the one member that is asked for; state: of the files, see `_state`."""
     seen = pictures(request)
     ((_, path, card),) = members(request)
     of = scene(path, card, seen, request.quick)

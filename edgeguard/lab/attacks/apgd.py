@@ -34,7 +34,8 @@ class APGD:
     def __call__(self, victim: Target, x: Tensor, y: Tensor) -> Tensor:
         """8-bit images [N, C, H, W] inside the threat; where none is wrong, the worst."""
         g = torch.Generator().manual_seed(self.seed)
-        best, left = x.clone(), torch.arange(len(x))
+        best, value = x.clone(), torch.full((len(x),), -torch.inf)
+        left = torch.arange(len(x))
         classes = likeliest(victim, x, y, self.targets) if self.targets else None
         for number in range(self.restarts + self.targets):
             goal = None
@@ -44,11 +45,18 @@ class APGD:
             for at in range(self.steps):
                 if not run.advance(at):
                     break
-            best[left] = run.best
+            found = run.value if goal is None else self._value(victim, run.best, y[left])
+            better = (found > value[left]) | run.done
+            best[left[better]], value[left[better]] = run.best[better], found[better]
             left = left[~run.done]
             if len(left) == 0:
                 break
         return best
+
+    def _value(self, victim: Target, x: Tensor, y: Tensor) -> Tensor:
+        """Of the loss [N]: a start towards a class climbed another one."""
+        with torch.no_grad():
+            return self.loss(victim.scores(x), y)
 
     def checkpoints(self) -> list[int]:
         """When the step is looked at: p0 = 0, p1 = 0.22, then ever closer."""

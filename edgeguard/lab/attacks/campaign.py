@@ -11,6 +11,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from edgeguard.card import Card
 from edgeguard.figures import Figure
 from edgeguard.lab.attacks import corpus
 from edgeguard.lab.attacks.intervals import median_interval
@@ -28,7 +30,8 @@ from edgeguard.lab.zoo.figures import rate
 
 CHUNK = 25
 HERE = Path(__file__).resolve().parent
-COMMON = ("threat", "judge", "victim", "losses")
+COMMON = ("threat", "judge", "victim", "losses", "plan")
+TWIN_SOURCE = HERE.parent / "zoo" / "onnx_torch.py"
 ONCE = ("substitute", "universal")
 """Modules of attacks that make something once for all images; weaker with --quick."""
 
@@ -76,12 +79,29 @@ def _median(id: str, values: np.ndarray) -> Figure:
     return Figure(id, float(np.median(values)), "1", len(values), median_interval(values))
 
 
+@cache
+def _source(file: Path) -> bytes:
+    """As it was when it was first asked for: a process that lives on runs what it has loaded."""
+    return file.read_bytes()
+
+
+for _module in HERE.glob("*.py"):  # as they are loaded with this one
+    _source(_module)
+
+
 def digest_of(sources: Iterable[Path], model: Path, *more: bytes) -> str:
-    """12 hex digits of what a result depends on: sources, the surrogate's, the model."""
-    digest = hashlib.sha256(b"".join(more))
+    """12 hex digits of what a result depends on: sources, the surrogate's, the model, and more."""
+    digest = hashlib.sha256()
     for file in [*sources, *sorted(HERE.parent.glob("surrogate*.py")), model]:
-        digest.update(file.read_bytes())
+        digest.update(_source(file) if file.suffix == ".py" else file.read_bytes())
+    for part in more:
+        digest.update(b"%d:" % len(part) + part)
     return digest.hexdigest()[:12]
+
+
+def card_bytes(card: Card | None) -> bytes:
+    """What a card says of the tensors, which is what an attack depends on."""
+    return b"" if card is None else repr((card.input, card.scores, card.embedding)).encode()
 
 
 def made_once(job: Job) -> bool:
@@ -89,19 +109,25 @@ def made_once(job: Job) -> bool:
     return not set(ONCE).isdisjoint(job.modules)
 
 
-def key_of(job: Job, model: Path, pixels: U8, quick: bool) -> str:
-    """12 hex digits of all that the result depends on."""
+def key_of(scene: Scene, job: Job, pixels: U8) -> str:
+    """12 hex digits of all that the result depends on, but for the images behind the first: of
+    those each handful holds its own (`corpus.kept`), so that a longer run goes on from a shorter.
+    """
     sources = [HERE / f"{name}.py" for name in (*COMMON, *job.modules)]
-    some = np.ascontiguousarray(pixels[:CHUNK]).tobytes()
-    weaker = b"quick" if quick and made_once(job) else b""
-    return digest_of(sources, model, repr(job.threat).encode(), some, weaker)
+    if job.by_twin and scene.twin is not None:
+        sources += [TWIN_SOURCE, scene.twin.path]
+    weaker = b"quick" if scene.quick and made_once(job) else b""
+    victim, shown = scene.victim, (pixels[:CHUNK], scene.own, scene.own_labels)
+    return digest_of(
+        sources, victim.path, repr(job.threat).encode(), weaker, card_bytes(victim.card),
+        *(np.ascontiguousarray(part).tobytes() for part in shown),
+    )  # fmt: skip
 
 
 def folder_of(scene: Scene, job: Job, pixels: U8, results: Path) -> Path:
     """Where the handfuls of a job lie."""
-    path = scene.victim.path
-    key = key_of(job, path, pixels, scene.quick)
-    return results / path.stem / f"{job.name}.{job.threat.name}-{key}"
+    name = f"{job.name}.{job.threat.name}-{key_of(scene, job, pixels)}"
+    return results / scene.victim.path.stem / name
 
 
 def file_of(folder: Path, first: int) -> Path:
@@ -123,7 +149,7 @@ def run(
     for first in range(0, len(y), CHUNK):
         rows = slice(first, first + CHUNK)
         file = file_of(folder, first)
-        row = corpus.kept(file, y[rows])
+        row = corpus.kept(file, pixels[rows], y[rows])
         if row is None:
             row = attacked(scene, job, pixels[rows], y[rows])
             corpus.write(file, row)
@@ -179,17 +205,22 @@ def worst_case(found: Iterable[Outcome], member: str, threat: str) -> list[Figur
 
 
 def invalid(found: Iterable[Outcome]) -> list[str]:
-    """Rules of E4 that the outcomes of one model break: then the evaluation is worth nothing."""
-    success = {f"{o.job.name}.{o.job.threat.name}": o.success for o in found}
+    """Rules of E4 that the outcomes of one model break: then the evaluation is worth nothing. Two
+    attacks are compared on the first images, which both of them were tried on."""
+    hits = {f"{o.job.name}.{o.job.threat.name}": o.hit for o in found}
     broken = []
     for weaker, stronger in (
         ("fgsm.linf.8", "pgd.linf.8"), ("fgsm.linf.8", "apgd_dlr.linf.8"),
         ("noise.linf.8", "fgsm.linf.8"), ("square.linf.8", "apgd_dlr.linf.8"),
         ("universal.linf.8", "pgd.linf.8"),
     ):  # fmt: skip
-        if weaker in success and stronger in success and success[weaker] > success[stronger] + 0.02:
+        if weaker not in hits or stronger not in hits:
+            continue
+        n = min(len(hits[weaker]), len(hits[stronger]))
+        less, more = (float(hits[name][:n].mean()) for name in (weaker, stronger))
+        if less > more + 0.02:
             broken.append(
-                f"E4: {weaker} ({success[weaker]:.1%}) is stronger than {stronger} "
-                f"({success[stronger]:.1%}): the stronger one is broken, or gradients are masked"
+                f"E4: {weaker} ({less:.1%}) is stronger than {stronger} ({more:.1%}, n = {n}): the "
+                "stronger one is broken, or gradients are masked"
             )
     return broken

@@ -48,14 +48,16 @@ def begin(folder: Path, about: Mapping[str, Any]) -> None:
     write_json(folder / ABOUT, dict(about))
 
 
-def kept(file: Path, y: Array) -> Handful | None:
-    """A handful that is there, of images with these labels [N]; None: to be made."""
+def kept(file: Path, clean: Array, y: Array) -> Handful | None:
+    """A handful that is there, of these images [N, C, H, W] and labels [N]; None: to be made."""
     try:
         row = read_npz(file)
     except ConfigError:
         return None
-    complete = all(name in row for name in EVERY)
-    return row if complete and np.array_equal(row["y"], y) else None
+    if any(name not in row for name in EVERY):
+        return None
+    same = np.array_equal(row["y"], y) and np.array_equal(row["clean"], clean)
+    return row if same else None
 
 
 def write(file: Path, row: Handful) -> None:

@@ -112,7 +112,7 @@ def hazard(
 
     Raises EdgeguardError, also where not one picture can be judged.
     """
-    run = _Run(resting, Threat("linf", levels / LEVELS), results)
+    run = _Run(resting, pixels, y, Threat("linf", levels / LEVELS), results)
     judged = 0
     for command, rows in resting.groups(y):
         for first in range(0, len(rows), BATCH):
@@ -136,12 +136,17 @@ def hazard(
 class _Run:
     """One radius: where its handfuls are, and what they hold so far."""
 
-    def __init__(self, resting: Resting, threat: Threat, results: Path) -> None:
+    def __init__(
+        self, resting: Resting, pixels: U8, y: Ints, threat: Threat, results: Path
+    ) -> None:
+        """pixels, y: all pictures of the run and their labels; another choice has folders of its
+        own, since what is read there afterwards is all that lies there."""
         self.resting, self.target, self.threat = resting, resting.target, threat
         files = {name: victim.path for name, victim in self.target.victims.items()}
-        models = [path.read_bytes() for path in files.values()]
         sources = [HERE / f"{module}.py" for module in MODULES]
-        key = digest_of(sources, self.target.policy, *models, repr(threat).encode())
+        shown = [np.ascontiguousarray(part).tobytes() for part in (pixels, y, *resting.own)]
+        key = digest_of([*sources, *files.values()], self.target.policy, self.target.state(),
+                        repr(threat).encode(), *shown)  # fmt: skip
         self.folders = {}
         for name, path in {"guard": self.target.policy, **files}.items():
             attack = "adaptive" if name == "guard" else "alone"
@@ -156,11 +161,14 @@ class _Run:
         for name in self.target.victims:
             alone = Alone(self.target, name, command)
             make = partial(lone.attacked, alone, pixels, y, self.threat)
-            worst.append(self._kept(name, file, y, make)["pixels"])
-        self._kept("guard", file, y, partial(self._guard, command, pixels, y, worst))
+            worst.append(self._kept(name, file, pixels, y, make)["pixels"])
+        make = partial(self._guard, command, pixels, y, worst)
+        self._kept("guard", file, pixels, y, make)
 
-    def _kept(self, name: str, file: str, y: Ints, make: Callable[[], Handful]) -> Handful:
-        row = corpus.kept(self.folders[name] / file, y)
+    def _kept(
+        self, name: str, file: str, pixels: U8, y: Ints, make: Callable[[], Handful]
+    ) -> Handful:
+        row = corpus.kept(self.folders[name] / file, pixels, y)
         if row is None:
             row = make()
             corpus.write(self.folders[name] / file, row)

@@ -52,7 +52,7 @@ class GuardedTarget:
             name: made.get(name) or Victim(model_path(self.config, name, card), pixels, card)
             for name, card in cards.items()
         }
-        self._cards = cards
+        self._cards, self._table = cards, table
         self._demands = demands(self.config, table)
         channel = next(i for i, c in enumerate(self.config.channels.values()) if c.kind == "label")
         self.value = np.array([
@@ -64,6 +64,16 @@ class GuardedTarget:
     def row(self, member: str) -> Mapping[str, Any]:
         """What the core's policy says of a member."""
         return self._rows[member]
+
+    def state(self) -> bytes:
+        """What an answer depends on besides guard.toml and the models: what the cards say of
+        tensors, the core's policy with all that was calibrated, the arrays of detectors."""
+        tensors = [(card.input, card.scores, card.embedding) for card in self._cards.values()]
+        parts = [repr((self._table, tensors)).encode()]
+        for of, fit in sorted(self.config.fits.items()):
+            for name, array in sorted(fit.items()):
+                parts += [repr((of, name, array.dtype, array.shape)).encode(), array.tobytes()]
+        return b"".join(parts)
 
     @property
     def quorum(self) -> int:

@@ -9,15 +9,19 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeguard.card import Card, card_path
+from edgeguard.card import Card
 from edgeguard.config import load, load_cards, model_path
 from edgeguard.errors import EdgeguardError
+from edgeguard.lab import cards as cards_of_files
 from edgeguard.lab.attacks.plan import Job, Scene, jobs
 from edgeguard.lab.attacks.victim import U8, FloatVictim, Ints, Victim
 from edgeguard.lab.zoo import data
+from edgeguard.npz import read_npz
 from edgeguard.zoo import models_dir
 
 AGREED = 1000  # pictures on which the surrogate must be the file
+TEST = Path("gtsrb") / "test_public_32.npz"
+MODELS = (".onnx", ".tflite")
 STICKERS, GUARD = "rp2", "guard"
 """Attacks that are on signs, and on the whole."""
 
@@ -59,12 +63,34 @@ def wanted(request: Request) -> list[Job]:
     return [j for full, j in known.items() if not asked or j.name in asked or full in asked]
 
 
+def check(request: Request) -> None:
+    """Raises EdgeguardError for a request of which a part could not be done: an evaluation that
+    silently leaves out what was asked for says that nothing was found."""
+    policy = request.what or models_dir() / "guard.toml"
+    one_model = policy.suffix in MODELS
+    if GUARD in request.attacks and (one_model or request.members):
+        why = f"{policy} is one model" if one_model else "--member leaves only members"
+        raise EdgeguardError(f"--attack {GUARD}: attacks a whole guard.toml, and {why}")
+    if request.members and one_model:
+        raise EdgeguardError(f"--member {request.members[0]}: {policy} is one model; leave it out")
+    if STICKERS not in request.attacks:
+        return
+    if request.data is not None:
+        raise EdgeguardError(
+            f"--attack {STICKERS}: is on whole tracks of GTSRB, not on pictures; leave --data out"
+        )
+    if one_model and cards_of_files.beside(policy) is None:
+        raise EdgeguardError(
+            f"--attack {STICKERS}: {policy} has no card, so that nobody knows what its input "
+            f"holds; `edgeguard init {policy.name}` writes one"
+        )
+
+
 def members(request: Request) -> Iterator[tuple[str, Path, Card | None]]:
     """Name, file and card of each model that is attacked. Raises EdgeguardError."""
     what = request.what or models_dir() / "guard.toml"
-    if what.suffix in (".onnx", ".tflite"):
-        has_card = card_path(what).is_file()
-        yield what.stem, what, Card.beside(what) if has_card else None
+    if what.suffix in MODELS:
+        yield what.stem, what, cards_of_files.beside(what)
         return
     config = load(what)
     cards = load_cards(config)
@@ -79,21 +105,49 @@ def members(request: Request) -> Iterator[tuple[str, Path, Card | None]]:
 def pictures(request: Request) -> Pictures:
     """In a fixed order, so that every member meets the same ones. Raises EdgeguardError."""
     if request.data is not None:
-        with np.load(request.data) as file:
-            x, y = file["x"], file["y"].astype(np.int64)
+        x, y = _own_pictures(request.data)
         half = len(y) // 2
         order = np.random.default_rng(0).permutation(len(y))
         return Pictures(_chw(x[order[half:]]), y[order[half:]], _chw(x[order[:half]]),
                         y[order[:half]])  # fmt: skip
-    try:
-        root = data.data_root(request.data_dir)
-    except FileNotFoundError as error:
-        raise EdgeguardError(str(error)) from None
-    test = data.load_file(root / "gtsrb" / "test_public_32.npz")
+    root = _root(request)
+    test = data.load_file(root / TEST)
     train = data.load_train(root)
     order = np.random.default_rng(0).permutation(len(test))
     mine = np.random.default_rng(1).permutation(len(train))[:2000]
     return Pictures(_chw(test.x[order]), test.y[order], _chw(train.x[mine]), train.y[mine])
+
+
+def picture_files(request: Request) -> list[Path]:
+    """Whose change says that the pictures are others."""
+    return [_root(request) / TEST] if request.data is None else [request.data]
+
+
+def _root(request: Request) -> Path:
+    try:
+        return data.data_root(request.data_dir)
+    except FileNotFoundError as error:
+        raise EdgeguardError(str(error)) from None
+
+
+def _own_pictures(file: Path) -> tuple[U8, Ints]:
+    """x and y of --data. Raises EdgeguardError for what no attack could use."""
+    content = read_npz(file)
+    if "x" not in content or "y" not in content:
+        raise EdgeguardError(f"--data {file}: has no x (uint8 [N, H, W, 3]) and y (classes [N])")
+    x, y = content["x"], content["y"]
+    whole = np.issubdtype(y.dtype, np.integer)
+    if x.dtype != np.uint8 or x.ndim != 4 or y.shape != x.shape[:1] or not whole:
+        raise EdgeguardError(
+            f"--data {file}: want x uint8 [N, H, W, 3] and y whole numbers [N], got x {x.dtype} "
+            f"{list(x.shape)} and y {y.dtype} {list(y.shape)}"
+        )
+    if len(y) < 2 or y.min() < 0:
+        raise EdgeguardError(
+            f"--data {file}: want at least two pictures (half of them are the attacker's own) and "
+            f"classes from 0 on, got {len(y)} and {y.min(initial=0)}"
+        )
+    return x, y.astype(np.int64)
 
 
 def _chw(x: U8) -> U8:
@@ -101,12 +155,23 @@ def _chw(x: U8) -> U8:
 
 
 def scene(path: Path, card: Card | None, pictures: Pictures, quick: bool) -> Scene:
-    """A victim, and what the attacker has besides. Raises SurrogateDisagrees (E2)."""
+    """A victim, and what the attacker has besides. Raises SurrogateDisagrees (E2), or
+    EdgeguardError for pictures or a float twin that do not go with the file."""
     victim = Victim(path, pictures.x[:AGREED], card)
-    twin = path.with_name(f"{path.stem}.float.onnx")
+    most = max(int(pictures.y.max(initial=0)), int(pictures.own_y.max(initial=0)))
+    if most >= victim.classes:
+        raise EdgeguardError(
+            f"{path}: has {victim.classes} classes; the pictures have the class {most}"
+        )
+    twin = twin_of(path)
     return Scene(
         victim, pictures.own, pictures.own_y, FloatVictim(twin) if twin.is_file() else None, quick
     )
+
+
+def twin_of(model: Path) -> Path:
+    """Where a float twin would lie."""
+    return model.with_name(f"{model.stem}.float.onnx")
 
 
 def read_rightly(victim: Victim, pictures: Pictures, many: int) -> tuple[U8, Ints]:

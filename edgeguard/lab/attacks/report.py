@@ -29,6 +29,7 @@ from edgeguard.lab.attacks.inputs import (
     STICKERS,
     Pictures,
     Request,
+    check,
     members,
     pictures,
     read_rightly,
@@ -74,9 +75,15 @@ class Found:
 def run(request: Request) -> Found:
     """Attack, and write all files. Raises EdgeguardError."""
     torch.set_num_threads(1)  # two wait for each other on a busy machine
-    jobs, seen = wanted(request), pictures(request)
+    jobs = wanted(request)
+    check(request)
+    seen = pictures(request)
     scenes = {name: scene(path, card, seen, request.quick)
               for name, path, card in members(request)}  # fmt: skip
+    if request.attacks and all(s.twin is None for s in scenes.values()):
+        for job in jobs:
+            if job.by_twin:
+                raise EdgeguardError(f"--attack {job.name}: no member has a NAME.float.onnx")
     victims = {name: s.victim for name, s in scenes.items()}
     policy = whole_guard(request)
     target = None if policy is None else GuardedTarget(policy, seen.x[:AGREED], victims)

@@ -27,7 +27,7 @@ class Resting:
 
     def __init__(self, target: GuardedTarget, own: tuple[U8, Ints]) -> None:
         """own: pictures [M, C, H, W] with labels [M], from which the clean prefixes are taken."""
-        self.target, self._own = target, own
+        self.target, self.own = target, own
         self._boxes: dict[float, GuardBox | None] = {}
 
     def __enter__(self) -> Resting:
@@ -79,7 +79,7 @@ class Resting:
         """Clean pictures of a sign with this command that every member is sure of."""
         with np.errstate(invalid="ignore"):
             labels = np.flatnonzero(np.abs(self.target.value - command) < 0.02)
-        x, y = self._own
+        x, y = self.own
         for label in labels:
             some = x[y == label][:SEEN]
             if len(some) < PREFIX:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from edgeguard.figures import Figure
 from edgeguard.lab.attacks import corpus
-from edgeguard.lab.attacks.campaign import HERE, digest_of
+from edgeguard.lab.attacks.campaign import HERE, card_bytes, digest_of
 from edgeguard.lab.attacks.eot import HELD_OUT
 from edgeguard.lab.attacks.intervals import mean_interval
 from edgeguard.lab.attacks.rp2 import MOST_COVER, RP2, SIDE, Sign, Sticker, frames_with, read, small
@@ -73,15 +73,16 @@ def attack(
     done: Callable[[int], None] = lambda n: None,
 ) -> tuple[list[Fooled], Path]:  # fmt: skip
     """Stickers for the first signs of TARGETS, and where they are kept."""
-    key = digest_of([HERE / f"{m}.py" for m in MODULES], victim.path)
+    key = digest_of([HERE / f"{m}.py" for m in MODULES], victim.path, card_bytes(victim.card))
     folder = results / victim.path.stem / f"rp2.cover20-{key}"
     corpus.begin(folder, corpus.about(victim.path, "rp2", THREAT))
     found = []
     for number, (label, target) in enumerate(list(TARGETS.items())[:signs]):
         file = folder / f"{number:02d}.npz"
-        row = corpus.kept(file, np.array([label]))
+        sign = load_sign(root, label)
+        row = corpus.kept(file, _last(sign)[None], np.array([label]))
         if row is None:
-            row = _one(victim, load_sign(root, label), target)
+            row = _one(victim, sign, target)
             corpus.write(file, row)
         shares = {name: float(row[name][0]) for name in SHARES}
         found.append(Fooled(label=label, target=int(row["target"][0]), **shares))

@@ -12,6 +12,7 @@ NORMS = ("linf", "l2", "l0")
 KNOWLEDGE = ("white-box", "transfer", "scores", "labels")
 LEVELS = 255
 SLACK = 1e-6  # of float32 sums
+HALVINGS = 12  # of a change that rounding brought outside
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,25 @@ def towards(adv: Tensor, x: Tensor) -> Tensor:
     return on_grid(x + steps / LEVELS)
 
 
+def shrunk(adv: Tensor, x: Tensor, threat: Threat) -> Tensor:
+    """8-bit pictures of the change adv - x, made smaller until its nearest picture is inside."""
+    made, low = x.clone(), torch.zeros(len(x), 1, 1, 1)
+    step = 0.5
+    for _ in range(HALVINGS):
+        tried = on_grid(x + (low + step) * (adv - x)).clamp(threat.low, threat.high)
+        inside = threat.allows(tried - x)
+        made[inside] = tried[inside]
+        low[inside] += step
+        step /= 2
+    return made
+
+
 def rounded(adv: Tensor, x: Tensor, threat: Threat) -> Tensor:
-    """adv as 8-bit pictures inside the threat; rounded towards x where the nearest is outside."""
-    nearest = on_grid(adv).clamp(threat.low, threat.high)
-    inside = threat.allows(nearest - x)
-    return torch.where(inside[:, None, None, None], nearest, towards(adv, x))
+    """adv as 8-bit pictures inside the threat; where the nearest is outside, a little smaller in
+    L2, where rounding adds to the norm, and each pixel rounded towards x in the other norms."""
+    made = on_grid(adv).clamp(threat.low, threat.high)
+    outside = ~threat.allows(made - x)
+    if outside.any():
+        closer = shrunk if threat.norm == "l2" else lambda a, b, _: towards(a, b)
+        made[outside] = closer(adv[outside], x[outside], threat)
+    return made

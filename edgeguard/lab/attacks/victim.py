@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from edgeguard.card import Card, Input
-from edgeguard.errors import ModelRefused
+from edgeguard.errors import EdgeguardError, ModelRefused
 from edgeguard.inference.quantization import TensorSpec
 from edgeguard.lab.attacks.threat import LEVELS
 from edgeguard.lab.surrogate import Answer, Surrogate, agrees, deployed, require
@@ -96,18 +96,35 @@ class Victim:
     def __init__(self, path: str | Path, pixels: U8, card: Card | None = None) -> None:
         """pixels: pictures uint8 [N, C, H, W] to hold the surrogate against the file on.
 
-        Raises SurrogateDisagrees, or ModelRefused.
+        Raises SurrogateDisagrees, ModelRefused, or EdgeguardError for pictures of another size.
         """
         self.path, self.card = Path(path), card
         self.surrogate = Surrogate.load(path)
         spec = self.surrogate.spec
         self.pixels = Pixels(spec.inputs[0], None if card is None else card.input)
+        self._fits(pixels)
         self._answer: Answer = deployed(path)
         names = [o.name for o in spec.outputs]
         self.output = 0 if card is None else names.index(card.scores.name)
         self._spec = spec.outputs[self.output]
-        self.agreement = agrees(self.surrogate, self._answer, self.pixels.array(pixels))
+        self.agreement = agrees(
+            self.surrogate, self._answer, self.pixels.array(pixels), self.output
+        )
         require(self.agreement)
+
+    def _fits(self, pixels: U8) -> None:
+        shape = self.surrogate.spec.inputs[0].shape[1:]
+        wanted = [*shape[-1:], *shape[:-1]] if self.pixels.hwc else list(shape)
+        if list(pixels.shape[1:]) != wanted:
+            raise EdgeguardError(
+                f"{self.path}: takes pictures of shape {wanted} (channels, height, width), not "
+                f"{list(pixels.shape[1:])}; resize them first"
+            )
+
+    @property
+    def classes(self) -> int:
+        """How many scores it gives."""
+        return int(self._spec.shape[-1])
 
     def scores(self, x: Tensor) -> Tensor:
         """Scores as numbers [N, n], before a softmax; of the picture in 8 bits."""
@@ -133,13 +150,23 @@ class FloatVictim:
     """A float twin as the attacker's model: no rounding anywhere. `labels` are its own."""
 
     def __init__(self, path: Path) -> None:
+        """Raises ModelRefused for an operator that is not known, or a file that is no ONNX."""
+        from google.protobuf.message import DecodeError
+
         from edgeguard.lab.zoo.onnx_torch import OnnxNet
 
-        self._net = OnnxNet(path)
+        self.path = path
+        try:
+            self._net = OnnxNet(path)
+        except (ValueError, StopIteration, DecodeError) as error:
+            raise ModelRefused(f"{path}: is no float twin that the lab can read: {error}") from None
 
     def scores(self, x: Tensor) -> Tensor:
         """Scores [N, n]."""
-        return self._net.scores(x)
+        try:
+            return self._net.scores(x)
+        except ValueError as error:  # a setting of an operator that is not known
+            raise ModelRefused(f"{self.path}: as the attacker's float twin: {error}") from None
 
     def labels(self, pixels: U8) -> Ints:
         """The largest score, [N]."""

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from edgeguard.card import Card
+from edgeguard.errors import EdgeguardError
 from edgeguard.lab.attacks.victim import U8, Ints, Victim
 from edgeguard.lab.defences import static
 from edgeguard.lab.defences.detector import Share
@@ -65,6 +66,16 @@ class Bench:
         """Of the member."""
         return Card.load(models_dir() / f"{self.member}.card.json")
 
+    def twin(self, wanted: str) -> Path:
+        """The member's float ONNX file, which the defence `wanted` is trained on. Raises
+        EdgeguardError where there is none."""
+        file = models_dir() / f"{self.member}.float.onnx"
+        if not file.exists():
+            raise EdgeguardError(
+                f"{file}: no such file; {wanted} needs a float ONNX twin: --member plain, robust"
+            )
+        return file
+
     @cached_property
     def test(self) -> Frames:
         """The public test half."""
@@ -91,10 +102,15 @@ class Bench:
         return self.held.where(np.arange(0, len(self.held), 3 if self.quick else 1))
 
     @cached_property
+    def agreed(self) -> U8:
+        """Test pictures on which a surrogate must be the file, whatever --quick says (E2)."""
+        rows = np.linspace(0, len(self.test) - 1, AGREED).astype(int)
+        return self.test.pixels[np.unique(rows)]
+
+    @cached_property
     def victim(self) -> Victim:
         """The deployed file and its surrogate, held against each other first."""
-        rows = np.linspace(0, len(self.test) - 1, 100 if self.quick else AGREED).astype(int)
-        return Victim(self.card.model_path, self.test.pixels[rows], self.card)
+        return Victim(self.card.model_path, self.agreed, self.card)
 
     @cached_property
     def embedded(self) -> Embedded:
@@ -121,6 +137,25 @@ class Bench:
     def clean(self) -> Share:
         """Of the bare member on the chosen."""
         return Share(int(self.right.sum()), len(self.right))
+
+    def training_multiple(self, seconds: float = 0.0) -> float:
+        """What training the member and `seconds` more cost, as a multiple of plain training. The
+        cards count wall time on the machine that trained them, `seconds` is CPU time on this one:
+        the size of it, no more."""
+        own_s, plain_s = (
+            float(Card.load(models_dir() / f"{name}.card.json").extra["training"]["seconds"])
+            for name in (self.member, "plain")
+        )
+        return (own_s + seconds) / plain_s
+
+    def dearer_us(self, labels: Callable[[U8], object]) -> float:
+        """CPU time of one picture beyond that of the bare member; in turns, for a busy machine
+        slows both."""
+        pairs = [
+            [self.per_picture_us(reader, 8) for reader in (labels, self.victim.labels)]
+            for _ in range(25)
+        ]
+        return max(float(np.median([own - bare for own, bare in pairs])), 0.0)
 
     def per_picture_us(self, what: Callable[[U8], object], count: int = 64) -> float:
         """The median CPU time of `what` on one picture, one at a time as on the device; of this

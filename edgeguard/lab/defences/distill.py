@@ -112,12 +112,11 @@ def deployable(net: nets.Classifier, temperature: float) -> nets.Classifier:
     return made
 
 
-def write(run: train.Run, how: Distillation, frames: data.U8, to: Path) -> tuple[Path, Path]:
-    """The int8 file and its float twin in `to`; frames uint8 [N, H, W, 3] calibrate it."""
-    file, twin = to / f"{how.name}.distilled.onnx", to / f"{how.name}.distilled.float.onnx"
+def write(run: train.Run, how: Distillation, frames: data.U8, file: Path) -> None:
+    """The int8 file, and its float twin beside it; frames uint8 [N, H, W, 3] calibrate it."""
+    twin = file.with_suffix(".float.onnx")
     quantize_onnx.export_float(deployable(run.average, how.temperature), twin)
     quantize_onnx.quantize_onnx(twin, file, runners.chw(runners.to_float(frames)))
-    return file, twin
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from edgeguard.lab.defences.detector import Detector
 from edgeguard.lab.defences.embedded import Boxes, Distance
 from edgeguard.lab.defences.learned import Learned
 from edgeguard.lab.defences.squeeze import HEATS, Squeezing
+from edgeguard.lab.defences.together import Together
 
 NATIVE = 'kind = "embedding"\nmember = "{member}"\nfeature = "{name}"\nabove = {limit:.6g}\n'
 BOXES = """kind = "embedding"
@@ -44,6 +45,7 @@ relation = "difference"
 scale = 0.0
 above = {limit:.6g}
 """
+TOGETHER = "# measured side by side: {name} flags above {limit:.6g}\n"
 MOST = 32_767.0  # what the border takes for a number
 
 
@@ -78,15 +80,25 @@ def history_rows(member: str, notes: Mapping[str, Any]) -> str:
 
 
 def write(folder: Path, member: str, detector: Detector) -> None:
-    """NAME.toml, into the folder; of a trained detector its arrays too, and the lines of the
-    calibration file that name them."""
+    """MEMBER.NAME.toml, into the folder; of a trained detector its arrays too, and the lines of the
+    calibration file that name them. Of detectors side by side one file, with the limits that the
+    parts have together."""
     name = f"{member}.{detector.name}"
-    (folder / f"{name}.toml").write_text(rows(member, detector))
-    if isinstance(detector, Learned):
-        data = to_bytes({(member, detector.feature): dict(detector.fit)})
-        (folder / f"{name}.npz").write_bytes(data)
-        digest = hashlib.sha256(data).hexdigest()
-        (folder / f"{name}.calibration.toml").write_text(
-            f'[arrays]\nfile = "{name}.npz"\nsha256 = "{digest}"\n\n'
-            f'[model.{member}]\nsha256 = "{detector.model.card.sha256}"\n'
-        )
+    parts = detector.deployed() if isinstance(detector, Together) else [detector]
+    text = "\n".join(rows(member, part) for part in parts)
+    if len(parts) > 1:
+        text = "".join(TOGETHER.format(name=p.name, limit=p.limit) for p in parts) + text
+    (folder / f"{name}.toml").write_text(text)
+    for part in parts:
+        if isinstance(part, Learned):
+            _write_arrays(folder, name, member, part)
+
+
+def _write_arrays(folder: Path, name: str, member: str, detector: Learned) -> None:
+    data = to_bytes({(member, detector.feature): dict(detector.fit)})
+    (folder / f"{name}.npz").write_bytes(data)
+    digest = hashlib.sha256(data).hexdigest()
+    (folder / f"{name}.calibration.toml").write_text(
+        f'[arrays]\nfile = "{name}.npz"\nsha256 = "{digest}"\n\n'
+        f'[model.{member}]\nsha256 = "{detector.model.card.sha256}"\n'
+    )

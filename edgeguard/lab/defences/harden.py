@@ -10,6 +10,11 @@ quantized  as fast, with weights and activations rounded to int8 on the way, str
 diverse    as fast, but every other picture was attacked on another member (Tramer et al. 2018), so
            that what fools that one fools this one less: for members that vote
 =========  =======================================================================================
+
+Unlike Zhang et al., `trades` attacks the cross entropy here, not the distance that it then makes
+small: a member that is trained already is so sure of its answers that the distance has hardly any
+slope to climb. On eight pictures of `plain`, ten steps within 4/255 on the distance move the answer
+by 0.14 nats, on the cross entropy by 3.35.
 """
 
 from __future__ import annotations

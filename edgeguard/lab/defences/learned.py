@@ -44,7 +44,9 @@ def training_attacks(quick: bool) -> dict[str, tuple[Attack, Threat]]:
 
 
 class Learned(Distance):
-    """A trained form; `feature` is the kernel that runs it."""
+    """A trained form; `feature` is the kernel that runs it. seconds: CPU time that it cost."""
+
+    seconds = 0.0
 
     @classmethod
     def fitted(cls, model: Embedded, clean: U8, attacked: Sequence[U8]) -> Learned:

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgeguard.errors import EdgeguardError
 from edgeguard.figures import Figure
+from edgeguard.lab.attacks.campaign import digest_of
 from edgeguard.lab.attacks.cw import CarliniL2
 from edgeguard.lab.attacks.jsma import JSMA
 from edgeguard.lab.attacks.judge import Result, judge
@@ -29,7 +29,7 @@ from edgeguard.lab.defences.card import Card
 from edgeguard.lab.defences.detector import Share
 from edgeguard.lab.defences.harness import Defended, examine
 from edgeguard.lab.defences.static import BATCH, RADIUS, Attack
-from edgeguard.lab.zoo import data
+from edgeguard.lab.zoo import data, nets
 from edgeguard.lab.zoo.adversarial import Scores
 from edgeguard.lab.zoo.onnx_torch import OnnxNet
 from edgeguard.zoo import models_dir
@@ -41,21 +41,31 @@ PIXELS = 0.1  # share that JSMA may change
 def make(bench: Bench, folder: Path) -> tuple[Path, float]:
     """The student's int8 file in `folder`, trained where it is not there yet; and what training it
     costs as a multiple of plain training."""
-    how = distill.Distillation(bench.member)
-    if bench.quick:
-        how = replace(how, epochs=2, every=12)
-    twin = models_dir() / f"{bench.member}.float.onnx"
-    if not twin.exists():
-        raise EdgeguardError(f"{twin}: no such file; distillation needs a float ONNX twin: plain")
-    teacher = OnnxNet(twin).scores
+    how = recipe_of(bench)
+    teacher = OnnxNet(bench.twin("distillation")).scores
     training, held = data.split(
         data.load_train(bench.root), data.read_split(models_dir() / "split.json")
     )
-    file = folder / f"{how.name}.distilled.onnx"
+    file = file_of(bench, folder)
     if not file.exists():
-        run = distill.fit(how, teacher, training, folder / "distilled.pt")
-        file, _ = distill.write(run, how, held.x[::5], folder)
+        run = distill.fit(how, teacher, training, file.with_suffix(".pt"))
+        distill.write(run, how, held.x[::5], file)
     return file, 1.0 + _dearer(how, teacher, training)
+
+
+def recipe_of(bench: Bench) -> distill.Distillation:
+    """How the student is made."""
+    how = distill.Distillation(bench.member)
+    return replace(how, epochs=2, every=12) if bench.quick else how
+
+
+def file_of(bench: Bench, folder: Path) -> Path:
+    """Where the student lies, and beside it the checkpoint that its training goes on from: the name
+    carries a hash of recipe, teacher and source, so that no other request takes it for its own."""
+    how, zoo = recipe_of(bench), Path(nets.__file__).parent
+    sources = [Path(distill.__file__), *(zoo / f"{n}.py" for n in ("train", "nets", "augment"))]
+    key = digest_of(sources, bench.twin("distillation"), repr(how).encode())
+    return folder / f"{how.name}.distilled-{key}.onnx"
 
 
 def _dearer(how: distill.Distillation, teacher: Scores, images: data.Images) -> float:
@@ -90,7 +100,7 @@ class Published:
 def measure(bench: Bench, folder: Path) -> Card:
     """Train if need be, attack, judge on the deployed file."""
     file, cost = make(bench, folder)
-    victim = Victim(file, bench.test.pixels[::60][:100], attrs.evolve(bench.card, file=file.name))
+    victim = Victim(file, bench.agreed, attrs.evolve(bench.card, file=file.name))
     labels = victim.labels(bench.chosen.pixels)
     right = labels == bench.chosen.y
     own = bench.chosen.where(right)

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 
 from edgeguard.card import Card as BareCard
-from edgeguard.errors import EdgeguardError
 from edgeguard.lab.attacks.campaign import digest_of
 from edgeguard.lab.attacks.judge import judge
 from edgeguard.lab.attacks.losses import margin
@@ -29,7 +28,7 @@ from edgeguard.lab.defences.bench import Bench
 from edgeguard.lab.defences.card import Card
 from edgeguard.lab.defences.detector import Share
 from edgeguard.lab.defences.measure_detectors import RADII
-from edgeguard.lab.defences.measure_stages import adaptive
+from edgeguard.lab.defences.measure_stages import adaptive, shares, static
 from edgeguard.lab.defences.static import BATCH, SteadyPGD
 from edgeguard.lab.zoo import data
 from edgeguard.lab.zoo.onnx_torch import OnnxNet
@@ -97,9 +96,7 @@ def made(bench: Bench, name: str, folder: Path) -> tuple[Path, float]:
     Its name carries a hash of the recipe, the float twins and the source, so that no other request
     takes it for its own. Raises EdgeguardError for a member without a float twin.
     """
-    twin = models_dir() / f"{bench.member}.float.onnx"
-    if not twin.exists():
-        raise EdgeguardError(f"{twin}: no such file; {name} needs a float ONNX twin: plain, robust")
+    twin = bench.twin(name)
     how = recipe_of(bench, name)
     sources = [HERE / "autoencoder.py", HERE / "harden.py"]
     key = digest_of([*sources, _neighbour(bench)], twin, repr(how).encode())
@@ -114,45 +111,21 @@ def made(bench: Bench, name: str, folder: Path) -> tuple[Path, float]:
     return file, float(json.loads(about.read_text())["cpu_s"])
 
 
-def cost(bench: Bench, seconds: float) -> float:
-    """Of all training, as a multiple of that of the plain member. The cards count wall time on the
-    machine that trained them, `seconds` is CPU time on this one: the size of it, no more."""
-    own_s, plain_s = (
-        float(BareCard.load(models_dir() / f"{name}.card.json").extra["training"]["seconds"])
-        for name in (bench.member, "plain")
-    )
-    return (own_s + seconds) / plain_s
-
-
-def _dearer_us(bench: Bench, victim: Victim) -> float:
-    """CPU time of one picture beyond that of the bare member; in turns, for a busy machine slows
-    both."""
-    pairs = [
-        [bench.per_picture_us(reader.labels, 8) for reader in (victim, bench.victim)]
-        for _ in range(25)
-    ]
-    return max(float(np.median([own - bare for own, bare in pairs])), 0.0)
-
-
 def measure(bench: Bench, name: str, folder: Path) -> Card:
     """Train if need be, then attack the file."""
     file, seconds = made(bench, name, folder)
-    some = bench.test.pixels[::60][:100]
-    victim = Victim(file, some, attrs.evolve(bench.card, file=file.name))
+    victim = Victim(file, bench.agreed, attrs.evolve(bench.card, file=file.name))
     card = BareCard.load(_neighbour(bench).with_suffix("").with_suffix(".card.json"))
-    neighbour = Victim(card.model_path, some, card)
+    neighbour = Victim(card.model_path, bench.agreed, card)
     labels = victim.labels(bench.chosen.pixels)
     after = labels == bench.chosen.y
-    was, success = after[bench.right], {}
-    for attack, attacked in bench.attacked.items():
-        wrong = victim.labels(attacked.pixels) != bench.chosen.y[bench.right]
-        success[attack] = Share(int((wrong & was).sum()), int(was.sum()))
+    was, fell = after[bench.right], static(bench, victim)
     return Card(
-        name=name, kind=KINDS[name], member=bench.member, device_us=_dearer_us(bench, victim),
-        training=cost(bench, seconds), clean_before=bench.clean(),
+        name=name, kind=KINDS[name], member=bench.member, device_us=bench.dearer_us(victim.labels),
+        training=bench.training_multiple(seconds), clean_before=bench.clean(),
         clean_after=Share(int(after.sum()), len(after)),
-        coverage=Share(len(after), len(after)), static=success,
-        adaptive=adaptive(bench, victim, bench.chosen.where(after), {"linf.2": 2 / 255, **RADII}),
+        coverage=Share(len(after), len(after)), static=shares(fell, was),
+        adaptive=adaptive(bench, victim, after, fell, {"linf.2": 2 / 255, **RADII}),
         notes=transfer(bench, {"before": bench.victim, "after": victim}, neighbour),
         loads=f"{file.name}, a member like any other",
     )  # fmt: skip

@@ -47,13 +47,14 @@ def run(request: Request) -> list[Figure]:
         root = data_root(request.data_dir)
     except FileNotFoundError as error:
         raise EdgeguardError(str(error)) from None
+    bench = Bench(root, request.member, request.quick, request.many)
+    _check(request, bench)
     request.out.mkdir(parents=True, exist_ok=True)
     console = Console(stderr=True)
     columns = BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     cards: list[Card] = []
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=len(request.names))
-        bench = Bench(root, request.member, request.quick, request.many)
         for at, name in enumerate(request.names):
             shown = f"{at + 1}/{len(request.names)} {name}"
             progress.update(task, description=shown)
@@ -67,6 +68,20 @@ def run(request: Request) -> list[Figure]:
     wide = Console(highlight=False, width=None if Console().is_terminal else 120)
     wide.print(table(cards))
     return [figure for card in cards for figure in card.figures()]
+
+
+def _check(request: Request, bench: Bench) -> None:
+    """Raises EdgeguardError before hours are spent where a defence that comes later cannot be made
+    of this member."""
+    trained = [n for n in request.names if n == "distillation" or n in measure_members.KINDS]
+    if not trained:
+        return
+    try:
+        bench.twin(trained[0])
+    except EdgeguardError as error:
+        others = [name for name in request.names if name not in trained]
+        rest = f"; without one: {' '.join(others)}" if others else ""
+        raise EdgeguardError(f"{error}{rest}") from None
 
 
 def _counting(progress: Progress, task: object, shown: str) -> Callable[[int], None]:
@@ -97,6 +112,5 @@ def measure(bench: Bench, name: str, out: Path) -> Card:
     parts = [known[part]() for part in name.split("+")]
     detector = parts[0] if len(parts) == 1 else Together(parts)
     card = measure_detectors.measure(bench, detector)
-    for part in parts:
-        write(out, bench.member, part)
+    write(out, bench.member, detector)
     return card

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 
 import numpy as np
 import torch
@@ -29,6 +30,14 @@ class Together:
         """Set the limit of each on clean pictures [N, C, H, W]."""
         for part in self.parts:
             part.limit = limit_at(part.measured(pixels))
+
+    def deployed(self) -> list[Detector]:
+        """The parts, each with the limit that it has in the whole: a car knows no sum of numbers,
+        it flags what is above one limit."""
+        made = [copy(part) for part in self.parts]
+        for part in made:
+            part.limit += (self.limit - 1) * _unit(part)
+        return made
 
     def look(self, x: Tensor, y: Tensor) -> Look:
         """The guide is whatever part is furthest from being passed."""

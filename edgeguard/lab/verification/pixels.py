@@ -15,8 +15,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from edgeguard.card import SUFFIX, Card
 from edgeguard.errors import EdgeguardError
+from edgeguard.lab.cards import beside
 from edgeguard.lab.verification.net import Net
 
 U8 = npt.NDArray[np.uint8]
@@ -36,9 +36,9 @@ class Pixels:
     def of(cls, net: Net) -> Pixels:
         """By the card beside the file, or p / 255 in the layout that the shape shows."""
         path = Path(net.source)
-        card = path.with_name(path.stem + SUFFIX)
-        if card.is_file():
-            entry = Card.load(card).input
+        card = beside(path)
+        if card is not None:
+            entry = card.input
             return cls(net, entry.layout, entry.mean, entry.std, entry.colour == "BGR")
         if len(net.shape) != 3 or (net.shape[0] in (1, 3)) == (net.shape[2] in (1, 3)):
             raise EdgeguardError(

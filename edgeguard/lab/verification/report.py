@@ -20,7 +20,7 @@ from edgeguard.lab.verification.pixels import U8, Pixels
 from edgeguard.lab.verification.properties import judge, read_properties
 from edgeguard.lab.verification.read import read_net
 from edgeguard.lab.verification.runtime import Runtime, check
-from edgeguard.lab.verification.second import CONFIRMED, CONTRADICTED, second_opinion
+from edgeguard.lab.verification.second import CONFIRMED, CONTRADICTED, Opinion, second_opinion
 from edgeguard.lab.verification.verify import Effort, Verdict, Verifier, tightened
 from edgeguard.lab.zoo.figures import rate
 from edgeguard.npz import read_npz
@@ -106,8 +106,9 @@ def second_opinions(
     net: Net, runtime: Runtime, given: Labelled, verdicts: Sequence[dict[int, Verdict]],
     dense: int, limit_s: int,
 ) -> list[Figure]:  # fmt: skip
-    """What Marabou says of each certificate. Raises EdgeguardError without it."""
-    says: dict[int, Counter[str]] = {}
+    """What Marabou says of each certificate; `refutable` are those that it was asked about from the
+    input on, of which alone it can contradict any. Raises EdgeguardError without it."""
+    says: dict[int, list[Opinion]] = {}
     certified = [(i, r) for i, v in enumerate(verdicts) for r in v if v[r].says == "certified"]
     with Progress(transient=True) as progress:
         for i, r in progress.track(certified, description="second opinion"):
@@ -119,12 +120,16 @@ def second_opinions(
                 return bool((top >= top[y]).sum() > 1)
 
             found = tightened(net, low, high, dense)
-            says.setdefault(r, Counter())[second_opinion(net, found, y, real, limit_s)] += 1
+            says.setdefault(r, []).append(second_opinion(net, found, y, real, limit_s))
     name, figures = f"verify.{Path(net.source).stem}.second", []
     for r, of in sorted(says.items()):
-        n = of.total()
-        figures.append(rate(f"{name}.confirmed.{r}", of[CONFIRMED], n))
-        figures.append(at_most(f"{name}.contradicted.{r}", of[CONTRADICTED], 0, "certificates", n))
+        confirmed, refutable = (sum(o.says == CONFIRMED for o in of), sum(o.refutable for o in of))
+        figures.append(rate(f"{name}.confirmed.{r}", confirmed, len(of)))
+        figures.append(rate(f"{name}.refutable.{r}", refutable, len(of)))
+        if refutable:  # a bar that nothing can miss would say nothing
+            figures.append(at_most(f"{name}.contradicted.{r}",
+                                   sum(o.says == CONTRADICTED for o in of), 0, "certificates",
+                                   refutable))  # fmt: skip
     return figures
 
 

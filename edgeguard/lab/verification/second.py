@@ -30,7 +30,7 @@ from edgeguard.lab.verification.net import MaxPool, Net, Reshape, Steps
 
 fork = multiprocessing.get_context("fork")  # what is asked is already in memory
 CONFIRMED, CONTRADICTED, OPEN = "confirmed", "contradicted", "open"
-WIDE = 1e6  # steps; Marabou tightens it at once
+WIDE = 1e6  # steps, beyond what any sum of the net reaches; Marabou tightens it at once
 GRACE_S = 1.0
 MOST = 400  # free integers: a second for a question of that size, more than ten for three times it
 
@@ -139,45 +139,77 @@ def _max_pool(q: Query, layer: MaxPool, number: int, found: Bounds) -> None:
         q.largest.append((members, q.first[number] + who))
 
 
+@dataclass(frozen=True)
+class Opinion:
+    """says: "confirmed", "contradicted" or "open"; refutable: whether it was asked from the input
+    on, since only such a question can contradict."""
+
+    says: str
+    refutable: bool
+
+
 def second_opinion(net: Net, found: Bounds, y: int, real: Callable[[Tensor], bool],
-                   limit_s: int = 10, most: int = MOST) -> str:  # fmt: skip
+                   limit_s: int = 10, most: int = MOST) -> Opinion:  # fmt: skip
     """What Marabou says of "class y has strictly the largest score over the box in ``found``".
 
-    It is asked about the last layers first, their integers free within their bounds, and about more
-    as long as it does not confirm and at most ``most`` integers are free. limit_s: for each rival
-    and question. real: whether input integers [*shape] are a counterexample on the file. Returns
-    "confirmed", "contradicted" or "open". Raises EdgeguardError without Marabou.
+    It is asked about as much of the net as has at most ``most`` free integers, where little rests
+    on the bounds of this package; and, for rivals which that leaves open, from later layers on.
+    limit_s: for each rival and question. real: whether input integers [*shape] are a counterexample
+    on the file. Raises EdgeguardError without Marabou.
     """
-    says = OPEN
+    left = [k for k in range(found.low[net.output][0].numel()) if k != y]
+    asked = starts(net, found, most)
+    for start in asked:
+        left, refuted = _from(net, found, y, left, real, start, limit_s)
+        if refuted:
+            return Opinion(CONTRADICTED, True)
+        if not left:
+            break
+    return Opinion(OPEN if left else CONFIRMED, 0 in asked)
+
+
+def starts(net: Net, found: Bounds, most: int = MOST) -> list[int]:
+    """Layers from whose integers on Marabou can be asked, the earliest first: everything behind
+    reads nothing before them, at most ``most`` integers are free, and no sum reaches the ends that
+    a query puts around it."""
+    possible: list[int] = []
+    free = 0
     for start in reversed(range(net.output)):
-        free = [
-            (low < high).sum() for low, high in (_ends(found, n) for n in range(start, net.output))
-        ]
-        if sum(free) > most:
+        if _far(net, found, start + 1):
+            break
+        if start and isinstance(net.layers[start - 1], Reshape):
+            continue  # the same integers as those of the layer before
+        low, high = _ends(found, start)
+        free += int((low < high).sum())
+        if free > most:
             break
         if all(min(layer.inputs) >= start for layer in net.layers[start:]):
-            says = _from(net, found, y, real, start, limit_s)
-        if says != OPEN:
-            break
-    return says
+            possible.append(start)
+    return possible[::-1]
 
 
-def _from(net: Net, found: Bounds, y: int, real: Callable[[Tensor], bool], start: int,
-          limit_s: int) -> str:  # fmt: skip
+def _far(net: Net, found: Bounds, number: int) -> bool:
+    """Whether sums of a layer come near WIDE: half of it is room for the step and the clip."""
+    ends = (found.before_low[number], found.before_high[number])
+    return any(end is not None and bool((end[0].abs() > WIDE / 2).any()) for end in ends)
+
+
+def _from(net: Net, found: Bounds, y: int, rivals: list[int], real: Callable[[Tensor], bool],
+          start: int, limit_s: int) -> tuple[list[int], bool]:  # fmt: skip
+    """The rivals that may reach y's score for all that Marabou finds; and whether the file lets
+    one, which ends the search."""
     asked = query(net, found, start)
-    first, classes = asked.first[net.output], found.low[net.output][0].numel()
-    open_ = False
-    for rival in (k for k in range(classes) if k != y):
+    first, size, left = asked.first[net.output], int(np.prod(net.shape)), []
+    for rival in rivals:
         values = _solve(asked, first + y, first + rival, limit_s)
         if values is None:
             continue
-        size = int(np.prod(net.shape))
+        left.append(rival)
         if start == 0 and values:
             input_ = torch.tensor([values[i] for i in range(size)], dtype=torch.float64)
             if real(input_.round().view(net.shape)):
-                return CONTRADICTED
-        open_ = True
-    return OPEN if open_ else CONFIRMED
+                return left, True
+    return left, False
 
 
 def solver() -> Any:

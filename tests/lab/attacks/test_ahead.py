@@ -117,6 +117,21 @@ def test_a_worker_with_other_pictures_is_refused(tmp_path: Path) -> None:
     assert not _files(request.results)
 
 
+def test_a_worker_that_lives_on_opens_what_was_replaced(tmp_path: Path) -> None:
+    """One worker for two runs; between them other pictures take the place of the first."""
+    request = replace(few(tmp_path), attacks=("noise",))
+    with ThreadPoolExecutor(1) as executor:
+        ahead.make(request, *opened(request), executor)
+        few(tmp_path, seed=1)
+        scenes, seen = opened(request)
+        ahead.make(request, scenes, seen, executor)
+        of = scenes["plain"]
+        x, y = read_rightly(of.victim, seen, request.many)
+        (job,) = wanted(request)
+        kept = campaign.folder_of(of, job, x[: len(y)], request.results)
+        np.testing.assert_array_equal(corpus.read(kept)["clean"], x)
+
+
 class Interrupted(Executor):
     """Ctrl-C comes while the first piece of work is waited for."""
 

@@ -4,16 +4,24 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from edgeguard.card import Card
 from edgeguard.cli.lab_attack import attack
+from edgeguard.errors import EdgeguardError
+from edgeguard.lab.attacks import campaign, corpus
 from edgeguard.lab.attacks.campaign import Outcome, invalid, key_of
-from edgeguard.lab.attacks.plan import jobs
+from edgeguard.lab.attacks.plan import Scene, jobs
+from edgeguard.lab.attacks.victim import FloatVictim, Victim
 from edgeguard.zoo import models_dir
 from tests.lab.signs import signs
 
@@ -68,14 +76,135 @@ def test_a_damaged_result_is_made_again(data: Path) -> None:
 
 
 def test_what_quick_makes_weaker_is_not_taken_for_the_full_one() -> None:
-    file, pixels = models_dir() / "compact.tflite", np.zeros((1, 3, 32, 32), np.uint8)
+    pixels, _ = signs(2)
+    of = scene("compact.tflite")
 
     def differ(name: str) -> bool:
-        return key_of(jobs()[name], file, pixels, True) != key_of(jobs()[name], file, pixels, False)
+        quick = replace(of, quick=True)
+        return key_of(quick, jobs()[name], pixels) != key_of(of, jobs()[name], pixels)
 
     assert differ("substitute.linf.16")
     assert differ("universal.linf.8")
     assert not differ("pgd.linf.8")
+
+
+def scene(name: str, card: Card | None = None) -> Scene:
+    pixels, y = signs(2)
+    path = models_dir() / name
+    twin = path.with_name(f"{path.stem}.float.onnx")
+    victim = Victim(path, pixels, card or Card.beside(path))
+    return Scene(victim, pixels, y, FloatVictim(twin) if twin.is_file() else None)
+
+
+def test_the_key_of_results_holds_the_card_the_twin_and_the_attackers_pictures(
+    tmp_path: Path,
+) -> None:
+    pixels, _ = signs(2)
+    of, known = scene("plain.onnx"), jobs()
+
+    def differ(other: Scene, name: str, shown: np.ndarray = pixels) -> bool:
+        return key_of(of, known[name], pixels) != key_of(other, known[name], shown)
+
+    assert not differ(scene("plain.onnx"), "pgd.linf.8")
+    card = Card.beside(models_dir() / "plain.onnx")
+    bgr = scene("plain.onnx", attrs.evolve(card, input=attrs.evolve(card.input, colour="BGR")))
+    assert differ(bgr, "pgd.linf.8")
+    assert differ(replace(of, own=of.own ^ 1), "substitute.linf.16")
+    assert differ(replace(of, own_labels=of.own_labels + 1), "universal.linf.8")
+    assert differ(of, "pgd.linf.8", pixels ^ 1)
+    twin = tmp_path / "plain.float.onnx"
+    shutil.copy(models_dir() / "robust.float.onnx", twin)
+    assert differ(replace(of, twin=FloatVictim(twin)), "deepfool_float.l2.min")
+    assert not differ(replace(of, twin=FloatVictim(twin)), "deepfool.l2.min")
+
+
+def test_pictures_behind_the_first_handful_are_not_taken_for_others(tmp_path: Path) -> None:
+    pixels, y = signs(27)
+    of, job = scene("compact.tflite"), jobs()["noise.linf.8"]
+    first = campaign.run(of, job, pixels, y, tmp_path)
+    assert first.folder is not None
+    changed = pixels.copy()
+    changed[26] ^= 1
+    campaign.run(of, job, changed, y, tmp_path)
+    np.testing.assert_array_equal(corpus.read(first.folder)["clean"], changed)
+
+
+def test_a_file_without_a_card_is_attacked(data: Path) -> None:
+    stranger = data.with_name("stranger.tflite")
+    shutil.copy(models_dir() / "compact.tflite", stranger)
+    made = CliRunner().invoke(attack, [
+        str(stranger), "--data", str(data), "--n", "5", "--attack", "noise", "--jobs", "1",
+        "--results", str(data.parent / "kept"),
+    ], standalone_mode=False)  # fmt: skip
+    assert made.exception is None
+    assert made.return_value == 0
+
+
+PLAIN = str(models_dir() / "plain.onnx")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([PLAIN, "--attack", "guard"], "--attack guard: .*is one model"),
+        (["--attack", "guard", "--member", "plain"], "--attack guard: .*--member leaves only"),
+        ([PLAIN, "--member", "plain"], "--member plain: .*is one model"),
+        ([PLAIN, "--attack", "rp2", "--data", "DATA"], "--attack rp2: .*leave --data out"),
+        (["STRANGER", "--attack", "rp2"], "--attack rp2: .*has no card"),
+        (["STRANGER", "--attack", "cw_l2_float", "--data", "DATA"], "--attack cw_l2_float: no"),
+    ],
+)
+def test_what_could_not_be_done_is_refused(data: Path, arguments: list[str], message: str) -> None:
+    stranger = data.with_name("stranger.onnx")
+    shutil.copy(PLAIN, stranger)
+    named = {"DATA": str(data), "STRANGER": str(stranger)}
+    asked = [named.get(a, a) for a in arguments]
+    refused([*asked, "--n", "3", "--jobs", "1", "--results", str(data.parent / "kept")], message)
+
+
+def refused(arguments: list[str], message: str) -> None:
+    made = CliRunner().invoke(attack, arguments, standalone_mode=False)
+    assert isinstance(made.exception, EdgeguardError), made.exception
+    assert re.search(message, str(made.exception)), made.exception
+
+
+X, Y = np.zeros((4, 32, 32, 3), np.uint8), np.zeros(4, np.int64)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"no zip", "cannot be read as npz"),
+        ({"x": X}, "has no x .* and y"),
+        ({"x": X.astype(np.float32), "y": Y}, "want x uint8"),
+        ({"x": X[0], "y": Y}, "want x uint8"),
+        ({"x": X, "y": Y[:3]}, "want x uint8"),
+        ({"x": X, "y": Y + 0.5}, "want x uint8"),
+        ({"x": X[:1], "y": Y[:1]}, "at least two pictures"),
+        ({"x": X, "y": Y - 1}, "classes from 0 on"),
+        ({"x": X, "y": Y + 43}, "has 43 classes; the pictures have the class 43"),
+        ({"x": X[:, :30], "y": Y}, r"takes pictures of shape \[3, 32, 32\].* not \[3, 30, 32\]"),
+    ],
+)
+def test_pictures_that_no_attack_could_use_are_refused(
+    tmp_path: Path, content: Any, message: str
+) -> None:
+    file = tmp_path / "x.npz"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    else:
+        np.savez(file, **content)
+    refused([PLAIN, "--data", str(file), "--attack", "noise", "--jobs", "1",
+             "--results", str(tmp_path / "kept")], message)  # fmt: skip
+
+
+def test_a_float_twin_that_cannot_be_read_is_named(data: Path) -> None:
+    model = data.with_name("mine.onnx")
+    shutil.copy(PLAIN, model)
+    for content in (b"no model", (models_dir() / "plain.onnx").read_bytes()):
+        data.with_name("mine.float.onnx").write_bytes(content)
+        refused([str(model), "--data", str(data), "--jobs", "1", "--attack", "noise",
+                 "--results", str(data.parent / "kept")], r"mine\.float\.onnx: ")  # fmt: skip
 
 
 def test_an_unknown_attack_is_named(data: Path) -> None:
@@ -95,6 +224,10 @@ def test_a_weak_iterative_attack_makes_the_evaluation_invalid() -> None:
     assert invalid(fine) == []
     masked = [outcome("fgsm.linf.8", 40), outcome("pgd.linf.8", 20), outcome("square.linf.8", 70),
               outcome("apgd_dlr.linf.8", 30)]  # fmt: skip
+    few = [Outcome(known["pgd.linf.8"], np.arange(25) < 20, np.zeros(25), None)]
+    early = np.arange(100) < 20  # of the first 25 no more than PGD fooled of them, but ...
+    assert invalid([*few, Outcome(known["fgsm.linf.8"], early | (np.arange(100) >= 25),
+                                  np.zeros(100), None)]) == []  # fmt: skip
     said = invalid(masked)
     assert len(said) == 3
     assert all(rule.startswith("E4: ") for rule in said)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,11 @@ from edgeguard.lab.attacks import corpus
 from edgeguard.lab.attacks.alone import Alone, At, at_coverage, attacked, curve
 from edgeguard.lab.attacks.campaign import Outcome, worst_case
 from edgeguard.lab.attacks.guard_box import GuardBox
-from edgeguard.lab.attacks.guard_run import Hazard
+from edgeguard.lab.attacks.guard_run import Hazard, _Run
 from edgeguard.lab.attacks.guarded import GuardedTarget
 from edgeguard.lab.attacks.intervals import mean_interval, median_interval
 from edgeguard.lab.attacks.plan import jobs
+from edgeguard.lab.attacks.resting import Resting
 from edgeguard.lab.attacks.threat import Threat
 from edgeguard.lab.attacks.transfer import transfer
 from edgeguard.zoo import models_dir
@@ -87,6 +90,35 @@ def test_the_attack_on_a_member_alone_makes_it_sure_of_more_speed(target: Guarde
     assert (row["certainty"][row["hit"]] > 0.9 * 65536).any()
     assert (target.value[row["label"][row["hit"]]] > 8.33).all()
     assert (np.abs(row["pixels"].astype(int) - x).max((1, 2, 3)) <= 32).all()
+
+
+def test_results_of_other_pictures_or_another_calibration_are_not_continued(
+    target: GuardedTarget, tmp_path: Path
+) -> None:
+    x, y = signs(600)
+    own, threat = (x[::50], y[::50]), Threat("linf", 4 / 255)
+
+    def folder(of: GuardedTarget, pixels: np.ndarray, mine: Any = own) -> Path:
+        return _Run(Resting(of, mine), pixels, y[:4], threat, tmp_path).folders["guard"]
+
+    first = folder(target, x[:4])
+    assert folder(target, x[:4]) == first
+    assert folder(target, x[:4] ^ 1) != first
+    assert folder(target, x[:4], (own[0] ^ 1, own[1])) != first
+
+    there = tmp_path / "models"
+    shutil.copytree(models_dir(), there)
+    watched = there / "ood.toml"
+    before = folder(GuardedTarget(watched, x[:2]), x[:4])
+    calibration = there / "ood.calibration.toml"
+    text = calibration.read_text()
+    calibration.write_text(text.replace("above = 619.1657562255859", "above = 700.0"))
+    after = folder(GuardedTarget(watched, x[:2]), x[:4])
+    assert after != before
+    card = json.loads((there / "plain.card.json").read_text())
+    card["input"]["colour"] = "BGR"
+    (there / "plain.card.json").write_text(json.dumps(card))
+    assert folder(GuardedTarget(watched, x[:2]), x[:4]) not in (before, after)
 
 
 def hazard(hits: int, best: int) -> Hazard:

@@ -85,15 +85,16 @@ def test_a_corpus_of_another_format_is_refused(folder: Path) -> None:
 def test_only_whole_handfuls_of_the_same_images_are_kept(tmp_path: Path) -> None:
     file = tmp_path / "00000.npz"
     row = handful(0)
-    assert corpus.kept(file, row["y"]) is None
+    assert corpus.kept(file, row["clean"], row["y"]) is None
     corpus.write(file, row)
-    again = corpus.kept(file, row["y"])
+    again = corpus.kept(file, row["clean"], row["y"])
     assert again is not None
     np.testing.assert_array_equal(again["pixels"], row["pixels"])
-    assert corpus.kept(file, row["y"] + 1) is None
+    assert corpus.kept(file, row["clean"], row["y"] + 1) is None
+    assert corpus.kept(file, row["clean"] ^ 1, row["y"]) is None  # other pictures, same labels
     corpus.write(file, {name: column for name, column in row.items() if name != "clean"})
-    assert corpus.kept(file, row["y"]) is None  # of an older edgeguard
+    assert corpus.kept(file, row["clean"], row["y"]) is None  # of an older edgeguard
     file.write_bytes(file.read_bytes()[:-9])
-    assert corpus.kept(file, row["y"]) is None
+    assert corpus.kept(file, row["clean"], row["y"]) is None
     with pytest.raises(EdgeguardError, match="cannot be read"):
         corpus.read(tmp_path)

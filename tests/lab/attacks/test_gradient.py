@@ -192,3 +192,18 @@ def test_smallest_changes_are_judged_on_the_file() -> None:
     made_on_float = judge(victim, pixels, y, adv, Threat("l2")).success
     assert attacked(victim, DeepFool(classes=4), pixels, y, Threat("l2")).success == 1.0
     assert made_on_float <= 0.9
+
+
+def test_apgd_keeps_the_best_of_all_starts() -> None:
+    """Where nothing is fooled, a start towards an unlikely class must not replace a better one."""
+    victim = LinearVictim.random(3, classes=8)
+    pixels, y = victim.near(3, 12)
+    x, labels = images(pixels), torch.from_numpy(y)
+
+    def reached(targets: int) -> torch.Tensor:
+        attack = APGD(Threat("linf", 1 / 255), 10, restarts=1, loss=margin, targets=targets)
+        return margin(victim.scores(attack(victim, x, labels)), labels)
+
+    once = reached(0)
+    assert (once < 0).any()
+    assert (reached(5) >= once - 1e-6)[once < 0].all()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import torch
 
+from edgeguard.cli import bench, bench_attacks
 from edgeguard.cli.bench_attacks import speed, strength
 from edgeguard.lab.attacks.threat import Threat
 from edgeguard.lab.attacks.victim import images
@@ -57,3 +58,8 @@ def test_what_leaves_the_threat_is_brought_back_before_it_counts() -> None:
     ways = {"own.pgd": first(0), "art.pgd": first(8)}
     made = strength(VICTIM, Threat("linf", 0.0), ways, X, Y)
     assert [f.value for f in made] == [0, 0]
+
+
+def test_the_seed_that_is_written_is_the_one_that_inputs_were_drawn_from() -> None:
+    assert bench.seed_of("attacks") == bench_attacks.SEED
+    assert bench.seed_of("guard") == bench.seed_of(None) == 0

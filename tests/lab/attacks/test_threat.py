@@ -40,6 +40,17 @@ def test_rounded_images_are_8_bit_and_inside(
     assert torch.equal(images(to_pixels(made)), on_grid(made))
 
 
+def test_rounding_in_l2_gives_away_hardly_any_of_the_radius() -> None:
+    """Where every pixel is rounded towards x, much of the norm is lost."""
+    x = images(np.random.default_rng(0).integers(60, 196, (20, 3, 32, 32)).astype(np.uint8))
+    threat = Threat("l2", 1.0)
+    g = torch.Generator().manual_seed(0)
+    adv = threat.project(x + torch.randn(x.shape, generator=g), x)
+    sizes = threat.sizes(rounded(adv, x, threat) - x)
+    assert (sizes <= 1.0 + 1e-6).all()
+    assert (sizes > 0.99).all()
+
+
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**31))
 def test_towards_moves_no_pixel_further(seed: int) -> None:

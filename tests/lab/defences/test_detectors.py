@@ -103,6 +103,21 @@ def test_the_learned_form_tells_apart_what_it_was_shown(found, pictures):
         Learned.fitted(found["boxes"].model, pictures[0], [pictures[0][:0]])
 
 
+def test_side_by_side_each_part_has_the_limit_of_the_whole(found, pictures):
+    """What one of the deployed parts flags is what the whole flags."""
+    pixels, _ = pictures
+    whole = Together([found["boxes"], found["vim"]])
+    whole.fit(np.concatenate([pixels, pixels]))
+    alone = [part.limit for part in whole.parts]
+    whole.limit = float(np.median(whole.measured(pixels)))
+    parts = whole.deployed()
+    flagged = np.any([part.measured(pixels) > part.limit for part in parts], axis=0)
+    assert np.array_equal(flagged, whole.measured(pixels) > whole.limit)
+    assert 0 < flagged.sum() < len(flagged)
+    assert [part.limit for part in whole.parts] == alone  # those measured alone keep theirs
+    assert all(part.limit != limit for part, limit in zip(parts, alone, strict=True))
+
+
 def test_the_limit_holds_for_new_numbers():
     """Split conformal: over many draws the mean share above is at most 5 %, and not far below."""
     rng = np.random.default_rng(2)

@@ -10,9 +10,11 @@ torch = pytest.importorskip("torch", reason="the lab needs its extra")
 
 from edgeguard import Guard, config  # noqa: E402
 from edgeguard.card import Card  # noqa: E402
-from edgeguard.lab.defences.embedded import embedded  # noqa: E402
+from edgeguard.config.toml import read as read_toml  # noqa: E402
+from edgeguard.lab.defences.embedded import Distance, embedded, shipped_fits  # noqa: E402
 from edgeguard.lab.defences.export import history_rows, signal_rows, write  # noqa: E402
 from edgeguard.lab.defences.learned import Learned  # noqa: E402
+from edgeguard.lab.defences.together import Together  # noqa: E402
 from edgeguard.zoo import models_dir  # noqa: E402
 
 POLICY = """
@@ -73,6 +75,26 @@ def test_what_the_history_counts_has_a_row_that_loads(tmp_path):
     path.write_text(policy.format(model=models_dir() / "plain.onnx") + made)
     found = config.load(path).detectors
     assert {name: d.above for name, d in found.items()} == {"plain_echoes": 28, "plain_flips": 4}
+
+
+def test_side_by_side_has_a_file_of_its_own_with_the_limits_of_the_whole(tmp_path):
+    with np.load(models_dir() / "plain.golden.npz") as golden:
+        pixels = (golden["x"].astype(np.int16) + 128).astype(np.uint8)
+    model = embedded(Card.load(models_dir() / "plain.card.json"), pixels)
+    fits = shipped_fits(models_dir() / "ood.toml", "plain")
+    parts = [Distance(model, feature, fits[feature]) for feature in ("nearest", "vim")]
+    whole = Together(parts)
+    whole.fit(np.concatenate([pixels] * 3))
+    write(tmp_path, "plain", parts[0])
+    single = (tmp_path / "plain.nearest.toml").read_text()
+    whole.limit = 1.5
+    write(tmp_path, "plain", whole)
+    assert (tmp_path / "plain.nearest.toml").read_text() == single
+    assert {f.name for f in tmp_path.iterdir()} == {"plain.nearest.toml", "plain.nearest+vim.toml"}
+    made = read_toml(tmp_path / "plain.nearest+vim.toml")[0]["detector"]
+    for part in parts:
+        wanted = part.limit + 0.5 * abs(part.limit)
+        assert made[f"plain_{part.name}"]["above"] == pytest.approx(wanted, rel=1e-4)
 
 
 def test_the_runtime_loads_what_was_learned_and_computes_the_same(tmp_path):

@@ -14,8 +14,16 @@ pytest.importorskip("onnxruntime", reason="the plain member runs on it")
 from PIL import Image  # noqa: E402
 
 from edgeguard.errors import EdgeguardError  # noqa: E402
-from edgeguard.lab.defences import measure_members  # noqa: E402
+from edgeguard.lab.defences import bench as bench_module  # noqa: E402
+from edgeguard.lab.defences import (  # noqa: E402
+    measure_detectors,
+    measure_distill,
+    measure_members,
+    measure_stages,
+)
 from edgeguard.lab.defences.bench import Bench  # noqa: E402
+from edgeguard.lab.defences.run import Request, run  # noqa: E402
+from edgeguard.lab.defences.together import Together  # noqa: E402
 from edgeguard.lab.zoo import data  # noqa: E402
 from edgeguard.zoo import models_dir  # noqa: E402
 from tests.lab.signs import signs  # noqa: E402
@@ -62,14 +70,75 @@ def test_a_card_says_what_all_training_cost(root, tmp_path):
     assert card.clean_after.n == 2
     assert set(card.notes) == {"transfer.before", "transfer.after"}
     again = measure_members.made(bench, "autoencoder", tmp_path)[1]
-    assert measure_members.cost(bench, again) == card.training
+    assert bench.training_multiple(again) == card.training
     robust = Bench(root, "robust", quick=True)
-    assert measure_members.cost(robust, 0.0) > 1.2  # as much dearer as the robust member is
+    assert robust.training_multiple() > 1.2  # as much dearer as the robust member is
 
 
 def test_a_member_without_a_float_twin_is_refused(root, tmp_path):
     with pytest.raises(EdgeguardError, match=r"compact\.float\.onnx.* plain, robust"):
         measure_members.made(Bench(root, "compact"), "autoencoder", Path(tmp_path))
+
+
+def test_a_student_is_made_once_for_each_member_and_recipe(root, tmp_path):
+    """The name of one must not be that of another: what is there is not trained again."""
+    quick, full, robust = (
+        measure_distill.file_of(bench, tmp_path)
+        for bench in (Bench(root, quick=True), Bench(root), Bench(root, "robust", quick=True))
+    )
+    assert len({quick, full, robust}) == 3
+    assert measure_distill.file_of(Bench(root, quick=True), tmp_path) == quick
+    assert len({f.with_suffix(".pt") for f in (quick, full, robust)}) == 3
+    with pytest.raises(EdgeguardError, match=r"compact\.float\.onnx.* plain, robust"):
+        measure_distill.file_of(Bench(root, "compact"), tmp_path)
+
+
+def test_a_defence_that_cannot_be_made_is_refused_before_any_is_measured(root, tmp_path):
+    names = ("certainty", "distillation", "stage.none")
+    request = Request(names, "compact", True, 2, str(root), tmp_path / "out")
+    with pytest.raises(EdgeguardError, match=r"distillation needs.*: certainty stage\.none"):
+        run(request)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_fell_within_a_smaller_radius_has_fallen_within_a_larger_one(root):
+    """And what a static attack had within 8/255, whatever the one that knows the defence does."""
+    bench = Bench(root, quick=True, many=12)
+    after = bench.right
+    none = {name: np.zeros(int(after.sum()), bool) for name in ("fgsm", "pgd", "cw")}
+    some = {**none, "pgd": np.ones(int(after.sum()), bool)}
+    radii = {"linf.16": 16 / 255, "linf.0": 0.2 / 255}  # the second alone changes nothing
+    found = measure_stages.adaptive(bench, bench.victim, after, none, radii)
+    assert found["linf.0"].hits == found["linf.16"].hits > 0
+    found = measure_stages.adaptive(
+        bench, bench.victim, after, some, {"a": 0.2 / 255, "b": 8 / 255}
+    )
+    assert found["a"].hits == 0
+    assert found["b"].hits == found["b"].n
+
+
+def test_what_beat_a_detector_within_a_smaller_radius_has_beaten_it(root, monkeypatch):
+    bench = Bench(root, quick=True, many=6)
+    detector = measure_detectors.detectors(bench)["certainty"]()
+    detector.limit = 0.9
+    own = bench.chosen.where(bench.right)
+    none = {name: np.zeros(len(own), bool) for name in ("fgsm", "pgd", "cw")}
+    radii = {"linf.16": 16 / 255, "linf.0": 0.2 / 255}  # the second alone changes nothing
+    monkeypatch.setattr(measure_detectors, "RADII", radii)
+    found, _ = measure_detectors.adaptive(bench, detector, own, none)
+    assert found["linf.0"].hits == found["linf.16"].hits > 0
+
+
+def test_a_random_stage_costs_what_its_majority_takes(root):
+    """20 draws, each a run of the member; and the attacker averages over as many."""
+    bench = Bench(root, quick=True, many=2)
+    card = measure_stages.measure(bench, "noise8")
+    assert card.device_us > 5 * bench.per_picture_us(bench.victim.labels, 8)
+
+
+def test_a_surrogate_is_compared_on_all_that_e2_wants_with_quick_too(root):
+    assert len(Bench(root, quick=True).agreed) == 60  # all that there are
+    assert bench_module.AGREED >= 1000
 
 
 class Contrary:
@@ -91,3 +160,14 @@ def test_transfer_counts_pictures_that_all_read_rightly_before(root):
         bench, {"itself": bench.victim, "contrary": Contrary(bench)}, bench.victim
     )
     assert {(s.hits, s.n) for s in found.values()} == {(0, 0)}
+
+
+def test_what_the_learned_detector_costs_is_measured(root):
+    """Its attacks on training frames, mostly; one that is only fitted costs nothing that counts."""
+    bench = Bench(root, many=2)
+    known = measure_detectors.detectors(bench)
+    learned = known["learned"]()
+    assert learned.seconds > 0.1
+    whole = Together([learned, known["certainty"]()])
+    assert measure_detectors.trained_s(whole) == learned.seconds
+    assert measure_detectors.trained_s(known["vim"]()) == 0

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,15 @@ from click.testing import CliRunner
 from edgeguard.cli.lab_verify import command
 from edgeguard.errors import ConfigError, EdgeguardError
 from edgeguard.lab.verification.net import Net
+from edgeguard.lab.verification.pixels import Pixels
 from edgeguard.lab.verification.properties import judge, read_properties
+from edgeguard.lab.verification.read import read_net
 from edgeguard.lab.verification.regions import clusters, hull
+from edgeguard.lab.verification.report import Labelled, second_opinions
 from edgeguard.lab.verification.runtime import Runtime
+from edgeguard.lab.verification.verify import Verdict
+from edgeguard.zoo import models_dir
+from tests.lab.signs import signs
 from tests.lab.verification import toys
 
 Toy = tuple[Path, Net, Runtime]
@@ -149,7 +156,49 @@ def test_certificates_get_a_second_opinion(toy: Toy, tmp_path: Path) -> None:
     figures = {f["id"]: f for f in json.loads(out.read_text())["figures"]}
     of_all = figures["verify.dense1.certified.0"]["n"]
     assert figures["verify.dense1.second.confirmed.0"]["n"] == of_all
+    assert figures["verify.dense1.second.refutable.0"]["value"] == 1  # four pixels
     assert figures["verify.dense1.second.contradicted.0"]["value"] == 0
+
+
+def test_nothing_is_called_contradicted_where_the_input_was_too_large_to_ask() -> None:
+    """`certified.onnx` has 3,072 free pixels: a bar on `contradicted` would hold whatever is so."""
+    pytest.importorskip("maraboupy", reason="needs the extra solver (x86-64)")
+    net = read_net(models_dir() / "certified.onnx")
+    runtime = Runtime.open(net)
+    x, _ = signs(1)
+    y = runtime.run(Pixels.of(net).integers(x.transpose(0, 2, 3, 1))).argmax(1)
+    verdicts = [{1: Verdict("certified", "bounds", 0.0)}]
+    found = second_opinions(net, runtime, Labelled(x.transpose(0, 2, 3, 1), y), verdicts, 512, 5)
+    assert [f.id.removeprefix("verify.certified.second.") for f in found] == [
+        "confirmed.1", "refutable.1",
+    ]  # fmt: skip
+    assert found[1].value == 0
+
+
+def test_the_card_of_a_file_with_two_suffixes_is_found(toy: Toy, tmp_path: Path) -> None:
+    shutil.copy(models_dir() / "robust.onnx", tmp_path / "net.int8.onnx")
+    shutil.copy(models_dir() / "robust.card.json", tmp_path / "net.card.json")
+    card = json.loads((tmp_path / "net.card.json").read_text())
+    card["input"]["mean"], card["labels"] = [0.5, 0.5, 0.5], [str(i) for i in range(43)]
+    (tmp_path / "net.card.json").write_text(json.dumps(card))
+    assert Pixels.of(read_net(tmp_path / "net.int8.onnx")).mean == (0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--second-opinion", "1", "--ablate"], "--second-opinion: .*leave --ablate out"),
+        (["--second-opinion", "1", "--properties", "p.toml"], "--second-opinion: .*--properties"),
+        (["--ablate", "--properties", "p.toml"], "--ablate: .*--properties"),
+        (["--pictures", "x.npz", "--properties", "p.toml"], "--pictures: .*--properties"),
+    ],
+)
+def test_options_that_would_change_nothing_are_refused(
+    toy: Toy, more: list[str], message: str
+) -> None:
+    ran = CliRunner().invoke(command, [str(toy[0]), *more], standalone_mode=False)
+    with pytest.raises(EdgeguardError, match=message):
+        raise ran.exception or AssertionError("was not refused")
 
 
 def test_clusters_are_of_one_class_and_their_hull_holds_them() -> None:
