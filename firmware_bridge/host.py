@@ -222,7 +222,7 @@ class HostLink:
         if kind == lib.EG_MSG_STATE:
             self.state, self.state_us = _state(of.state), now_us
         elif kind == lib.EG_MSG_QUESTION:
-            self._question, self._asked_us = of.question.question, now_us
+            self._asked(of.question.question, now_us)
         elif kind == lib.EG_MSG_CHALLENGE:
             self._challenged(of.challenge, now_us)
         elif kind == lib.EG_MSG_ARMED:
@@ -231,6 +231,11 @@ class HostLink:
             self._booted(of.boot)
         elif kind == lib.EG_MSG_LOG_ACK:
             self._acknowledged((of.log_head.sequence, bytes(of.log_head.hash)))
+
+    def _asked(self, question: int, now_us: int) -> None:
+        """One that is asked again is as old as it was."""
+        if question != self._question:
+            self._question, self._asked_us = question, now_us
 
     def _acknowledged(self, head: tuple[int, bytes]) -> None:
         if head in self._heads or head == self.log_head:
@@ -326,9 +331,9 @@ class HostLink:
 
     def _pass(self, now_us: int) -> None:
         """Before what came in is looked at too: silence counts from the last good frame."""
-        last_us, self._passed_us = self._passed_us, now_us
-        if last_us is not None:
-            lib.eg_link_pass(self._link, max(0, min(now_us - last_us, NO_TIME_US)))
+        last_us = now_us if self._passed_us is None else self._passed_us
+        self._passed_us = max(last_us, now_us)  # a thread may have waited with an older time
+        lib.eg_link_pass(self._link, min(self._passed_us - last_us, NO_TIME_US))
 
     @property
     def stopped(self) -> bool:

@@ -8,6 +8,8 @@ first, and never time. A port that goes away is opened again, after ever longer 
 
 from __future__ import annotations
 
+import errno
+import logging
 import threading
 import time
 from collections import deque
@@ -24,6 +26,11 @@ GATHER_S = 0.0005
 MOST_BYTES = 4096  # at once
 CAN_ID = 0x100  # plus the type of the message
 FD_LENGTHS = (*range(9), 12, 16, 20, 24, 32, 48, 64)
+CAN_SEND_S = 0.01  # for one frame: a period, since the link counts as lost after 38 ms
+MOST_REFUSED = 20  # frames in a row, about seven periods: then it may help to open CAN anew
+GONE = frozenset({errno.ENETDOWN, errno.ENODEV, errno.ENXIO, errno.EBADF})  # socketcan's
+
+_log = logging.getLogger("edgeguard")
 
 Heard = Callable[[bytes], None]
 
@@ -35,6 +42,10 @@ class Unit(NamedTuple):
     data: bytes
 
 
+class Refused(Exception):
+    """The port does not take this frame, and may take the next one."""
+
+
 class Port(Protocol):
     """An open port. What fails raises OSError or an error of the library."""
 
@@ -42,7 +53,7 @@ class Port(Protocol):
         """Wait a little; what came, or nothing."""
 
     def write(self, unit: Unit) -> None:
-        """May block as long as it likes."""
+        """May block as long as it likes. Raises Refused when it costs this frame alone."""
 
     def cancel(self) -> None:
         """End a write that is under way."""
@@ -124,6 +135,9 @@ class Link:
                 return
             self._port = None
             self._waiting.clear()
+        self._shut(port)
+
+    def _shut(self, port: Port) -> None:
         for end in (port.cancel, port.close):
             try:
                 end()
@@ -146,19 +160,33 @@ class Link:
                 self.failure = str(error).partition("\n")[0]
                 self._drop(port)
                 continue
-            if data:
+            if data and self._hand_over(data, port):
                 pause_s = FIRST_PAUSE_S
-                self._heard(data)
+
+    def _hand_over(self, data: bytes, port: Port) -> bool:
+        """A defect in `heard` closes the port for a while: then there is silence, which both ends
+        notice. To go on could look alive, as the frames were accepted, and be deaf."""
+        try:
+            self._heard(data)
+        except Exception as error:
+            failure = f"{type(error).__name__}: {error}".partition("\n")[0]
+            if failure != self.failure:  # once, and not with each try that follows
+                _log.error("%s: %s; the port is opened again", self.name, failure)
+            self.failure = failure
+            self._drop(port)
+            return False
+        return True
 
     def _reopen(self) -> None:
         port = self._try()
         if port is None:
             return
-        if self._ended.is_set():
-            port.close()
-            return
-        self.reconnects += 1
-        self._port = port
+        with self._more:  # `close` looks for a port behind this, or was first
+            if not self._ended.is_set():
+                self.reconnects += 1
+                self._port = port
+                return
+        self._shut(port)
 
     def _write(self) -> None:
         while not self._ended.is_set():
@@ -169,12 +197,17 @@ class Link:
                 port, unit = self._port, self._waiting.popleft()
             try:
                 port.write(unit)
+            except Refused:
+                with self._more:
+                    self.dropped += 1
             except Exception as error:
                 self.failure = str(error).partition("\n")[0]
                 self._drop(port)
 
 
-class _SerialPort:
+class SerialPort:
+    """By pyserial."""
+
     def __init__(self, url: str, baud: int) -> None:
         import serial
 
@@ -205,7 +238,7 @@ class SerialLink(Link):
 
     def __init__(self, url: str, heard: Heard, *, baud: int = 1_000_000) -> None:
         """heard: takes bytes as they come. Raises EdgeguardError."""
-        super().__init__(url, lambda: _SerialPort(url, baud), heard)
+        super().__init__(url, lambda: SerialPort(url, baud), heard)
 
 
 class _CanPort:
@@ -213,6 +246,9 @@ class _CanPort:
         import can
 
         self._message = can.Message
+        self._errors = can.CanOperationError, can.CanTimeoutError
+        self._refused = 0
+        """Frames in a row."""
         self._bus = can.Bus(interface=interface, channel=channel, fd=True)
 
     def read(self) -> bytes:
@@ -226,16 +262,21 @@ class _CanPort:
         return bytes(message.data) if message is not None and ours else b""
 
     def write(self, unit: Unit) -> None:
-        self._bus.send(
-            self._message(
-                arbitration_id=CAN_ID + unit.kind,
-                is_extended_id=False,
-                is_fd=True,
-                bitrate_switch=True,
-                data=padded(unit.data),
-            ),
-            timeout=POLL_S,
+        message = self._message(
+            arbitration_id=CAN_ID + unit.kind,
+            is_extended_id=False,
+            is_fd=True,
+            bitrate_switch=True,
+            data=padded(unit.data),
         )
+        try:
+            self._bus.send(message, timeout=CAN_SEND_S)
+        except self._errors as error:  # a full queue for one: socketcan's ENOBUFS has no wait
+            self._refused += 1
+            if error.error_code in GONE or self._refused >= MOST_REFUSED:
+                raise
+            raise Refused(str(error)) from error
+        self._refused = 0
 
     def cancel(self) -> None:
         pass

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from edgeguard.errors import EdgeguardError
 from firmware_bridge.host import HostLink, Phase
 from firmware_bridge.keys import Keys
-from firmware_bridge.links import open_link
+from firmware_bridge.links import Link, open_link
 
 ANSWER_S = 1.0
 FIRST_S = 5.0  # a board that was just given power tests itself
@@ -36,6 +36,7 @@ class _Probe:
         self._changed = threading.Condition()
         self._challenged_ns = 0
         self._period_us = int(mcu["link"]["period_us"])
+        self._link: Link | None = None  # bytes may be heard before it is there
         self._link = open_link(port, self._heard)
 
     def _heard(self, data: bytes) -> None:
@@ -46,8 +47,12 @@ class _Probe:
             take(data, now_ns // 1000)
             if before is Phase.GREETING and self._host.phase is not before:
                 self._challenged_ns = now_ns
-            self._link.send(self._host.take())
+            self._send()
             self._changed.notify_all()
+
+    def _send(self) -> None:
+        if self._link is not None:
+            self._link.send(self._host.take())
 
     def wait(self, what: Callable[[HostLink], bool], timeout_s: float) -> bool:
         """Let time pass until it is true."""
@@ -65,13 +70,14 @@ class _Probe:
         with self._changed:
             sent_ns = time.monotonic_ns()
             self._host.arm(sent_ns // 1000)
-            self._link.send(self._host.take())
+            self._send()
         if not self.wait(lambda host: host.phase is Phase.REFUSED, ANSWER_S):
             return None
         return (self._challenged_ns - sent_ns) / 1000, float(self._host.round_trip_us)
 
     def close(self) -> None:
-        self._link.close()
+        if self._link is not None:
+            self._link.close()
 
 
 def round_trips(port: str, mcu: Mapping[str, Any], keys: Keys, n: int, seed: int = 0) -> Trips:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A microcontroller on a port, as the deciding thread sees it: ask before, tell after, never wait.
 
-question, causes = session.before(now_ns)   # for Guard.ask and Guard.note
+question, causes = session.before()   # for Guard.ask and Guard.note
 ... decide ...
-session.after(decision, now_ns)             # COMMAND, VERDICT, ANSWER
+session.after(decision)               # COMMAND, VERDICT, ANSWER
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class Session:
         self._clock_ns = clock_ns
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
+        self._begun_us = 0
         self._host = HostLink(mcu, keys, framed=url.startswith("can:"))
         self._link: Link | None = None
         self._link = open_link(url, self._heard)
@@ -99,9 +100,13 @@ class Session:
     def _silence(self) -> str:
         counts = self.counts
         if counts["forged"]:
-            return "its frames are not signed with this link key; it was built with another"
+            return (
+                "its frames are not signed with this link key: built with another, or without tags"
+            )
         if counts["masked"]:
-            return "it speaks another version of the link"
+            return "it speaks another version of the link, or with another host"
+        if counts["corrupted"]:
+            return "bytes come, but no frame: another baud rate, or tags where [mcu] says none"
         return "no answer"
 
     def _idle(self) -> None:
@@ -115,14 +120,14 @@ class Session:
     def before(self) -> tuple[int, int]:
         """Once a period: the watchdog's question or 0, and the link's causes as a mask."""
         with self._lock:
-            now_us = self._clock_ns() // 1000
-            causes = self._host.tick(now_us)
-            return self._host.question(now_us), causes
+            self._begun_us = self._clock_ns() // 1000
+            causes = self._host.tick(self._begun_us)
+            return self._host.question(self._begun_us), causes
 
     def after(self, decision: Decided) -> None:
-        """Send what was decided."""
+        """Send what was decided, as old as what it was decided on."""
         with self._lock:
-            self._host.decided(decision, self._clock_ns() // 1000)
+            self._host.decided(decision, self._begun_us)
             units = self._host.take()
         self.link.send(units)
 

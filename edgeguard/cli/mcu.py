@@ -132,31 +132,46 @@ def monitor(port: str, policy: Path | None, key_file: Path | None, seconds: floa
     console = Console()
     end_s = time.monotonic() + (float("inf") if seconds is None else seconds)
     mcu, keys = _mcu(policy or models_dir() / "guard.toml"), _keys(key_file)
+    period_s = mcu["link"]["period_us"] / 1e6
     with Session(port, mcu, keys) as session, contextlib.suppress(KeyboardInterrupt):
         if not console.is_terminal:
-            _lines(session, end_s)
+            _watch(session, period_s, end_s, _lines(session))
             return
         with Live(console=console, auto_refresh=False) as live:
-            while time.monotonic() < end_s:
-                session.before()
-                live.update(_screen(session), refresh=True)
-                time.sleep(0.1)
+            _watch(
+                session, period_s, end_s, lambda: live.update(_screen(session), refresh=True), 0.1
+            )
 
 
-def _lines(session: Session, end_s: float) -> None:
+def _watch(
+    session: Session, period_s: float, end_s: float, show: Callable[[], None], every_s: float = 0.0
+) -> None:
+    """Show now and then; the link's time passes once a period, or its rate cap refuses frames."""
+    shown_s = -every_s
+    while (now_s := time.monotonic()) < end_s:
+        session.before()
+        if now_s - shown_s >= every_s:
+            show()
+            shown_s = now_s
+        time.sleep(max(0.0, now_s + period_s - time.monotonic()))
+
+
+def _lines(session: Session) -> Callable[[], None]:
     """Without a terminal: a line for each change of what it says."""
     shown = ""
-    while time.monotonic() < end_s:
-        session.before()
+
+    def show() -> None:
+        nonlocal shown
         line = _line(session)
         if line != shown:
             click.echo(line)
             shown = line
-        time.sleep(0.02)
+
+    return show
 
 
 def _line(session: Session) -> str:
-    state, boot = session.state, session.boot
+    state, boot = session.measured(), session.boot
     if state is None:
         return "silent"
     causes = ", ".join(state.causes) or "no cause"
@@ -173,7 +188,7 @@ def _screen(session: Session) -> Any:
     from rich.text import Text
 
     table = Table.grid(padding=(0, 2))
-    state, boot = session.state, session.boot
+    state, boot = session.measured(), session.boot
     if state is None:
         table.add_row("", Text(_silence(session), style="dim"))
     else:
@@ -195,8 +210,9 @@ def _screen(session: Session) -> Any:
 def _silence(session: Session) -> str:
     if not session.link.connected:
         return f"gone: {session.link.failure}"
-    refused = {name: n for name, n in session.counts.items() if n and name != "accepted"}
-    return "nothing that these keys accept" if refused else "silent"
+    counts = session.counts
+    strange = not counts["accepted"] and any(counts.values())
+    return "nothing that these keys accept" if strange else "silent"
 
 
 # ------------------------------------------------------------------ shared

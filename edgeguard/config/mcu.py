@@ -20,9 +20,9 @@ from edgeguard.config.schema import GuardConfig
 from edgeguard.errors import ConfigError
 
 # Limits of the link (native/core/include/edgeguard/link.h).
-LINK_TIMEOUT_MS = 38.0
+LINK_TIMEOUT_MS = 36.0
 ROUND_TRIP_MS = 20.0
-PERIODS_MS = (5.0, 18.0)  # a command may be lost: two periods are within the time limit
+PERIODS_MS = (5.0, 17.0)  # a command may be lost: two periods are within the time limit
 COUNTERS, CLOCK = 2**16, 2**32  # where the frames' counter and the clocks in microseconds wrap
 MAX_DELTA = 3  # frames that a counter may be ahead
 REPLAY_US = 6 * 86_400_000_000  # no session lasts longer than six days
@@ -122,7 +122,8 @@ class Parts:
                 f"is {age:g}; must be {period:g} (a period) to {most:g} ms (2 periods, or the"
                 " longest round trip)",
             )
-        after_us = _repeats_us(fixed.us_floor(period), fixed.us_floor(age or most))
+        passes_us = fixed.us_floor(max(age or most, ROUND_TRIP_MS))
+        after_us = _repeats_us(fixed.us_floor(period), passes_us)
         if low <= period <= high and after_us is not None:
             yield (
                 ("guard", "period_ms"),
@@ -285,7 +286,7 @@ def _member(channel: int, max_age_us: int) -> dict[str, int]:
         "kind": words.CHANNEL_KINDS.index("value"),
         "modes": (1 << len(words.SEVERITIES)) - 1,
         "may": 3 << 2 * channel,
-        "deadline_us": max_age_us,
+        "deadline_us": max(max_age_us, fixed.us_floor(ROUND_TRIP_MS)),  # what the link accepts
         "max_age_us": fixed.us_floor(LINK_TIMEOUT_MS),
         "max_rail": fixed.MOST,
         "min_distinct": 0,

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from attrs import define
 
 SAFE_US = 50_000  # from the last good frame to the start of the ramp
-QUIET_US = 40_000  # the link's limit (link.h, 38 ms) and up to 2 ms on the wire
+QUIET_US = 38_000  # the link's limit (link.h, 36 ms) and up to 2 ms on the wire
 STOP_RATE = 4 * 65536  # Q16.16 m/s per second, UN R157
 PATH_US = 2_000_000  # how long a stop keeps to the path
 ROOM_US = 50_000  # around PATH_US: since when the path is old is a matter of 50 ms
@@ -28,7 +28,7 @@ Measured = tuple[int | None, int | None]
 
 def safe_us(period_us: int) -> int:
     """From the last good frame to the start of the ramp, at most. A lost link shows in the first
-    turn after its time limit: with a period above 10 ms that is later than 50 ms."""
+    turn after its time limit: with a period above 12 ms that is later than 50 ms."""
     return max(SAFE_US, QUIET_US + period_us)
 
 

@@ -93,7 +93,6 @@ class Live(Drive):
         self.late_us = 0
         """The worst delay of a tick so far."""
         self._host_clock, self._ppm = host_clock, 0
-        self._last_tick_us = None
         self._flying, self._order = [], 0
         self._sensed = (True, True)
         self._tell = tell

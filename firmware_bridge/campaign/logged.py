@@ -92,7 +92,7 @@ def _stop(
         return None, False, []
     if ramp_us is None:
         return None, False, ["does not stop"] if log[-1].output[0] > 0 else []
-    evidence = told.evident_us
+    evidence = told.evident_us(ramp_us)
     good = [at for at, *_ in told.arrivals if at <= ramp_us]
     since = good[-1] if evidence is None and good else evidence
     if since is None:

@@ -150,6 +150,7 @@ class _Run:
             time.sleep(more[0] / 1000)
             with Debugger(self._gdb) as debugger:
                 debugger.reset()
+                self.told.done.append((_now_us(), what))
         return False
 
     def _place(self, kind: str, where: int, bit: int) -> tuple[int, int]:

@@ -68,11 +68,11 @@ class Told:
         """When bits were flipped."""
         return [at for at, what in self.done if what == "flip"]
 
-    @property
-    def evident_us(self) -> int | None:
-        """Since when it can be known: what was done from here, else what the host said."""
-        done = [at for at, what in self.done if what in ("reset", "flip")]
-        return done[0] if done else self.evidence_us
+    def evident_us(self, until_us: int) -> int | None:
+        """Since when it can be known: what was done from here last, since a processor that is reset
+        again begins again; else what the host said."""
+        done = [at for at, what in self.done if what in ("reset", "flip") and at <= until_us]
+        return done[-1] if done else self.evidence_us
 
     @property
     def deaf(self) -> bool:

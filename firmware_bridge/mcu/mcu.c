@@ -122,16 +122,18 @@ static void actuate(eg_mcu_t *m) {
   if (memcmp(held, r->output, sizeof held) != 0) note_failed(m, EG_FAIL_OUTPUT);
 }
 
-/* Whether this turn came in time, took no longer than it may, and its controller ran. */
-static bool in_time(const eg_mcu_t *m, uint32_t now_us, uint32_t elapsed_us) {
+/* Whether this turn came in time, took no longer than it may, listening included, and its
+ * controller ran. */
+static bool in_time(const eg_mcu_t *m, uint32_t begun_us, uint32_t elapsed_us) {
   uint32_t period_us = m->kept.period_us;
   bool came = elapsed_us <= period_us + period_us / 2u;
-  bool ends = board_now_us() - now_us <= period_us;
+  bool ends = board_now_us() - begun_us <= period_us;
   bool ran = m->in.rule_us <= policy()->controller_budget_us; /* EG_AGE_MAX until it did */
   return came && ends && ran;
 }
 
 void eg_mcu_step(eg_mcu_t *m) {
+  uint32_t begun_us = board_now_us();
   m->drained = 0;
   eg_mcu_listen(m);
   if (!eg_sealed(m)) note_failed(m, recover(m));
@@ -145,7 +147,7 @@ void eg_mcu_step(eg_mcu_t *m) {
   decide(m, elapsed_us);
   actuate(m);
   eg_arming(m);
-  if (m->kept.failed == 0 && in_time(m, now_us, elapsed_us)) board_stroke();
+  if (m->kept.failed == 0 && in_time(m, begun_us, elapsed_us)) board_stroke();
   eg_report(m, now_us);
   seal(m);
 }

@@ -30,11 +30,16 @@ static const eg_record_t *newest(const eg_record_t saved[EG_SAVES]) {
   return last;
 }
 
+static uint32_t magnitude(int32_t x) {
+  return x < 0 ? 0u - (uint32_t)x : (uint32_t)x;
+}
+
 /* A reset between deciding and acting leaves open which of the two speeds the actuators have: going
- * on from the lower one never speeds up. */
-static int32_t lower_speed(const eg_record_t saved[EG_SAVES], int32_t speed) {
+ * on from the slower one never speeds up. */
+static int32_t slower_speed(const eg_record_t saved[EG_SAVES], int32_t speed) {
   for (uint32_t i = 0; i < EG_SAVES; i++)
-    if (eg_record_sealed(&saved[i]) && saved[i].commanded && saved[i].output[EG_SPEED] < speed)
+    if (eg_record_sealed(&saved[i]) && saved[i].commanded &&
+        magnitude(saved[i].output[EG_SPEED]) < magnitude(speed))
       speed = saved[i].output[EG_SPEED];
   return speed;
 }
@@ -51,7 +56,7 @@ void eg_record_boot(eg_record_t *r, eg_record_t saved[EG_SAVES]) {
   const eg_record_t *last = newest(saved);
   if (last) {
     *r = *last;
-    r->output[EG_SPEED] = lower_speed(saved, r->output[EG_SPEED]);
+    r->output[EG_SPEED] = slower_speed(saved, r->output[EG_SPEED]);
     r->first = r->reason;
     r->reason = r->next;
     r->failed_before = r->failed;

@@ -42,6 +42,7 @@ static void boot(eg_mcu_t *m) {
  * transmitter says. */
 static void question(eg_mcu_t *m) {
   eg_message_t q = {.type = EG_MSG_QUESTION};
+  (void)eg_watch(&m->heard, board_now_us()); /* what this turn took is not in its window */
   q.as.question.question = eg_watchdog_ask(&m->heard.watchdog);
   q.as.question.open_us = EG_ANSWER_OPEN_US;
   q.as.question.close_us = EG_ANSWER_CLOSE_US;

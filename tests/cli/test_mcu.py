@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgeguard import config
 from edgeguard.zoo import models_dir
+from firmware_bridge.keys import Keys, write_secret
 from firmware_bridge.sim import missing_tools
 from tests.cli.test_run import POLICY
+from tests.firmware_bridge.board import PATIENCE_S, Board, pseudo_terminal
+from tests.firmware_bridge.rig import KEYS
 
 DEMO = str(models_dir() / "guard.toml")
 needs_qemu = pytest.mark.skipif(missing_tools() is not None, reason=f"needs: {missing_tools()}")
@@ -116,6 +122,75 @@ def test_a_moving_vehicle_does_not_arm(drive: Path) -> None:
     assert done.returncode == 2
     assert "--mcu twin: does not arm: the vehicle does not stand" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+class Monitor:
+    """`mcu monitor` at a twin on a pty, in a terminal or not, and all that it printed so far."""
+
+    def __init__(self, home: Path, port: str, keys: Keys, terminal: bool, seconds: float) -> None:
+        text = {"link_key": keys.link.hex(), "operator_key": keys.operator.hex()}
+        write_secret(home / "keys.json", json.dumps(text))
+        self._master, slave = pty.openpty() if terminal else os.pipe()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "edgeguard", "mcu", "monitor", port,
+             "--keys", "keys.json", "--seconds", str(seconds)],
+            cwd=home, stdout=slave, env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
+        )  # fmt: skip
+        os.close(slave)
+        self.said = ""
+
+    def goes_on(self) -> bool:
+        """Wait for more of it; False at its end."""
+        try:
+            data = os.read(self._master, 4096)
+        except OSError:  # a terminal that nobody has open any more
+            return False
+        self.said += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", data.decode(errors="replace"))
+        return bool(data)
+
+    def says(self, text: str) -> bool:
+        """Whether it prints that before it ends."""
+        while text not in self.said and self.goes_on():
+            pass
+        return text in self.said
+
+    def __enter__(self) -> Monitor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._master)
+
+
+def test_a_board_that_dies_is_silent_in_the_monitor(tmp_path: Path) -> None:
+    mcu = config.mcu_dict(config.load(Path(DEMO)))
+    for terminal in (False, True):
+        with (
+            pseudo_terminal() as (master, port),
+            Board(mcu, KEYS, master) as board,
+            Monitor(tmp_path, port, KEYS, terminal, PATIENCE_S) as monitor,
+        ):
+            assert monitor.says("NOT_ARMED"), monitor.said
+            board.die()
+            monitor.said = ""
+            assert monitor.says("silent"), monitor.said
+
+
+def test_the_monitor_takes_every_frame_of_a_healthy_link(tmp_path: Path) -> None:
+    """As good as: a machine may be so busy that it hears ten at once."""
+    mcu = config.mcu_dict(config.load(Path(DEMO)))
+    with (
+        pseudo_terminal() as (master, port),
+        Board(mcu, KEYS, master),
+        Monitor(tmp_path, port, KEYS, True, 3.0) as monitor,
+    ):
+        while monitor.goes_on():
+            pass
+    accepted = int(re.findall(r"accepted (\d+)", monitor.said)[-1])
+    excess = [int(n) for n in re.findall(r"excess (\d+)", monitor.said)]
+    assert accepted > 50
+    assert max(excess, default=0) < accepted / 4, "it was 4 times as many"
 
 
 @needs_qemu

@@ -3,16 +3,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import pty
 import socket
 import threading
 import time
-import tty
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import can
 import pytest
@@ -20,34 +17,22 @@ import pytest
 from edgeguard.decision import Decision
 from edgeguard.errors import EdgeguardError
 from firmware_bridge.host import HostLink, Phase
-from firmware_bridge.links import CAN_ID, FD_LENGTHS, CanLink, SerialLink, Unit, open_link, padded
+from firmware_bridge.links import (
+    CAN_ID,
+    FD_LENGTHS,
+    MOST_REFUSED,
+    QUEUE,
+    CanLink,
+    SerialLink,
+    SerialPort,
+    Unit,
+    open_link,
+    padded,
+)
 from firmware_bridge.native import ffi, lib
 from firmware_bridge.session import Session
-from firmware_bridge.twin import McuTwin
+from tests.firmware_bridge.board import PATIENCE_S, Board, pseudo_terminal, wait_for
 from tests.firmware_bridge.rig import KEYS, Rig
-
-PATIENCE_S = 20.0
-
-
-def wait_for(what: Callable[[], Any]) -> None:
-    """Until it is true; a machine may be as slow as it likes up to PATIENCE_S."""
-    end = time.monotonic() + PATIENCE_S
-    while not what():
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.005)
-
-
-@contextmanager
-def pseudo_terminal() -> Iterator[tuple[int, str]]:
-    """The end of the microcontroller as a descriptor, that of the host as a path."""
-    master, slave = pty.openpty()
-    tty.setraw(slave)
-    name = os.ttyname(slave)
-    os.close(slave)
-    try:
-        yield master, name
-    finally:
-        os.close(master)
 
 
 def decision(rig: Rig) -> Decision:
@@ -162,42 +147,67 @@ def test_a_second_program_does_not_get_the_port() -> None:
         SerialLink(name, lambda data: None)
 
 
-class Board(threading.Thread):
-    """A twin behind the other end of a pty, in real time."""
+def test_a_port_that_is_opened_too_late_is_closed() -> None:
+    """`close` comes when the reading thread has the port open already and is about to keep it."""
+    opened = threading.Event()
 
-    def __init__(self, rig: Rig, master: int) -> None:
-        super().__init__(daemon=True)
-        os.set_blocking(master, False)
-        self.master = master
-        self.twin = McuTwin(rig.table, KEYS)
-        self.ended = threading.Event()
+    class Ended(threading.Event):
+        def is_set(self) -> bool:
+            before = super().is_set()
+            if opened.is_set() and not closing.is_alive():
+                opened.clear()
+                closing.start()
+                closing.join(0.5)  # it waits for this thread, or for its lock
+            return before
 
-    def run(self) -> None:
-        next_us = time.monotonic_ns() // 1000
-        self.twin.power_cycle(next_us)
-        while not self.ended.wait(0.0005):
-            with suppress(OSError):  # nothing there, or nobody has opened the port
-                self.twin.receive(os.read(self.master, 2048))
-            now_us = time.monotonic_ns() // 1000
-            if now_us < next_us:
-                self.twin.listen(now_us)
-                continue
-            next_us = now_us + 10_000
-            with suppress(OSError):
-                os.write(self.master, self.twin.step(now_us))
+    with pseudo_terminal() as (_, name):
+
+        def open_again() -> SerialPort:
+            port = SerialPort(name, 115_200)
+            opened.set()
+            return port
+
+        link = SerialLink(name, lambda data: None)
+        closing = threading.Thread(target=link.close)
+        link._open, link._ended = open_again, Ended()
+        link._drop(link._port)
+        link._threads[0].join(PATIENCE_S)
+        closing.join(PATIENCE_S)
+        assert not link.connected
+        SerialLink(name, lambda data: None).close()  # nobody holds it
+
+
+def test_who_cannot_take_what_was_said_is_not_deaf_in_silence(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The port is closed, which both ends notice, and opened again; it is logged once."""
+    got: list[bytes] = []
+
+    def heard(data: bytes) -> None:
+        if data.startswith(b"bad"):
+            raise KeyError("of what is heard")
+        got.append(data)
+
+    with pseudo_terminal() as (master, name), SerialLink(name, heard) as link:
+        os.write(master, b"bad")
+        wait_for(lambda: link.reconnects == 1)
+        os.write(master, b"bad")
+        wait_for(lambda: link.reconnects == 2)
+        os.write(master, b"good")
+        wait_for(lambda: b"".join(got) == b"good")
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{name}: KeyError: 'of what is heard'; the port is opened again"
+    ]
 
 
 def test_arming_over_a_pty(rig: Rig) -> None:
-    with pseudo_terminal() as (master, name):
-        board = Board(rig, master)
-        board.start()
-        try:
-            with Session(name, rig.table, KEYS) as session:
-                assert session.wait_armed(PATIENCE_S) is None
-                assert session.state is not None
-        finally:
-            board.ended.set()
-            board.join()
+    with (
+        pseudo_terminal() as (master, name),
+        Board(rig.table, KEYS, master),
+        Session(name, rig.table, KEYS) as session,
+    ):
+        assert session.wait_armed(PATIENCE_S) is None
+        assert session.state is not None
 
 
 # ---------------------------------------------------------------------- CAN FD
@@ -291,3 +301,111 @@ def test_what_is_not_ours_on_the_bus_is_not_heard() -> None:
             bus.send(message)
         wait_for(lambda: got)
         assert got == [b"12345678"]
+
+
+# --------------------------------------------------------- CAN FD: a queue that is full
+
+
+def can_name(request: pytest.FixtureRequest) -> str:
+    return f"{request.node.name}-{os.getpid()}"
+
+
+def test_a_frame_that_can_does_not_take_is_one_frame(request: pytest.FixtureRequest) -> None:
+    """The other end's queue is full, so python-can raises; the port stays open."""
+    name, frames = can_name(request), [Unit(1, bytes([n])) for n in range(8)]
+    with (
+        can.Bus(interface="virtual", channel=name, fd=True, rx_queue_size=3) as bus,
+        CanLink(f"can://virtual/{name}", lambda data: None) as link,
+    ):
+        link.send(frames)
+        wait_for(lambda: link.dropped == 5)
+        assert link.connected
+        seen = [bus.recv(timeout=PATIENCE_S) for _ in range(3)]
+        assert [bytes(m.data) for m in seen if m] == [unit.data for unit in frames[:3]]
+        link.send([Unit(1, b"next")])
+        after = bus.recv(timeout=PATIENCE_S)
+        assert after is not None and bytes(after.data) == b"next"
+        assert (link.dropped, link.reconnects) == (5, 0)
+
+
+def test_a_can_port_that_takes_nothing_for_long_is_opened_again(
+    request: pytest.FixtureRequest,
+) -> None:
+    name = can_name(request)
+    with (
+        can.Bus(interface="virtual", channel=name, fd=True, rx_queue_size=1) as bus,
+        CanLink(f"can://virtual/{name}", lambda data: None) as link,
+    ):
+        link.send([Unit(1, b"fills it")])
+        wait_for(lambda: not link._waiting)
+        link.send([Unit(1, b"refused")] * QUEUE)
+        wait_for(lambda: link.dropped == QUEUE)
+        link.send([Unit(1, b"refused")] * (MOST_REFUSED - 1 - QUEUE))
+        wait_for(lambda: link.dropped == MOST_REFUSED - 1)
+        assert (link.connected, link.reconnects) == (True, 0)
+        link.send([Unit(1, b"one too many")])
+        wait_for(lambda: link.reconnects == 1)
+        assert link.failure.startswith("Could not send message")
+        assert bus.recv(timeout=PATIENCE_S)
+        link.send([Unit(1, b"new port")])
+        after = bus.recv(timeout=PATIENCE_S)
+        assert after is not None and bytes(after.data) == b"new port"
+
+
+class Failing(can.BusABC):
+    """What python-can's socketcan raises, an error number each time, then nothing."""
+
+    errors: ClassVar[list[int]] = []
+
+    def __init__(self, channel: str, **more: Any) -> None:
+        super().__init__(channel, **more)
+        self.channel_info = channel
+
+    def send(self, msg: can.Message, timeout: float | None = None) -> None:
+        if self.errors:
+            number = self.errors.pop(0)
+            raise can.CanOperationError(f"Failed to transmit: {os.strerror(number)}", number)
+
+    def _recv_internal(self, timeout: float | None) -> tuple[can.Message | None, bool]:
+        time.sleep(timeout or 0)
+        return None, False
+
+
+@pytest.mark.parametrize(
+    ("number", "dropped", "reconnects"), [(errno.ENOBUFS, 1, 0), (errno.ENETDOWN, 0, 1)]
+)
+def test_a_full_queue_is_no_port_that_is_gone(
+    monkeypatch: pytest.MonkeyPatch, number: int, dropped: int, reconnects: int
+) -> None:
+    monkeypatch.setitem(can.interfaces.BACKENDS, "socketcan", (__name__, "Failing"))
+    monkeypatch.setattr(Failing, "errors", [number])
+    with CanLink("can://socketcan/can0", lambda data: None) as link:
+        link.send([Unit(1, b"frame")])
+        wait_for(lambda: (link.dropped, link.reconnects) == (dropped, reconnects))
+        assert link.connected
+
+
+def test_a_command_is_as_old_as_what_it_was_decided_on(rig: Rig) -> None:
+    """Deciding took 7 ms: the stamp is of before."""
+    clock_ns = [5_000_000_000]
+    with (
+        pseudo_terminal() as (board, name),
+        Session(name, rig.table, KEYS, clock_ns=lambda: clock_ns[0]) as session,
+    ):
+        lib.eg_link_open(session._host._link, bytes(8), bytes(8))
+        session._host.phase = Phase.ARMED
+        session.before()
+        clock_ns[0] += 7_000_000
+        session.after(decision(rig))
+        end = ffi.new("eg_link_t *")
+        lib.eg_link_init(
+            end, ffi.new("eg_link_config_t *", {"mcu": 1, "key": KEYS.link, **rig.table["link"]})
+        )
+        lib.eg_link_open(end, bytes(8), bytes(8))
+        assert lib.eg_clock_measure(ffi.addressof(end, "clock"), 0, 2, 1)
+        message = ffi.new("eg_message_t *")
+        heard = False
+        while not heard:
+            for byte in os.read(board, 1):
+                heard = lib.eg_link_byte(end, byte, 5_000_000, message)
+        assert getattr(message, "as").command.stamp_us == 5_000_000

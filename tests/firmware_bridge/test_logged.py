@@ -106,6 +106,15 @@ def test_a_reset_without_a_flip_has_to_stop_in_time() -> None:
     assert (row["w"], "h" in row) == (1, False)
 
 
+def test_a_second_reset_before_the_stop_begins_it_anew() -> None:
+    rows = log(BEGIN_US + 60_000)
+    first, again = (BEGIN_US, "reset"), (BEGIN_US + 15_000, "reset")
+    assert found(rows, done=[first])["w"] == 1
+    assert found(rows, done=[first, again])["t"] == found(rows, done=[again])["t"] <= 45_000
+    after = (BEGIN_US + 70_000, "reset")
+    assert found(rows, done=[first, after])["w"] == 1
+
+
 def test_a_processor_that_locked_up_is_counted_and_one_without_a_flip_is_wrong() -> None:
     rows = [row for row in log(END_US) if row["t_ns"] < (BEGIN_US + 30_000) * 1000]
     row = found(rows, done=FLIP, locked=True)

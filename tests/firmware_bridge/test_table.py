@@ -59,7 +59,7 @@ def test_the_hash_of_the_demo_is_fixed() -> None:
     assert table.table_hash(mcu).hex() == DEMO
 
 
-DEMO = "156901b06fedf14ee632a83e630499a70fe5d0f9729369122dce63c6ec34cd61"
+DEMO = "dc1e41612d68577240dc0ef35a7f4262290330b626a4f537583062f61927902d"
 
 
 def test_the_core_takes_the_table(mcu: dict[str, Any]) -> None:

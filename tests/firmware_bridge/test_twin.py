@@ -11,7 +11,7 @@ import pytest
 from firmware_bridge.host import Phase
 from firmware_bridge.keys import Keys
 from firmware_bridge.links import Unit
-from firmware_bridge.native import lib
+from firmware_bridge.native import causes_of, lib
 from tests.firmware_bridge.rig import KEYS, Rig, one_to_one
 
 STEP = 4.0 * 0.01  # of the stop, m/s a period: UN R157
@@ -253,3 +253,29 @@ def test_the_clock_may_wrap(rig: Rig) -> None:
     rig.ticks(300)
     assert rig.twin.mode == "NOMINAL"
     assert rig.now_us > 2**32
+
+
+@pytest.mark.parametrize("before_tick_us", [100, 900, 1100])
+def test_a_question_that_comes_just_before_a_tick_is_answered_in_the_next(
+    rig: Rig, before_tick_us: int
+) -> None:
+    """Each comes less than the millisecond before a tick that no answer may undercut, and so does
+    the same one when it is asked again: it is as old as it was."""
+    rig.drive(1.0)
+    rig.down_us = 5_000 - before_tick_us
+    answered = rig.twin.answers["answered"]
+    rig.ticks(200)
+    assert rig.twin.mode == "NOMINAL", rig.twin.causes
+    assert rig.twin.answers["answered"] >= answered + 60
+    assert rig.twin.answers["early"] == 0
+
+
+def test_time_that_passed_is_not_counted_twice(rig: Rig) -> None:
+    """A thread that waited for the lock comes with a time that another one has passed."""
+    rig.drive(1.0)
+    host, last_us = rig.host, rig.host.state_us
+    for passed_us in range(1000, lib.EG_LINK_TIMEOUT_US, 1000):
+        lost = "LINK_LOST" in causes_of(host.age(last_us + passed_us))
+        assert not lost, passed_us
+        host.receive(b"\x01", last_us + passed_us - 900)
+    assert "LINK_LOST" in causes_of(host.age(last_us + lib.EG_LINK_TIMEOUT_US))

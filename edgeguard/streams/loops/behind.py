@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edgeguard.config import GuardConfig
 
 PERIOD_NS, DECISIONS = 10_000_000, 2
-"""A link that is lost after 38 ms wants more than two commands in that time: the guard decides
+"""A link that is lost after 36 ms wants more than two commands in that time: the guard decides
 twice a frame."""
 STANDS_MPS = 0.1  # the firmware's own, where the policy says nothing
 

@@ -76,9 +76,9 @@ static void old_commands_are_refused(void) { /* F12 */
 static void answers(void (*prepare)(rig_t *r), const char *what) {
   rig_t r;
   rig_steady(&r);
+  prepare(&r);
   uint32_t last_us = r.twin.now_us;
   uint32_t strokes = r.twin.strokes;
-  prepare(&r);
   r.want[EG_SPEED] = Q(30); /* the rest of the link is as it should be */
   uint32_t us = 0;
   for (; r.twin.mcu.out.mode != EG_SAFE_STOP && us < 1000000; us += TURN_US) rig_turn(&r);
@@ -100,6 +100,12 @@ static void old_answer(rig_t *r) {
 }
 static void early_answer(rig_t *r) {
   r->answer_after_us = 500;
+}
+/* What the turn that asked took by itself is no time in which anybody answers. */
+static void early_answer_after_a_long_turn(rig_t *r) {
+  r->twin.call_us = 80;
+  rig_turns(r, 5);
+  r->answer_after_us = 600;
 }
 
 /* One frame that does not get there is no fault of the host. */
@@ -259,7 +265,7 @@ static void silence_for(uint32_t gap_us, bool lost) {
 }
 
 static void two_lost_frames_and_a_late_one_are_nothing(void) {
-  for (uint32_t late_us = 0; late_us < 8000; late_us += 500) silence_for(30000 + late_us, false);
+  for (uint32_t late_us = 0; late_us < 6000; late_us += 500) silence_for(30000 + late_us, false);
   silence_for(45000, true);
 }
 
@@ -282,6 +288,7 @@ int main(void) {
   answers(wrong_answer, "wrong answer");
   answers(old_answer, "old answer");
   answers(early_answer, "early answer");
+  answers(early_answer_after_a_long_turn, "early answer after a long turn");
   one_lost_frame_is_nothing();
   an_answer_that_comes_twice_is_one();
   a_host_that_answers_again_may_rearm();

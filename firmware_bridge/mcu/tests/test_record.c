@@ -120,15 +120,17 @@ static void the_newest_whole_one_counts(void) {
   }
 }
 
-static void the_lower_speed_counts(void) {
-  static const int32_t speeds[][3] = {{5, 7, 5}, {7, 5, 5}, {6, 6, 6}};
-  for (uint32_t i = 0; i < 6; i++) {
+static void the_slower_speed_counts(void) { /* backwards, too */
+  static const int32_t speeds[][3] = {{5, 7, 5},    {7, 5, 5},    {6, 6, 6},
+                                      {-5, -7, -5}, {-7, -5, -5}, {5, -6, 5},
+                                      {-6, 7, -6},  {-1, 3, -1},  {5, -5, -5}};
+  for (uint32_t i = 0; i < 2u * sizeof speeds / sizeof *speeds; i++) {
     const int32_t *speed = speeds[i / 2];
     eg_record_t r, saved[EG_SAVES];
     memset(saved, 0, sizeof saved);
     eg_record_boot(&r, saved);
     r.commanded = 1;
-    r.output[EG_SPEED] = 8;
+    r.output[EG_SPEED] = 8;               /* faster than any */
     if (i % 2) eg_record_save(&r, saved); /* either place may be the newer one */
     for (uint32_t j = 0; j < 2; j++) {
       r.output[EG_SPEED] = speed[j];
@@ -230,7 +232,7 @@ int main(void) {
   ram_as_it_is_when_power_comes_is_no_record();
   what_was_in_ram_is_no_record();
   the_newest_whole_one_counts();
-  the_lower_speed_counts();
+  the_slower_speed_counts();
   what_says_no_speed();
   in_the_middle_of_a_turn();
   ramps();

@@ -206,7 +206,7 @@ uint32_t eg_link_tick(eg_link_t *l) REQUIRES(WRITES(l) && a_type < EG_MESSAGES) 
     /* LINK-6 */ ENSURES(l->credit[a_type] == MIN(OLD(l->credit[a_type]) + 2, 8))
     /* LINK-13 */ ENSURES(IMPLIES(l->config.mcu && !l->in_session, RET == 0))
     /* LINK-13 */ ENSURES(IMPLIES(!l->config.mcu || l->in_session,
-                                  HAS(RET, EG_LINK_LOST) == (l->quiet_us >= 38000)))
+                                  HAS(RET, EG_LINK_LOST) == (l->quiet_us >= 36000)))
     /* LINK-13 */ ENSURES(IMPLIES(!l->config.mcu || l->in_session,
                                   HAS(RET, EG_LINK_FAULTY) == (bad_ones(l->window) > 6 ||
                                                                l->machine.state == EG_E2E_INVALID)))

@@ -47,7 +47,7 @@ uint32_t eg_watchdog_ask(eg_watchdog_t *w) REQUIRES(WRITES(w)) REQUIRES(dog_ok(w
     /* WATCH-3 */ ENSURES(IMPLIES(OLD(w->question) != 0,
                                   w->question == OLD(w->question) &&
                                       w->since_us == OLD(w->since_us) &&
-                                      RET == (OLD(w->asked_us) < 15000 ? 0 : w->question)));
+                                      RET == (OLD(w->asked_us) < 9000 ? 0 : w->question)));
 
 void eg_watchdog_command(eg_watchdog_t *w, const eg_command_msg_t *c)
     REQUIRES(WRITES(w) && READS(c) && c->channels <= EG_MAX_CHANNELS) ASSIGNS(w->command)

@@ -288,7 +288,7 @@ int main(void) {
   rate_cap(EG_MSG_ANSWER);
   credit_is_bounded();
   nobody_starves();
-  const uint32_t steps[] = {1000, 9999, 10000, 10001, 37999, 38000, 38001};
+  const uint32_t steps[] = {1000, 9999, 10000, 10001, 35999, 36000, 36001};
   for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
     silence(EG_MSG_COMMAND, steps[i]);
     silence(EG_MSG_STATE, steps[i]);

@@ -24,8 +24,10 @@ void eg_reset(void) {
 /* The stack may be what failed, so this starts at its top again. Names the reason, and resets. */
 static void __attribute__((used)) fault(void) {
   eg_record_t *r = board_memory()->record;
-  r->next = EG_RESET_FAULT;
-  eg_record_save(r, board_memory()->saved);
+  if (r->next != EG_RESET_POWER) { /* else it was not yet read, and what was saved is better */
+    r->next = EG_RESET_FAULT;
+    eg_record_save(r, board_memory()->saved);
+  }
   EG_AIRCR = EG_AIRCR_RESET;
   for (;;) {
   }

@@ -4,10 +4,11 @@
  *   link      USART2, PA2 and PA3, 1 Mbit/s; DMA fills the ring, so that no byte needs attention
  *   speed     wheel pulses on TIM3's encoder input, PA6 and PA7: signed, 64 a metre
  *   steering  potentiometer on ADC1 channel 1, PA1: 0 to 4095 is -0.6 to 0.6 rad
- *   actuators TIM4 channels 1 and 2, PB6 and PB7, 1 kHz: 0 to 10000 is 0 to 40 m/s, -0.6 to 0.6 rad
- *   watchdog  IWDG, 60 ms (41 to 113: its oscillator is not the processor's, nor as exact)
- *   time      TIM2, 32 bits, 1 MHz
- *   nonces    seeded by the hardware RNG: they resist guessing as well as replay */
+ *   actuators TIM4 channels 1 and 2, PB6 and PB7, 1 kHz: 5 to 95 % of the time is 0 to 40 m/s, -0.6
+ *             to 0.6 rad; without pulses, as from a reset to the first turn, they hold what they
+ * had watchdog  IWDG, 60 ms (41 to 113: its oscillator is not the processor's, nor as exact) time
+ * TIM2, 32 bits, 1 MHz nonces    seeded by the hardware RNG: they resist guessing as well as replay
+ */
 #include <string.h>
 
 #include "arith.h"
@@ -31,9 +32,11 @@
 #define RNG 0x50060800u
 
 #define PULSES_PER_M 64
-#define SPEED_FULL (40 * EG_ONE) /* Q16.16 m/s at full PWM */
+#define SPEED_FULL (40 * EG_ONE) /* Q16.16 m/s at PWM_FULL */
 #define STEERING_FULL 39322      /* Q16.16, 0.6 rad */
-#define PWM_FULL 10000
+#define PWM_PERIOD 10500
+#define PWM_LEAST (PWM_PERIOD / 20)
+#define PWM_FULL (PWM_PERIOD - PWM_LEAST)
 
 extern uint8_t eg_image_start[], eg_image_bytes[], eg_stack_limit[], eg_ram_words[];
 extern const eg_seal_t eg_seal;
@@ -45,6 +48,7 @@ static eg_ring_t tx;
 static volatile uint8_t rx[EG_RING] __attribute__((section(".dma")));
 static uint32_t rx_at;
 static uint16_t wheel;           /* TIM3 at the last look */
+static uint32_t wheel_us;        /* and when that was */
 static int32_t speed;            /* Q16.16 m/s, filtered */
 static int32_t said[EG_OUTPUTS]; /* what the PWM stands for */
 
@@ -98,14 +102,14 @@ static void start_timers(void) {
   EG_REG(TIM3 + 0x2Cu) = 0xFFFFu;
   EG_REG(TIM3 + 0x00u) = 1u;
   EG_REG(TIM4 + 0x28u) = 7u; /* 84 MHz / 8 / 10500: 1 kHz */
-  EG_REG(TIM4 + 0x2Cu) = 10499u;
-  EG_REG(TIM4 + 0x18u) = 0x6868u; /* PWM mode 1, both */
-  EG_REG(TIM4 + 0x20u) = 0x11u;
+  EG_REG(TIM4 + 0x2Cu) = PWM_PERIOD - 1u;
+  EG_REG(TIM4 + 0x18u) = 0x6868u; /* PWM mode 1, both; no pulses until there is something to say */
   EG_REG(TIM4 + 0x00u) = 0x81u;
 }
 
 static void start_adc(void) {
-  EG_REG(ADC1 + 0x10u) = 7u << 3; /* channel 1: 480 cycles */
+  EG_REG(ADC1 + 0x304u) = 1u << 16; /* 84 MHz / 4: at most 36 */
+  EG_REG(ADC1 + 0x10u) = 7u << 3;   /* channel 1: 480 cycles */
   EG_REG(ADC1 + 0x34u) = 1u;
   EG_REG(ADC1 + 0x08u) = 3u; /* on, and converting for ever */
   set(ADC1 + 0x08u, 1u << 30);
@@ -170,13 +174,22 @@ bool board_tx(const uint8_t *data, uint32_t n) {
   return true;
 }
 
-/* Pulses of the last turn of 10 ms, smoothed over eight turns. A potentiometer at either end is a
- * broken wire. */
-void board_sense(eg_sensed_t *sensed) {
+/* Pulses since the last turn, Q16.16 m/s. */
+static int32_t speed_of_wheel(void) {
   uint16_t now = (uint16_t)EG_REG(TIM3 + 0x24u);
-  int32_t pulses = (int16_t)(uint16_t)(now - wheel);
+  uint32_t now_us = EG_REG(TIM2 + 0x24u), passed_us = now_us - wheel_us;
+  int64_t pulses = (int16_t)(uint16_t)(now - wheel);
   wheel = now;
-  speed += (pulses * (100 * EG_ONE / PULSES_PER_M) - speed) / 8;
+  wheel_us = now_us;
+  if (passed_us == 0) return speed;
+  int64_t found = pulses * EG_ONE * (1000000 / PULSES_PER_M) / (int64_t)passed_us;
+  if (found > SPEED_FULL) return SPEED_FULL;
+  return found < -SPEED_FULL ? -SPEED_FULL : (int32_t)found;
+}
+
+/* Smoothed over eight turns. A potentiometer at either end is a broken wire. */
+void board_sense(eg_sensed_t *sensed) {
+  speed += (speed_of_wheel() - speed) / 8;
   int32_t angle = (int32_t)(EG_REG(ADC1 + 0x4Cu) & 0xFFFu);
   bool wired = angle > 20 && angle < 4075;
   sensed->speed.validity = EG_VALID;
@@ -186,9 +199,10 @@ void board_sense(eg_sensed_t *sensed) {
 }
 
 static uint32_t pwm_of(uint32_t i, int32_t value) {
-  int64_t share = i == EG_SPEED ? (int64_t)value * PWM_FULL / SPEED_FULL
-                                : ((int64_t)value + STEERING_FULL) * PWM_FULL / (2 * STEERING_FULL);
-  return (uint32_t)eg_clamp((int32_t)share, 0, PWM_FULL);
+  const int64_t range = PWM_FULL - PWM_LEAST;
+  int64_t share = i == EG_SPEED ? (int64_t)value * range / SPEED_FULL
+                                : ((int64_t)value + STEERING_FULL) * range / (2 * STEERING_FULL);
+  return (uint32_t)eg_clamp((int32_t)share, 0, range) + PWM_LEAST;
 }
 
 void board_actuate(const int32_t output[EG_OUTPUTS]) {
@@ -196,6 +210,7 @@ void board_actuate(const int32_t output[EG_OUTPUTS]) {
     EG_REG(TIM4 + 0x34u + 4u * i) = pwm_of(i, output[i]);
     said[i] = output[i];
   }
+  EG_REG(TIM4 + 0x20u) = 0x11u; /* pulses */
 }
 
 /* PWM is coarser than Q16.16: what was written, if the register holds what that asks for. */

@@ -29,9 +29,9 @@
 
 #define EG_SESSION_BYTES (2u * EG_NONCE_BYTES)
 /* No good COMMAND (MCU) or STATE (host) for that long: LOST. Found by a turn, which is up to 10 ms
- * later, and with up to 2 ms on the wire the ramp begins within 50 ms. Two frames of 10 ms may be
- * lost and the third come 8 ms late. */
-#define EG_LINK_TIMEOUT_US 38000u
+ * later; with up to 2 ms on the wire and 2 ms that a turn takes the ramp begins within 50 ms. Two
+ * frames of 10 ms may be lost and the third come 6 ms late. */
+#define EG_LINK_TIMEOUT_US 36000u
 #define EG_ROUND_TRIP_MAX_US 20000u  /* no arming above it */
 #define EG_CLOCK_DRIFT_PPM 200u      /* how far the offset may move after arming */
 #define EG_CLOCK_EARNED_MAX_US 2000u /* and not more at once than ten seconds of drift earn */
