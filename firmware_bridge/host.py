@@ -139,6 +139,7 @@ class HostLink:
         self._host_nonce = bytes(8)
         self._mcu_nonce = bytes(8)
         self._question = 0
+        self._last_asked = 0
         self._asked_us = 0
         self._passed_us: int | None = None
         self._greeted_us: int | None = None
@@ -233,9 +234,10 @@ class HostLink:
             self._acknowledged((of.log_head.sequence, bytes(of.log_head.hash)))
 
     def _asked(self, question: int, now_us: int) -> None:
-        """One that is asked again is as old as it was."""
-        if question != self._question:
-            self._question, self._asked_us = question, now_us
+        """One that is asked again is as old as it was, whether it was answered or not."""
+        if question != self._last_asked:
+            self._last_asked, self._asked_us = question, now_us
+        self._question = question
 
     def _acknowledged(self, head: tuple[int, bytes]) -> None:
         if head in self._heads or head == self.log_head:

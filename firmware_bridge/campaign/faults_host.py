@@ -122,7 +122,7 @@ def does_not_check(c: Case) -> None:
     else:
         drive.change = _Liar(c, kind)
     if kind == "too early":
-        drive.down_us, drive.up_us = c.rng.randint(20, 300), c.rng.randint(20, 300)
+        drive.down_us, drive.up_us = c.rng.randint(10, 80), c.rng.randint(10, 80)
         drive.phase_us = drive.down_us + 20
         drive.host.question = lambda now_us: drive.host._question  # type: ignore[method-assign]
     if kind == "no verdict":

@@ -99,13 +99,13 @@ static void old_answer(rig_t *r) {
   r->answer_old = 1;
 }
 static void early_answer(rig_t *r) {
-  r->answer_after_us = 500;
+  r->answer_after_us = 100;
 }
 /* What the turn that asked took by itself is no time in which anybody answers. */
 static void early_answer_after_a_long_turn(rig_t *r) {
-  r->twin.call_us = 80;
+  r->twin.call_us = 20;
   rig_turns(r, 5);
-  r->answer_after_us = 600;
+  r->answer_after_us = 100;
 }
 
 /* One frame that does not get there is no fault of the host. */

@@ -67,7 +67,7 @@ void eg_watchdog_verdict(eg_watchdog_t *w, const eg_verdict_t *v) REQUIRES(WRITE
   (OLD((w)->question) != 0 && (a)->question == OLD((w)->question) &&                               \
    (!OLD((w)->started) || (uint32_t)((a)->tick - OLD((w)->last_tick)) - 1u < INT32_MAX) &&         \
    (a)->answer == __CPROVER_uninterpreted_answer((a)->question, (a)->tick, (a)->check))
-#define IN_TIME(w) (OLD((w)->since_us) >= 1000)
+#define IN_TIME(w) (OLD((w)->since_us) >= 200)
 #define SEEN(w, a)                                                                                 \
   ((w)->command.known && (w)->command.tick == (a)->tick && (w)->verdict.known &&                   \
    (w)->verdict.tick == (a)->tick)

@@ -15,7 +15,7 @@
 #include "edgeguard/flow.h"
 #include "edgeguard/message.h"
 
-#define EG_ANSWER_OPEN_US 1000u    /* the host holds a question that long; faster is no loop */
+#define EG_ANSWER_OPEN_US 200u     /* the host holds a question that long; faster is no loop */
 #define EG_QUESTION_AGAIN_US 9000u /* an open question is asked again: a lost one costs a turn */
 #define EG_ANSWER_CLOSE_US 38000u  /* with the loop's period still within 50 ms to the ramp */
 
