@@ -27,6 +27,7 @@ from firmware_bridge.native import ONE, lib
 from firmware_bridge.plant import Vehicle
 
 ARM_S = 4.0
+SECOND_US = 1_000_000
 LATE_US = 5_000  # a tick that comes later than this was held up by the machine
 
 
@@ -91,7 +92,8 @@ class Live(Drive):
         self.stamp = lambda us: us
         self.asked_us = self._asked = 0
         self.late_us = 0
-        """The worst delay of a tick so far."""
+        """The worst delay so far, of a tick or of a STATE on its way."""
+        self._stamp_us, self._way_us = -1, 1 << 32
         self._host_clock, self._ppm = host_clock, 0
         self._flying, self._order = [], 0
         self._sensed = (True, True)
@@ -136,9 +138,21 @@ class Live(Drive):
         data = self._port.read(4096)
         if data:
             self._hear(data, now_us())
+            self._wire()
         if self.twin.causes != self._said:
             self._said = self.twin.causes
             self.tell("c", now_us(), self.twin.mode, list(self._said))
+
+    def _wire(self) -> None:
+        """How much longer than the fastest the newest STATE took: what the machine did to it."""
+        state = self.host.state
+        if state is None or state.stamp_us == self._stamp_us:
+            return
+        self._stamp_us = state.stamp_us
+        way_us = (now_us() - state.stamp_us) & 0xFFFFFFFF
+        self._way_us = min(self._way_us, way_us)
+        if way_us - self._way_us < SECOND_US:  # else its clock began anew
+            self.late_us = max(self.late_us, way_us - self._way_us)
 
     def arrive(self, until_us: int) -> None:
         """Write what is due."""

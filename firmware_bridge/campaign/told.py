@@ -27,7 +27,7 @@ class Told:
     done: list[tuple[int, str]] = field(factory=list)
     """What was done from here, and when."""
     late_us: int = 0
-    """By how much the latest tick of the host came late."""
+    """By how much the latest tick of the host, or STATE on its way to it, came late."""
     locked: bool = False
     """The processor locked up, and QEMU ended."""
 
@@ -60,7 +60,7 @@ class Told:
     def disturbance(self) -> str:
         """What the machine did to the host; empty: nothing that matters."""
         if not self.disturbed and self.late_us > LATE_US and not self.must:
-            return f"a tick came {self.late_us / 1000:.0f} ms late"
+            return f"a tick or a frame came {self.late_us / 1000:.0f} ms late"
         return self.disturbed
 
     @property

@@ -12,7 +12,7 @@ from firmware_bridge.host import Phase
 from firmware_bridge.keys import Keys
 from firmware_bridge.links import Unit
 from firmware_bridge.native import causes_of, lib
-from tests.firmware_bridge.rig import KEYS, Rig, one_to_one
+from tests.firmware_bridge.rig import KEYS, PERIOD_US, Rig, one_to_one
 
 STEP = 4.0 * 0.01  # of the stop, m/s a period: UN R157
 
@@ -279,6 +279,18 @@ def test_time_that_passed_is_not_counted_twice(rig: Rig) -> None:
         assert not lost, passed_us
         host.receive(b"\x01", last_us + passed_us - 900)
     assert "LINK_LOST" in causes_of(host.age(last_us + lib.EG_LINK_TIMEOUT_US))
+
+
+def test_a_question_that_was_answered_is_as_old_as_it_was(rig: Rig) -> None:
+    """The answer was lost, and the question comes again just before a tick."""
+    rig.drive(1.0)
+    rig.down_us = 5_000 - 300  # time enough to be answered in the next tick
+    rig.up = lambda units: [u for u in units if u.kind != lib.EG_MSG_ANSWER]
+    rig.ticks(2)
+    rig.down_us = 5_000 - 100
+    rig._decide()
+    rig._turn(rig.now_us + PERIOD_US // 2)
+    assert rig.host.question(rig.now_us + PERIOD_US) != 0
 
 
 def test_two_lost_answers_stop_nothing_whenever_the_question_comes(rig: Rig) -> None:
