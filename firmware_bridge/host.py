@@ -309,6 +309,11 @@ class HostLink:
             self._heads.append((sequence, digest))
             self._queue()
 
+    def begin(self) -> None:
+        """The loop runs from now on: that nobody ticked before is no fault of the link."""
+        if self.phase is not Phase.ARMED:
+            lib.eg_link_close(self._link)
+
     def tick(self, now_us: int) -> int:
         """Once a period. Returns the causes that the next decision should know of, as a mask.
 

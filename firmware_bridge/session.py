@@ -120,6 +120,8 @@ class Session:
     def before(self) -> tuple[int, int]:
         """Once a period: the watchdog's question or 0, and the link's causes as a mask."""
         with self._lock:
+            if not self._begun_us:
+                self._host.begin()
             self._begun_us = self._clock_ns() // 1000
             causes = self._host.tick(self._begun_us)
             return self._host.question(self._begun_us), causes

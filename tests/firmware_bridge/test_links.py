@@ -383,29 +383,3 @@ def test_a_full_queue_is_no_port_that_is_gone(
         link.send([Unit(1, b"frame")])
         wait_for(lambda: (link.dropped, link.reconnects) == (dropped, reconnects))
         assert link.connected
-
-
-def test_a_command_is_as_old_as_what_it_was_decided_on(rig: Rig) -> None:
-    """Deciding took 7 ms: the stamp is of before."""
-    clock_ns = [5_000_000_000]
-    with (
-        pseudo_terminal() as (board, name),
-        Session(name, rig.table, KEYS, clock_ns=lambda: clock_ns[0]) as session,
-    ):
-        lib.eg_link_open(session._host._link, bytes(8), bytes(8))
-        session._host.phase = Phase.ARMED
-        session.before()
-        clock_ns[0] += 7_000_000
-        session.after(decision(rig))
-        end = ffi.new("eg_link_t *")
-        lib.eg_link_init(
-            end, ffi.new("eg_link_config_t *", {"mcu": 1, "key": KEYS.link, **rig.table["link"]})
-        )
-        lib.eg_link_open(end, bytes(8), bytes(8))
-        assert lib.eg_clock_measure(ffi.addressof(end, "clock"), 0, 2, 1)
-        message = ffi.new("eg_message_t *")
-        heard = False
-        while not heard:
-            for byte in os.read(board, 1):
-                heard = lib.eg_link_byte(end, byte, 5_000_000, message)
-        assert getattr(message, "as").command.stamp_us == 5_000_000
