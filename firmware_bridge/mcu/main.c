@@ -11,10 +11,10 @@ int main(void) {
     next_us += mcu.kept.period_us;
     uint32_t now_us = board_now_us();
     if ((int32_t)(now_us - next_us) > 0) next_us = now_us; /* late: no second turn to make up */
-    while ((int32_t)(board_now_us() - next_us) < 0) {
+    do {                                                   /* a late turn listens, too */
       eg_mcu_listen(&mcu);
       board_wait(next_us);
-    }
+    } while ((int32_t)(board_now_us() - next_us) < 0);
     eg_mcu_step(&mcu);
   }
 }

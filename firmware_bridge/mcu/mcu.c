@@ -122,8 +122,7 @@ static void actuate(eg_mcu_t *m) {
   if (memcmp(held, r->output, sizeof held) != 0) note_failed(m, EG_FAIL_OUTPUT);
 }
 
-/* Whether this turn came in time, took no longer than it may, listening included, and its
- * controller ran. */
+/* Whether this turn came in time, took no longer than it may, and its controller ran. */
 static bool in_time(const eg_mcu_t *m, uint32_t begun_us, uint32_t elapsed_us) {
   uint32_t period_us = m->kept.period_us;
   bool came = elapsed_us <= period_us + period_us / 2u;
@@ -135,7 +134,6 @@ static bool in_time(const eg_mcu_t *m, uint32_t begun_us, uint32_t elapsed_us) {
 void eg_mcu_step(eg_mcu_t *m) {
   uint32_t begun_us = board_now_us();
   m->drained = 0;
-  eg_mcu_listen(m);
   if (!eg_sealed(m)) note_failed(m, recover(m));
   note_failed(m, eg_self_check(m));
   uint32_t now_us = board_now_us();

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The firmware's logic, without hardware: what a microcontroller does that does not trust its host.
  *
- * eg_mcu_boot once, then eg_mcu_step every control period, and eg_mcu_listen as often as there is
- * time between: frames are judged by when they arrive. One turn, in order:
+ * eg_mcu_boot once, then eg_mcu_step every control period, and between two of these eg_mcu_listen,
+ * once at least and as often as there is time: frames are judged by when they arrive, and what a
+ * host sends takes no time from a turn. One turn, in order:
  *
- *   eg_mcu_listen     bytes in, frames accepted or refused              listen.c
  *   eg_self_check     stack, RAM, flash, policy                         selftest.c
  *   eg_sense          link, watchdog and sensors become eg_input_t      sense.c
  *   eg_manoeuvre      the controller of its own, for the stop           manoeuvre.c

@@ -60,6 +60,8 @@ static void as_many_as_there_is_time_for(void) {
     eg_twin_listen(&r.twin);
     CHECK(r.twin.rx_used == first[i] + 1, "goes on in the same turn");
     rig_step(&r);
+    CHECK(r.twin.rx_used == first[i] + 1, "the turn takes some in");
+    eg_twin_listen(&r.twin);
     CHECK(r.twin.rx_used <= 1, "%u wait after the turn", r.twin.rx_used);
   }
 }
@@ -83,6 +85,8 @@ static void with_counts_that_cannot_be(void) {
   r.twin.mcu.drained = EG_RX_PER_TURN + 1;
   bring(&r, wire, wire_of_hello(&r, wire));
   CHECK(r.twin.rx_used > EG_STAGED, "takes in more than there is time for");
+  rig_step(&r);
+  eg_twin_listen(&r.twin);
   heard(&r, "drained", r.twin.mcu.drained);
 }
 

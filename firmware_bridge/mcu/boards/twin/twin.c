@@ -129,6 +129,7 @@ void eg_twin_step(eg_twin_t *t) {
   bool pulled = setjmp(reset_line) != 0;
   if (!pulled) {
     in_turn = true;
+    eg_mcu_listen(&t->mcu); /* as main.c does, before each turn */
     eg_mcu_step(&t->mcu);
   }
   in_turn = false;
