@@ -39,9 +39,9 @@ def table(rails: dict[str, Any]) -> dict[str, Any]:
 
 
 def slow_to_stop(table: dict[str, Any]) -> dict[str, Any]:
-    """Firmware that lets 300 ms pass before it minds a silent link."""
+    """Firmware that lets 300 ms pass before it minds a silent host."""
     made = deepcopy(table)
-    for name in ("LINK_LOST", "LINK_FAULTY", "STALE_MODEL", "MEMBER_LOST"):
+    for name in ("LINK_LOST", "LINK_FAULTY", "ANSWER_WRONG", "STALE_MODEL", "MEMBER_LOST"):
         made["policy"]["causes"][CAUSES.index(name)].update(on_us=300_000, off_us=300_000)
     for member in made["policy"]["members"]:
         member["max_age_us"] = 400_000

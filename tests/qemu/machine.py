@@ -62,7 +62,7 @@ class Machine:
             assert time.monotonic() < end_s, (self.host.state, self.host.boot, self.host.counts)
             now_us = time.monotonic_ns() // 1000
             self.host.receive(self.serial.read(max(1, self.serial.in_waiting)), now_us)
-            self.host.tick(now_us, 10_000)
+            self.host.tick(now_us)
 
     def flip(self, symbol: str, offset: int = 0, bit: int = 0) -> None:
         """Flip a bit in memory while the processor stands."""
