@@ -111,7 +111,7 @@ class Judge:
         self.wrong: list[tuple[int, str]] = []
         """Turns with a wrong command, and what was wrong."""
         self.trace: list[Turn] = []
-        self.good: deque[Fresh] = deque(maxlen=16)
+        self.good: deque[Fresh] = deque(maxlen=128)  # five turns of a host that babbles
         self.arrivals: list[int] = []
         """When good commands came."""
         self._newest = 0
@@ -124,7 +124,7 @@ class Judge:
         self._boots = 0
         self._booted_us = 0
         self._cut = 0
-        self._path = 0
+        self._path = self._wished = 0
         self._last: tuple[int, int] | None = None
 
     def arrived(
@@ -196,6 +196,7 @@ class Judge:
             bad = self._inactive(output, measured) if self._engaged else active
         if not (self._engaged and stops):
             self._path_us, self._path = t_us, output[1]
+            self._wished = self.good[-1].command[1] if self.good else output[1]
         self.wrong += [(t_us, text) for text in bad]
 
     def _active(
@@ -280,7 +281,7 @@ class Judge:
         limit = self.limits.at(1, measured)
         inside = max(limit.low, min(limit.high, last))
         goals = [last, inside, *self._angles, *(g.command[1] for g in fresh)]
-        goals += [] if fresh else [self._path]
+        goals += [] if fresh else [self._path, self._wished]  # limits in its way may widen
         old_us = t_us - self._path_us
         if not fresh and old_us > PATH_US - ROOM_US:
             goals.append(0)

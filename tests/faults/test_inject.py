@@ -97,6 +97,14 @@ def test_firmware_that_stops_too_late_is_found(table: dict[str, Any]) -> None:
     assert all(row["w"] > 0 for row in late)
 
 
+@pytest.mark.parametrize(("fault", "index"), [("F17", 2280), ("F17", 5216), ("F24", 3589)])
+def test_what_firmware_may_do_is_not_wrong(fault: str, index: int, table: dict[str, Any]) -> None:
+    """Go on with one of many commands that came just before; and steer back to the last wish when
+    the limits that were in its way widen."""
+    row = inject(BY_ID[fault], index, 0, table)
+    assert row["w"] == 0, row
+
+
 def test_firmware_that_jumps_is_found(table: dict[str, Any]) -> None:
     for fault in ("F15", "F16"):
         row = inject(BY_ID[fault], 0, 0, table, steep(table))
