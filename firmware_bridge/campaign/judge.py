@@ -196,7 +196,8 @@ class Judge:
             bad = self._inactive(output, measured) if self._engaged else active
         if not (self._engaged and stops):
             self._path_us, self._path = t_us, output[1]
-            self._wished = self.good[-1].command[1] if self.good else output[1]
+            steers = self.good and self.limits.channels > 1
+            self._wished = self.good[-1].command[1] if steers else output[1]
         self.wrong += [(t_us, text) for text in bad]
 
     def _active(
