@@ -26,7 +26,7 @@ GATHER_S = 0.0005
 MOST_BYTES = 4096  # at once
 CAN_ID = 0x100  # plus the type of the message
 FD_LENGTHS = (*range(9), 12, 16, 20, 24, 32, 48, 64)
-CAN_SEND_S = 0.01  # for one frame: a period, since the link counts as lost after 38 ms
+CAN_SEND_S = 0.01  # for one frame: a period, since the link counts as lost after 36 ms
 MOST_REFUSED = 20  # frames in a row, about seven periods: then it may help to open CAN anew
 GONE = frozenset({errno.ENETDOWN, errno.ENODEV, errno.ENXIO, errno.EBADF})  # socketcan's
 

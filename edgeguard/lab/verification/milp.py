@@ -112,13 +112,13 @@ def matrix(one: Map, inside: tuple[int, ...], rows: npt.NDArray[np.int64], size:
 def program(net: Net, found: Bounds, start: int = 0) -> Program:
     """The program of the first box in ``found``, from the integers of layer ``start`` on."""
     p = Program()
-    p.first[start] = int(p.columns(*_ends(found, start))[0])
+    p.first[start] = int(p.columns(*ends_of(found, start))[0])
     for number in range(start + 1, net.output + 1):
         layer = net.layers[number - 1]
         if isinstance(layer, Reshape):
             p.first[number] = p.first[layer.inputs[0]]
             continue
-        p.first[number] = int(p.columns(*_ends(found, number))[0])
+        p.first[number] = int(p.columns(*ends_of(found, number))[0])
         if isinstance(layer, MaxPool):
             _max_pool(p, layer, number, found)
         else:
@@ -126,13 +126,14 @@ def program(net: Net, found: Bounds, start: int = 0) -> Program:
     return p
 
 
-def _ends(found: Bounds, number: int) -> tuple[F64, F64]:
+def ends_of(found: Bounds, number: int) -> tuple[F64, F64]:
+    """The integers of a layer over the first box: lowest and highest, each flat."""
     return found.low[number][0].flatten().numpy(), found.high[number][0].flatten().numpy()
 
 
 def _steps(p: Program, net: Net, layer: Steps, number: int, found: Bounds) -> None:
     """Rows between p and q for the integers that are not fixed by their bounds."""
-    low, high = _ends(found, number)
+    low, high = ends_of(found, number)
     open_ = np.flatnonzero(low < high) if not layer.raw else np.arange(len(low))
     if len(open_) == 0:
         return

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from edgeguard.errors import EdgeguardError
 from edgeguard.lab.verification.interval import Bounds
-from edgeguard.lab.verification.milp import F64, TOLERANCE, matrix
+from edgeguard.lab.verification.milp import F64, TOLERANCE, ends_of, matrix
 from edgeguard.lab.verification.net import MaxPool, Net, Reshape, Steps
 
 fork = multiprocessing.get_context("fork")  # what is asked is already in memory
@@ -68,7 +68,7 @@ class Query:
 def query(net: Net, found: Bounds, start: int = 0) -> Query:
     """The net of the first box in ``found``, from the integers of layer ``start`` on."""
     q = Query()
-    q.first[start] = q.variables(*_ends(found, start))
+    q.first[start] = q.variables(*ends_of(found, start))
     for number in range(start + 1, net.output + 1):
         layer = net.layers[number - 1]
         if isinstance(layer, Reshape):
@@ -82,10 +82,6 @@ def query(net: Net, found: Bounds, start: int = 0) -> Query:
         else:
             _steps(q, net, layer, number, found)
     return q
-
-
-def _ends(found: Bounds, number: int) -> tuple[F64, F64]:
-    return found.low[number][0].flatten().numpy(), found.high[number][0].flatten().numpy()
 
 
 def _steps(q: Query, net: Net, layer: Steps, number: int, found: Bounds) -> None:
@@ -179,7 +175,7 @@ def starts(net: Net, found: Bounds, most: int = MOST) -> list[int]:
             break
         if start and isinstance(net.layers[start - 1], Reshape):
             continue  # the same integers as those of the layer before
-        low, high = _ends(found, start)
+        low, high = ends_of(found, start)
         free += int((low < high).sum())
         if free > most:
             break
@@ -233,7 +229,7 @@ def _solve(asked: Query, best: int, rival: int, limit_s: int) -> dict[int, float
     there.close()
     try:
         return here.recv() if here.poll(limit_s + GRACE_S) else {}  # type: ignore[no-any-return]
-    except EOFError:  # it crashed
+    except (EOFError, OSError):  # it crashed, perhaps while it answered
         return {}
     finally:
         child.kill()

@@ -4,11 +4,10 @@
  *   link      USART2, PA2 and PA3, 1 Mbit/s; DMA fills the ring, so that no byte needs attention
  *   speed     wheel pulses on TIM3's encoder input, PA6 and PA7: signed, 64 a metre
  *   steering  potentiometer on ADC1 channel 1, PA1: 0 to 4095 is -0.6 to 0.6 rad
- *   actuators TIM4 channels 1 and 2, PB6 and PB7, 1 kHz: 5 to 95 % of the time is 0 to 40 m/s, -0.6
- *             to 0.6 rad; without pulses, as from a reset to the first turn, they hold what they
- * had watchdog  IWDG, 60 ms (41 to 113: its oscillator is not the processor's, nor as exact) time
- * TIM2, 32 bits, 1 MHz nonces    seeded by the hardware RNG: they resist guessing as well as replay
- */
+ *   actuators TIM4 channels 1 and 2, PB6 and PB7, 1 kHz: 0 to 40 m/s, -0.6 to 0.6 rad (pwm_of)
+ *   watchdog  IWDG, 60 ms (41 to 113: its oscillator is not the processor's, nor as exact)
+ *   time      TIM2, 32 bits, 1 MHz
+ *   nonces    seeded by the hardware RNG: they resist guessing as well as replay */
 #include <string.h>
 
 #include "arith.h"
@@ -198,6 +197,8 @@ void board_sense(eg_sensed_t *sensed) {
   sensed->steering.value = (angle - 2048) * (STEERING_FULL / 2048);
 }
 
+/* From 5 to 95 % of the time: no pulses, as from a reset to the first turn, are no command, and the
+ * actuators hold what they had. */
 static uint32_t pwm_of(uint32_t i, int32_t value) {
   const int64_t range = PWM_FULL - PWM_LEAST;
   int64_t share = i == EG_SPEED ? (int64_t)value * range / SPEED_FULL
