@@ -271,11 +271,12 @@ def alternating(c: Case) -> None:
     good, bad = c.rng.randint(1, 14), c.rng.randint(1, 4)
     at_random = c.rng.random() < 0.3
     share = c.rng.uniform(0.05, 0.9)
+    at_the_turn = not c.live and c.rng.random() < 0.3
     history: list[bool] = []
 
     def up(pieces: list[Piece]) -> list[Piece]:
         out = []
-        for p in pieces:
+        for p in _about_the_turn(c, pieces) if at_the_turn else pieces:
             if p.kind != COMMAND:
                 out.append(p)
                 continue
@@ -286,7 +287,8 @@ def alternating(c: Case) -> None:
         return out
 
     drive.up = up
-    c.begin(f"{name} at random" if at_random else f"{name} {good}:{bad}")
+    when = ", at the turn" if at_the_turn else ""
+    c.begin(f"{name} {'at random' if at_random else f'{good}:{bad}'}{when}")
     must_us: int | None = None
     for _ in range(c.rng.randint(50, 90)):
         c.go(1)
@@ -299,6 +301,13 @@ def alternating(c: Case) -> None:
         c.stop()
         if c.tripped_us is None or c.tripped_us > must_us + drive.patience_us:
             c.wrong(f"more than 20 % bad from {(must_us - c.onset_us) // 1000} ms on, and no stop")
+
+
+def _about_the_turn(c: Case, pieces: list[Piece]) -> list[Piece]:
+    """They come when the microcontroller's turn begins: two in one turn, and none in the next."""
+    drive = c.drive
+    late_us = drive.period_us - drive.phase_us - drive.up_us + c.rng.randint(-300, 300)
+    return [p._replace(at_us=p.at_us + late_us) for p in pieces]
 
 
 def too_many(history: list[bool]) -> bool:

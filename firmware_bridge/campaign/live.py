@@ -13,6 +13,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping
+from math import isfinite
 from random import Random
 from typing import Any
 
@@ -182,9 +183,14 @@ class Live(Drive):
 
     @property
     def measured(self) -> tuple[int, int]:
-        """As it said last."""
+        """As it said last; 0 where it cannot measure."""
         state = self.host.state
-        return (round(state.speed * ONE), round(state.steering * ONE)) if state else (0, 0)
+        said = (state.speed, state.steering) if state else (0.0, 0.0)
+        return round(_known(said[0]) * ONE), round(_known(said[1]) * ONE)
+
+
+def _known(value: float) -> float:
+    return value if isfinite(value) else 0.0
 
 
 def now_us() -> int:

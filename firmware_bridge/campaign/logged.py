@@ -57,6 +57,8 @@ def judged(
     }  # fmt: skip
     if stood:
         found["h"] = 1
+    if tripped:
+        why.append(f"stopped by {', '.join(sorted(told.said & TRIPS))}; {told.late_us} us late")
     return {**found, "why": (why + texts)[:4]} if why or texts else found
 
 

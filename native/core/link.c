@@ -33,6 +33,7 @@ static void restart(eg_link_t *l) {
   l->quiet_us = 0;
   l->window = 0;
   l->worst = 0;
+  l->ahead = 0;
 }
 
 void eg_link_init(eg_link_t *l, const eg_link_config_t *config) {
@@ -115,16 +116,17 @@ static bool expected(const eg_link_t *l, uint8_t type) {
   return type == (l->config.mcu ? EG_MSG_COMMAND : EG_MSG_STATE);
 }
 
-static void note(eg_link_t *l, uint32_t bad, eg_e2e_result_t result) {
+/* A bad one. */
+static void note(eg_link_t *l, eg_e2e_result_t result) {
   uint8_t worst = (uint8_t)(result + 1u);
-  l->window = (l->window << 1) | bad;
+  l->window = (l->window << 1) | 1u;
   if (worst > l->worst) l->worst = worst;
 }
 
 /* Refused, after its counter was looked at. */
 static bool refuse(eg_link_t *l, uint8_t type, uint32_t *count, eg_e2e_result_t result) {
   (*count)++;
-  if (expected(l, type)) note(l, 1, result);
+  if (expected(l, type)) note(l, result);
   return false;
 }
 
@@ -138,7 +140,7 @@ static bool refuse_early(eg_link_t *l, uint8_t type, uint32_t *count, eg_e2e_res
 static void miss(eg_link_t *l, uint8_t type, uint32_t lost) {
   l->counts.lost += lost;
   if (!expected(l, type)) return;
-  for (uint32_t i = l->refused; i < lost; i++) note(l, 1, EG_E2E_OKSOMELOST);
+  for (uint32_t i = l->refused; i < lost; i++) note(l, EG_E2E_OKSOMELOST);
   l->refused = 0;
 }
 
@@ -146,8 +148,9 @@ static bool welcome(eg_link_t *l, uint8_t type) {
   l->counts.accepted++;
   l->credit[type]--;
   if (!expected(l, type)) return true;
-  note(l, 0, EG_E2E_OK);
+  l->window <<= 1;
   l->quiet_us = 0;
+  l->ahead++;
   return true;
 }
 
@@ -199,7 +202,7 @@ static bool heed(eg_link_t *l, uint8_t type, const uint8_t *payload, uint16_t n,
   if (count) return refuse(l, type, count, EG_E2E_ERROR);
   if (l->credit[type] == 0) {
     l->counts.excess++;
-    note(l, 1, EG_E2E_ERROR); /* whatever the type: too many frames are a fault by themselves */
+    note(l, EG_E2E_ERROR); /* whatever the type: too many frames are a fault by themselves */
     return false;
   }
   return welcome(l, type);
@@ -282,12 +285,23 @@ void eg_link_pass(eg_link_t *l, uint32_t elapsed_us) {
   l->quiet_us = eg_age_add(l->quiet_us, elapsed_us);
 }
 
+/* What a period counts as: the worst that came. Frames that come about when a tick does fall two
+ * into one period and none into the next: a good one that a period did not count is kept for one
+ * that has none. */
+static eg_e2e_result_t of_period(eg_link_t *l) {
+  uint32_t none = l->ahead ? EG_E2E_OK : EG_E2E_NONEWDATA;
+  uint32_t result = l->worst ? l->worst - 1u : none;
+  uint32_t counted = result <= EG_E2E_OKSOMELOST ? 1u : 0u;
+  l->ahead = l->ahead >= 1u + counted ? 1u : 0u;
+  l->worst = 0;
+  return (eg_e2e_result_t)result;
+}
+
 uint32_t eg_link_tick(eg_link_t *l) {
   refill(l);
+  eg_e2e_result_t result = of_period(l);
   if (l->config.mcu && !l->in_session) return 0;
-  uint32_t result = l->worst ? l->worst - 1u : EG_E2E_NONEWDATA;
-  eg_e2e_state_t state = eg_e2e_machine_step(&l->machine, (eg_e2e_result_t)result);
-  l->worst = 0;
+  eg_e2e_state_t state = eg_e2e_machine_step(&l->machine, result);
   uint32_t present = 0;
   if (l->quiet_us >= EG_LINK_TIMEOUT_US) present |= EG_BIT(EG_LINK_LOST);
   if (ones(l->window) > EG_ERROR_WINDOW_MAX || state == EG_E2E_INVALID)

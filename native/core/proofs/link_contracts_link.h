@@ -11,10 +11,14 @@
    CREDIT_OK(l, 5) && CREDIT_OK(l, 6) && CREDIT_OK(l, 7) && CREDIT_OK(l, 8) && CREDIT_OK(l, 9) &&  \
    CREDIT_OK(l, 10) && CREDIT_OK(l, 11))
 
+/* The type that must come every period. */
+#define EXPECTED(l) ((l)->config.mcu ? EG_MSG_COMMAND : EG_MSG_STATE)
+
 /* What eg_link_init makes and every function of a link keeps. */
 static bool link_ok(const eg_link_t *l) {
   return clock_ok(&l->clock) && MACHINE_OK(&l->machine) && ALL_CREDIT(l) &&
-         l->holds <= sizeof l->held && l->worst <= EG_E2E_RESULTS;
+         l->holds <= sizeof l->held && l->worst <= EG_E2E_RESULTS &&
+         l->ahead + l->credit[EXPECTED(l)] <= 9;
 }
 
 static bool of_no_session(uint8_t type) {
@@ -71,10 +75,10 @@ static bool young(const eg_link_t *l, uint32_t now_us, uint32_t stamp_us) {
 #define NOW(of) (l->counts.of == OLD(l->counts.of) + 1u)
 #define KEPT(of) (l->counts.of == OLD(l->counts.of))
 #define ONE_MORE(of) (NOW(of) || KEPT(of))
-#define EXPECTED(l) ((l)->config.mcu ? EG_MSG_COMMAND : EG_MSG_STATE)
 #define CLOCK_STATE(l) (l)->clock.offset_us, (l)->clock.uncounted_us, (l)->clock.back_us
 #define RECEIVING                                                                                  \
-  l->counts, l->window, l->worst, l->refused, l->quiet_us, l->credit, l->receiver, CLOCK_STATE(l)
+  l->counts, l->window, l->worst, l->ahead, l->refused, l->quiet_us, l->credit, l->receiver,       \
+      CLOCK_STATE(l)
 #define DELTA_OF(t, new) DELTA(OLD(l->receiver[t].started), OLD(l->receiver[t].counter), new)
 #define FOLLOWS(t, new) (DELTA_OF(t, new) >= 1 && DELTA_OF(t, new) <= 3)
 #define END_OF(frame) (BE16(frame) + (l->config.authenticated ? EG_TAG_BYTES : 0u))
@@ -124,11 +128,12 @@ bool eg_link_accept(eg_link_t *l, const uint8_t *frame, uint16_t length, uint32_
                                  (l->window & 1u) == 1));
 
 #define SESSION_ASSIGNS                                                                            \
-  l->counter, l->receiver, l->credit, l->machine, l->quiet_us, l->window, l->worst
+  l->counter, l->receiver, l->credit, l->machine, l->quiet_us, l->window, l->worst, l->ahead
 /* Of any type. */
 #define ANEW                                                                                       \
   (l->counter[a_type] == 0 && l->receiver[a_type].started == 0 && l->credit[a_type] == 8 &&        \
-   l->machine.state == EG_E2E_NODATA && l->quiet_us == 0 && l->window == 0 && l->worst == 0)
+   l->machine.state == EG_E2E_NODATA && l->quiet_us == 0 && l->window == 0 && l->worst == 0 &&     \
+   l->ahead == 0)
 
 void eg_link_init(eg_link_t *l, const eg_link_config_t *config)
     REQUIRES(WRITES(l) && READS(config) && a_type < EG_MESSAGES && a_byte < EG_SESSION_BYTES)
@@ -202,7 +207,7 @@ void eg_link_pass(eg_link_t *l, uint32_t elapsed_us) REQUIRES(WRITES(l)) REQUIRE
     /* LINK-13 */ ENSURES(l->quiet_us == AGED(OLD(l->quiet_us), elapsed_us));
 
 uint32_t eg_link_tick(eg_link_t *l) REQUIRES(WRITES(l) && a_type < EG_MESSAGES) REQUIRES(link_ok(l))
-    ASSIGNS(l->credit, l->machine, l->worst) ENSURES(link_ok(l))
+    ASSIGNS(l->credit, l->machine, l->worst, l->ahead) ENSURES(link_ok(l))
     /* LINK-6 */ ENSURES(l->credit[a_type] == MIN(OLD(l->credit[a_type]) + 2, 8))
     /* LINK-13 */ ENSURES(IMPLIES(l->config.mcu && !l->in_session, RET == 0))
     /* LINK-13 */ ENSURES(IMPLIES(!l->config.mcu || l->in_session,

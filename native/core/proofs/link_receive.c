@@ -41,8 +41,8 @@ static bool heed_c(eg_link_t *l, uint8_t type, const uint8_t *payload, uint16_t 
                    eg_message_t *m) REQUIRES(WRITES(l) && WRITES(m))
     REQUIRES(link_ok(l) && type < EG_MESSAGES && HERE_IS(payload, n))
         ASSIGNS(*m, l->counts.accepted, l->counts.malformed, l->counts.stale, l->counts.future,
-                l->counts.excess, l->window, l->worst, l->quiet_us, l->credit[type], CLOCK_STATE(l))
-            ENSURES(link_ok(l))
+                l->counts.excess, l->window, l->worst, l->ahead, l->quiet_us, l->credit[type],
+                CLOCK_STATE(l)) ENSURES(link_ok(l))
     /* LINK-1 */ ENSURES(IMPLIES(RET, m->type == type && n == size_of(type) && fields_ok(m)))
     /* LINK-5 */ ENSURES(IMPLIES(RET &&type == EG_MSG_COMMAND,
                                  young(l, now_us, m->as.command.stamp_us)))

@@ -15,6 +15,14 @@ static void refill_c(eg_link_t *l) REQUIRES(WRITES(l) && a_type < EG_MESSAGES)
 static uint32_t ones_c(uint32_t x) ASSIGNS()
     /* LINK-13 */ ENSURES(RET == bad_ones(x));
 
+/* The worst stands for the period; of good frames that none counted one is kept. */
+static eg_e2e_result_t of_period_c(eg_link_t *l) REQUIRES(WRITES(l) && l->worst <= EG_E2E_RESULTS)
+    ASSIGNS(l->worst, l->ahead)
+    /* LINK-13 */ ENSURES(RET == (OLD(l->worst) != 0   ? OLD(l->worst) - 1u
+                                  : OLD(l->ahead) != 0 ? (uint32_t)EG_E2E_OK
+                                                       : (uint32_t)EG_E2E_NONEWDATA))
+        ENSURES(l->worst == 0 && l->ahead == (OLD(l->ahead) > (RET <= EG_E2E_OKSOMELOST)));
+
 /*! enforce restart; replace eg_e2e_machine_init */
 void prove_restart(void) {
   eg_link_t l;
@@ -99,7 +107,14 @@ void prove_link_pass(void) {
   REACHED;
 }
 
-/*! enforce eg_link_tick; replace refill ones eg_e2e_machine_step */
+/*! enforce of_period */
+void prove_of_period(void) {
+  eg_link_t l;
+  of_period(&l);
+  REACHED;
+}
+
+/*! enforce eg_link_tick; replace refill ones of_period eg_e2e_machine_step */
 void prove_link_tick(void) {
   eg_link_t l;
   free_link_choice();

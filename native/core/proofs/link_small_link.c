@@ -51,16 +51,15 @@ static void await_c(eg_link_t *l,
 static bool expected_c(const eg_link_t *l, uint8_t type) REQUIRES(READS(l)) ASSIGNS()
     /* LINK-9 */ ENSURES(RET == (type == EXPECTED(l)));
 
-/* The newest bit is the lowest; the worst result since the tick is kept. */
-#define NOTED(bad, result)                                                                         \
-  (l->window == ((OLD(l->window) << 1) | (bad)) &&                                                 \
+/* The newest bit is the lowest, 1 a bad one; the worst since the tick is kept. */
+#define NOTED(result)                                                                              \
+  (l->window == ((OLD(l->window) << 1) | 1u) &&                                                    \
    l->worst == (OLD(l->worst) > (result) ? OLD(l->worst) : (result) + 1u))
 #define NOT_NOTED (l->window == OLD(l->window) && l->worst == OLD(l->worst))
 
-static void note_c(eg_link_t *l, uint32_t bad, eg_e2e_result_t result)
-    REQUIRES(WRITES(l) && bad <= 1 && (uint32_t)result < EG_E2E_RESULTS)
-        ASSIGNS(l->window, l->worst)
-    /* LINK-9 */ ENSURES(NOTED(bad, (uint32_t)result));
+static void note_c(eg_link_t *l, eg_e2e_result_t result)
+    REQUIRES(WRITES(l) && (uint32_t)result < EG_E2E_RESULTS) ASSIGNS(l->window, l->worst)
+    /* LINK-9 */ ENSURES(NOTED((uint32_t)result));
 
 #define REFUSAL(l, count)                                                                          \
   ((count) == &(l)->counts.repeated || (count) == &(l)->counts.reordered ||                        \
@@ -73,13 +72,13 @@ static bool refuse_c(eg_link_t *l, uint8_t type, uint32_t *count, eg_e2e_result_
     REQUIRES(WRITES(l) && REFUSAL(l, count) && (uint32_t)result < EG_E2E_RESULTS)
         ASSIGNS(*count, l->window, l->worst)
     /* LINK-7 */ ENSURES(!RET && *count == OLD(*count) + 1u)
-    /* LINK-9 */ ENSURES(type == EXPECTED(l) ? NOTED(1u, (uint32_t)result) : NOT_NOTED);
+    /* LINK-9 */ ENSURES(type == EXPECTED(l) ? NOTED((uint32_t)result) : NOT_NOTED);
 
 static bool refuse_early_c(eg_link_t *l, uint8_t type, uint32_t *count, eg_e2e_result_t result)
     REQUIRES(WRITES(l) && REFUSAL(l, count) && (uint32_t)result < EG_E2E_RESULTS)
         ASSIGNS(*count, l->window, l->worst, l->refused)
     /* LINK-7 */ ENSURES(!RET && *count == OLD(*count) + 1u)
-    /* LINK-9 */ ENSURES(type == EXPECTED(l) ? NOTED(1u, (uint32_t)result) : NOT_NOTED)
+    /* LINK-9 */ ENSURES(type == EXPECTED(l) ? NOTED((uint32_t)result) : NOT_NOTED)
     /* LINK-9 */ ENSURES(l->refused == OLD(l->refused) + (type == EXPECTED(l) ? 1u : 0u));
 
 /* Bad ones that were counted when they were refused are not counted again. */
@@ -101,11 +100,15 @@ static void miss_c(eg_link_t *l, uint8_t type, uint32_t lost)
 
 static bool welcome_c(eg_link_t *l, uint8_t type)
     REQUIRES(WRITES(l) && type < EG_MESSAGES && l->credit[type] != 0)
-        ASSIGNS(l->counts.accepted, l->credit[type], l->window, l->worst, l->quiet_us)
+        ASSIGNS(l->counts.accepted, l->credit[type], l->window, l->ahead, l->quiet_us)
     /* LINK-7 */ ENSURES(RET &&NOW(accepted))
     /* LINK-6 */ ENSURES(l->credit[type] == OLD(l->credit[type]) - 1)
-        ENSURES(type == EXPECTED(l) ? NOTED(0u, (uint32_t)EG_E2E_OK) && l->quiet_us == 0
-                                    : NOT_NOTED && l->quiet_us == OLD(l->quiet_us));
+    /* LINK-9 */ ENSURES(IMPLIES(type == EXPECTED(l), l->window == OLD(l->window) << 1 &&
+                                                          l->quiet_us == 0 &&
+                                                          l->ahead == (uint8_t)(OLD(l->ahead) + 1)))
+        ENSURES(IMPLIES(type != EXPECTED(l), l->window == OLD(l->window) &&
+                                                 l->quiet_us == OLD(l->quiet_us) &&
+                                                 l->ahead == OLD(l->ahead)));
 
 /* ------------------------------------------------------------------ receive */
 
@@ -209,7 +212,7 @@ void prove_expected(void) {
 /*! enforce note */
 void prove_note(void) {
   eg_link_t l;
-  note(&l, nondet_u32(), (eg_e2e_result_t)nondet_u8());
+  note(&l, (eg_e2e_result_t)nondet_u8());
   REACHED;
 }
 
@@ -249,7 +252,7 @@ void prove_miss(void) {
   REACHED;
 }
 
-/*! enforce welcome; replace expected note */
+/*! enforce welcome; replace expected */
 void prove_welcome(void) {
   eg_link_t l;
   welcome(&l, nondet_u8());

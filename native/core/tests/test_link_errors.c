@@ -162,16 +162,70 @@ static void state_machine(void) {
   }
 }
 
-/* The worst of a period stands for it; two in one and none in the next is no fault. */
-static void the_worst_of_a_period(void) {
-  ends_t e = at_work(EG_MSG_COMMAND);
-  for (int i = 0; i < 20; i++) {
-    send(&e, EG_MSG_COMMAND, GOOD);
-    send(&e, EG_MSG_COMMAND, GOOD);
-    CHECK(ends_period(&e, EG_MSG_COMMAND) == 0, "two");
-    CHECK(ends_period(&e, EG_MSG_COMMAND) == 0, "none");
-    CHECK(e.mcu.machine.result[(2u * (uint32_t)i + 1u) % 8u] == EG_E2E_NONEWDATA, "none is told");
+/* What the machine was told of the last period. */
+static uint8_t told(const ends_t *e) {
+  return e->mcu.machine.result[(e->mcu.machine.next + EG_E2E_WINDOW - 1u) % EG_E2E_WINDOW];
+}
+
+/* A good frame that a period did not count stands for a period without one, once. */
+static void two_in_one_period(void) {
+  static const struct {
+    const char *what;
+    uint8_t of_next;
+  } cases[] = {{"GG", EG_E2E_OK},       {"GGG", EG_E2E_OK},       {"GC", EG_E2E_OK},
+               {"CG", EG_E2E_OK},       {"GT", EG_E2E_OK},        {"G", EG_E2E_NONEWDATA},
+               {"C", EG_E2E_NONEWDATA}, {"LG", EG_E2E_NONEWDATA}, {"LGG", EG_E2E_OK},
+               {"CC", EG_E2E_NONEWDATA}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    ends_t e = at_work(EG_MSG_COMMAND);
+    for (const char *c = cases[i].what; *c; c++)
+      send(&e, EG_MSG_COMMAND, (kind_t)(strchr(letters, *c) - letters));
+    (void)ends_period(&e, EG_MSG_COMMAND);
+    (void)ends_period(&e, EG_MSG_COMMAND);
+    CHECK(told(&e) == cases[i].of_next, "after '%s': %u", cases[i].what, told(&e));
+    (void)ends_period(&e, EG_MSG_COMMAND);
+    CHECK(told(&e) == EG_E2E_NONEWDATA, "'%s' once: %u", cases[i].what, told(&e));
   }
+  ends_t e = at_work(EG_MSG_COMMAND);
+  send(&e, EG_MSG_COMMAND, GOOD);
+  send(&e, EG_MSG_COMMAND, GOOD);
+  const uint8_t nonce[EG_NONCE_BYTES] = {1};
+  eg_link_open(&e.mcu, nonce, nonce);
+  (void)ends_period(&e, EG_MSG_COMMAND);
+  CHECK(told(&e) == EG_E2E_NONEWDATA, "a new session has nothing to spare: %u", told(&e));
+}
+
+/* Frames that come about when ticks do, each before or after its tick as it happens, with `bad` of
+ * every `of` spoilt: whether that ever is LINK_FAULTY. */
+static bool trips_at_the_tick(kind_t how, uint32_t bad, uint32_t of, uint32_t seed) {
+  ends_t e = at_work(EG_MSG_COMMAND);
+  uint32_t present = 0;
+  bool late = false;
+  for (uint32_t i = 1; i <= 300; i++) {
+    if (late) send(&e, EG_MSG_COMMAND, (i - 1u) % of < bad ? how : GOOD);
+    seed = seed * 1664525u + 1013904223u;
+    late = seed >> 31;
+    if (!late) send(&e, EG_MSG_COMMAND, i % of < bad ? how : GOOD);
+    present |= ends_period(&e, EG_MSG_COMMAND);
+  }
+  return present & FAULTY;
+}
+
+/* What the error rate allows is no fault, whenever frames come. */
+static void at_the_tick(void) {
+  const kind_t hows[] = {LOST, CORRUPT, FORGED};
+  for (size_t i = 0; i < sizeof hows / sizeof *hows; i++)
+    for (uint32_t seed = 1; seed <= 200; seed++) {
+      CHECK(!trips_at_the_tick(hows[i], 0, 1, seed), "%c %u: none", letters[hows[i]], seed);
+      CHECK(!trips_at_the_tick(hows[i], 1, 6, seed), "%c %u: 1 of 6", letters[hows[i]], seed);
+      CHECK(!trips_at_the_tick(hows[i], 2, 15, seed), "%c %u: 2 of 15", letters[hows[i]], seed);
+      CHECK(trips_at_the_tick(hows[i], 1, 4, seed), "%c %u: 1 of 4", letters[hows[i]], seed);
+    }
+}
+
+/* The worst of a period stands for it. */
+static void the_worst_of_a_period(void) {
+  ends_t e;
   static const struct {
     const char *what;
     eg_e2e_result_t result;
@@ -258,6 +312,8 @@ int main(void) {
   other_types_do_not_count();
   state_machine();
   the_worst_of_a_period();
+  two_in_one_period();
+  at_the_tick();
   excess_is_an_error();
   broken_but_recognized();
   arming_starts_anew();

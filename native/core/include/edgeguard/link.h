@@ -83,7 +83,8 @@ typedef struct {
   uint32_t quiet_us;               /* since the last good expected frame, saturating */
   uint32_t window;                 /* error-rate rule: one bit an expected frame, 1 is bad */
   uint32_t refused;                /* bad ones whose counters may be missed later */
-  uint8_t worst;                   /* 1 + eg_e2e_result_t since the last tick; 0: none came */
+  uint8_t worst;                   /* 1 + eg_e2e_result_t of bad ones since the last tick, or 0 */
+  uint8_t ahead;                   /* good expected frames that no tick counted */
   uint8_t credit[EG_MESSAGES];     /* rate cap: frames that may still come */
   uint8_t held[EG_FRAME_MAX + 2u]; /* serial: bytes since the last zero; when full, too many */
   uint8_t holds;                   /* how many */
@@ -134,7 +135,9 @@ void eg_link_pass(eg_link_t *l, uint32_t elapsed_us);
  * LINK_LOST: no good COMMAND (MCU) or STATE (host) for EG_LINK_TIMEOUT_US.
  * LINK_FAULTY: more than EG_ERROR_WINDOW_MAX of the last EG_ERROR_WINDOW of those were bad
  * (refused, or their counter never came), or the E2E state machine is INVALID. A frame above the
- * rate cap is bad whatever its type. The MCU without a session expects nothing: 0. */
+ * rate cap is bad whatever its type. To the machine a period is the worst that came in it; one good
+ * frame more than that is kept for a period in which none comes. The MCU without a session expects
+ * nothing: 0. */
 uint32_t eg_link_tick(eg_link_t *l);
 
 #endif
