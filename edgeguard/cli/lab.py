@@ -32,20 +32,30 @@ command.add_command(lab_patch.command, "patch")
 
 
 @command.command()
-@click.argument("name", type=click.Choice(["gtsrb", "can"]))
+@click.argument("name", type=click.Choice(["gtsrb", "can", "techniques"]))
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[RESULTS.json]...")
 @click.option("--data", metavar="FILE.npz", help="Images to report on: x [N,32,32,3] uint8, y [N].")
 @data_dir
 @click.option("--quick", is_flag=True, help="Attack 100 images in place of 1,000.")
 @click.option("--ood", is_flag=True, help="The embedding detectors of ood.toml instead.")
+@click.option("--member", default="plain", show_default=True, help="Of techniques: on whom.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the figures as JSON.")
 def evaluate(
-    name: str, data: str | None, data_dir: str | None, quick: bool, ood: bool, json_file: str | None
-) -> None:
+    name: str, files: tuple[Path, ...], data: str | None, data_dir: str | None, quick: bool,
+    ood: bool, member: str, json_file: str | None,
+) -> None:  # fmt: skip
     """Print accuracy, robustness and the vote of the shipped models against their bars; for "can",
-    what is found of attacks on a car's bus.
+    what is found of attacks on a car's bus; for "techniques", each attack and defence at its stage
+    of a model's life, with what the results files say of it.
 
     Exits 1 and names the bar when one does not hold.
     """
+    if files and name != "techniques":
+        raise click.UsageError(f"{name} takes no results files; meant: techniques {files[0]}")
+    if name == "techniques":
+        from edgeguard.lab import techniques
+
+        return techniques.evaluate(files, member)
     if name == "can":
         from edgeguard.lab.zoo.can import evaluate as run_can
 

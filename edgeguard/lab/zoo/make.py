@@ -20,13 +20,20 @@ def train(
     """Train one member to the end of its recipe, write its files into out_dir, return its card.
 
     A run writes a checkpoint after every epoch and goes on from its own; they lie in
-    ``checkpoints``, by default ``<out_dir>/../../.zoo``.
+    ``checkpoints``, by default ``.zoo`` here. Those of another number of epochs than the recipe's
+    lie apart: the one must not go on from the other.
     """
     out_dir = Path(out_dir)
     recipe = recipe_for(name, epochs)
     root, training, held = prepare(data_dir, out_dir)
-    folder = Path(checkpoints) if checkpoints else out_dir.resolve().parents[1] / ".zoo"
-    folder.mkdir(parents=True, exist_ok=True)
-    run = fit(recipe, training, held, folder / f"{name}.pt")
+    kept = Path(checkpoints) if checkpoints else Path(".zoo")
+    checkpoint = checkpoint_of(name, epochs, kept)
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    run = fit(recipe, training, held, checkpoint, kept)
     test = data.load_file(root / "gtsrb" / "test_public_32.npz")
     return cards.publish(run, recipe, cards.Material(held, test, data.class_names(root)), out_dir)
+
+
+def checkpoint_of(name: str, epochs: int | None, kept: Path) -> Path:
+    """Where a run of a member is kept, the recipe's own or one of another length."""
+    return (kept / f"epochs-{epochs}" if epochs else kept) / f"{name}.pt"

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from edgeguard.errors import EdgeguardError
 from edgeguard.lab.zoo import data, nets
 from edgeguard.lab.zoo.adversarial import PGD, Linf, Target
 from edgeguard.lab.zoo.augment import Augment
@@ -315,16 +316,29 @@ def validate(net: nets.Classifier, recipe: Recipe, held: data.Images) -> dict[st
     return figures
 
 
-def fit(recipe: Recipe, training: data.Images, held: data.Images, checkpoint: Path) -> Run:
-    """Train to the end of the recipe, going on from ``checkpoint`` if it exists."""
+def teacher_of(recipe: Recipe, kept: Path) -> nets.Classifier | None:
+    """The trained network that the recipe learns from. Raises EdgeguardError when there is none."""
+    if recipe.teacher is None:
+        return None
+    checkpoint = kept / f"{recipe.teacher}.pt"
+    if not checkpoint.exists():
+        raise EdgeguardError(
+            f"{checkpoint}: not there; {recipe.name} learns from {recipe.teacher}: train that first"
+        )
+    teacher = nets.build(recipe.teacher, frozen=True)
+    teacher.load_state_dict(torch.load(checkpoint, weights_only=True)["average"])
+    return teacher
+
+
+def fit(
+    recipe: Recipe, training: data.Images, held: data.Images, checkpoint: Path, kept: Path
+) -> Run:
+    """Train to the end of the recipe, going on from ``checkpoint`` if it exists; ``kept``: where
+    the checkpoint of its teacher lies."""
     run = start(recipe)
     if checkpoint.exists():
         run.load(checkpoint)
-    teacher = None
-    if recipe.teacher:
-        teacher = nets.build(recipe.teacher, frozen=True)
-        taught = torch.load(checkpoint.with_name(f"{recipe.teacher}.pt"), weights_only=True)
-        teacher.load_state_dict(taught["average"])
+    teacher = teacher_of(recipe, kept)
     first = checkpoint.with_name(f"{recipe.name}-first.pt")
     x, y = as_tensor(training)
     while run.epoch < recipe.epochs:

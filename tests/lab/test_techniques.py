@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`edgeguard lab evaluate techniques`: results files in, one row for each technique out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from edgeguard.cli.lab_defend import NAMES
+from edgeguard.cli.main import cli
+from edgeguard.errors import EdgeguardError
+from edgeguard.figures import Figure, write
+from edgeguard.lab.techniques import STAGES, TECHNIQUES, Technique, cells, read
+
+
+def technique(name: str) -> Technique:
+    return next(t for t in TECHNIQUES if t.name == name)
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    share = (0.1, 0.3)
+    write(tmp_path / "card.json", [
+        Figure("defend.plain.squeezing.static.pgd", 0.2, "1", 40, share),
+        Figure("defend.plain.squeezing.static.cw", 0.5, "1", 10, share),
+        Figure("defend.plain.squeezing.adaptive.linf.4", 0.46, "1", 40, share),
+        Figure("defend.plain.squeezing.coverage", 0.88, "1", 1200, share),
+        Figure("defend.robust.squeezing.static.pgd", 0.1, "1", 40, share),
+    ], 0, ())  # fmt: skip
+    return tmp_path / "card.json"
+
+
+def test_a_card_fills_its_row_and_another_members_does_not(results: Path) -> None:
+    row = technique("adversarial detection: squeezing")
+    static, adaptive, clean = cells(row, read([results]), "plain")
+    assert static == "pgd 20.0% (n = 40)\ncw 50.0% (n = 10)"
+    assert adaptive == "linf.4 46.0% (n = 40)"
+    assert clean == "squeezing.coverage 88.0% (n = 1,200)"
+
+
+def test_what_was_not_measured_names_its_command_and_what_is_not_there_says_so() -> None:
+    missing = {t.name: cells(t, {}, "plain")[0] for t in TECHNIQUES}
+    assert missing["network distillation"] == "not measured: edgeguard lab defend distillation"
+    assert missing["watermarking"] == "not built"
+    assert all(missing.values())
+
+
+def test_the_commands_that_it_names_exist() -> None:
+    for told in {t.command for t in TECHNIQUES if t.command}:
+        words = told.split(" --")[0].split()
+        if words[:2] == ["lab", "defend"]:
+            assert words.pop() in NAMES
+        assert CliRunner().invoke(cli, [*words, "--help"]).exit_code == 0, told
+    assert all(t.stage in STAGES for t in TECHNIQUES)
+
+
+def test_the_command_prints_every_technique_once(results: Path) -> None:
+    done = CliRunner().invoke(cli, ["lab", "evaluate", "techniques", str(results)])
+    assert done.exit_code == 0
+    assert "pgd 20.0%" in done.output
+    assert done.output.count("watermarking") == 1
+
+
+def test_what_is_no_results_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text(json.dumps({"name": "squeezing"}))
+    with pytest.raises(EdgeguardError, match=r"other\.json: no results file"):
+        read([tmp_path / "other.json"])
+    with pytest.raises(EdgeguardError, match=r"gone\.json: No such file"):
+        read([tmp_path / "gone.json"])
