@@ -19,11 +19,13 @@ from typing import Any
 
 import numpy as np
 
+from edgeguard.config import GuardConfig
 from edgeguard.decision import Decision
 from edgeguard.errors import ConfigError
 from edgeguard.guard import Guard
 
 USER = "user"  # of "user/mode": a person drives
+CHANNELS = ("angle", "throttle")
 
 _log = logging.getLogger("edgeguard")
 
@@ -35,12 +37,13 @@ class Stamped:
     the stamp, an answer of a minute ago is one.
     """
 
-    def __init__(self, pilot: Any) -> None:
-        self._pilot, self._failed = pilot, False
+    def __init__(self, pilot: Any, answers: int = 2) -> None:
+        """answers: how many the pilot gives; donkeycar's memory wants as many when it raises."""
+        self._pilot, self._answers, self._failed = pilot, answers, False
 
     def run(self, *inputs: Any) -> tuple[Any, ...]:
-        """What the pilot says, and a stamp of CLOCK_MONOTONIC in ns; (None, None, stamp) when it
-        raises."""
+        """What the pilot says, and a stamp of CLOCK_MONOTONIC in ns; when it raises, None for each
+        of its answers, and the stamp."""
         made_ns = time.monotonic_ns()
         try:
             said = (*self._pilot.run(*inputs), made_ns)
@@ -48,7 +51,7 @@ class Stamped:
             if not self._failed:
                 _log.warning("pilot: %s: %s", type(error).__name__, error)
             self._failed = True
-            return None, None, made_ns
+            return *[None] * self._answers, made_ns
         self._failed = False
         return said
 
@@ -73,7 +76,7 @@ class GuardPart:
         self,
         policy: str | Path,
         camera: str = "front",
-        members: tuple[str, str] = ("angle", "throttle"),
+        members: tuple[str, str] = CHANNELS,
         signals: Mapping[str, str] | None = None,
         at_end: Callable[[], object] | None = None,
         operator_token: str | None = None,
@@ -84,14 +87,13 @@ class GuardPart:
         the shutdown of some actuators leaves the motor running; operator_token: with it
         `guard.rearm` ends SAFE_STOP. Arms. Raises ConfigError."""
         self.guard = Guard.load(policy, operator_token)
-        missing = [c for c in ("angle", "throttle") if c not in self.guard.config.channels]
-        if missing:
-            raise ConfigError(f"{policy}: channel.{missing[0]}: is not there; donkeycar needs it")
+        _check(self.guard.config, camera, members)
         self.inputs = [*self._inputs, *(signals or {}).values()]
         self.outputs = list(self._outputs)
         self.decision: Decision | None = None
         self._camera, self._members, self._at_end = camera, members, at_end
         self._signals = tuple(signals or {})
+        self._mode: Any = None
         self.guard.arm()
 
     def run(
@@ -100,13 +102,16 @@ class GuardPart:
     ) -> tuple[float, float, str]:  # fmt: skip
         """One control step. Never raises for what it is handed."""
         t_ns = time.monotonic_ns()
+        # A person may give up the wheel first and the throttle later: whenever it changes who has
+        # what, the commands begin anew where the actuators are.
+        changes, self._mode = self._mode not in (None, mode), mode
         if isinstance(made_ns, int):
             for member, said in zip(self._members, (angle, throttle), strict=True):
                 self.guard.suggest(member, _scores(said), made_ns, t_ns)
         signals = {
             "angle": _number(steering, 0.0),  # nothing was sent before the first loop
             "throttle": _number(driven, 0.0),
-            "engaged": float(mode != USER),
+            "engaged": float(mode != USER and not changes),
             **{name: _number(value, nan) for name, value in zip(self._signals, more, strict=True)},
         }
         self.decision = self.guard.step(self._camera, image, signals, t_ns)
@@ -120,6 +125,24 @@ class GuardPart:
                 self._at_end()
         finally:
             self.guard.close()
+
+
+def _check(config: GuardConfig, camera: str, members: tuple[str, str]) -> None:
+    """Raise ConfigError for what would raise in the vehicle's loop."""
+    for kind, names, known in (
+        ("channel", CHANNELS, config.channels), ("member", members, config.members),
+        ("camera", (camera,), config.cameras),
+    ):  # fmt: skip
+        for name in names:
+            if name not in known:
+                raise ConfigError(
+                    f"{config.source}: {kind}.{name}: is not there; donkeycar needs it"
+                )
+    for name in members:
+        if config.members[name].runtime != "external":
+            raise ConfigError(
+                f'{config.source}: member.{name}.runtime: want "external": the pilot says it'
+            )
 
 
 def _scores(said: Any) -> Any:

@@ -23,6 +23,7 @@ from edgeguard.intake.sources import Frame
 PLAYING, NULL = 4, 1  # GstState
 ERROR = 2  # GstMessageType
 READ = 1  # GstMapFlags
+TIME = 3  # GstFormat
 NO_TIME = 2**64 - 1  # GST_CLOCK_TIME_NONE
 LOOK_NS = 100_000_000  # so often errors are looked for while nothing comes
 
@@ -76,6 +77,8 @@ def frames(pipeline: str, pixels: str = "BGR") -> Iterator[Frame]:
     element = _parsed(gst, f"{pipeline} ! {caps} ! {end}")
     sink = gst.gst_bin_get_by_name(element, b"edgeguard")
     bus = gst.gst_element_get_bus(element)
+    clock = gst.gst_system_clock_obtain()  # CLOCK_MONOTONIC, whichever one an element offers
+    gst.gst_pipeline_use_clock(element, clock)
     try:
         gst.gst_element_set_state(element, PLAYING)
         while True:
@@ -88,7 +91,7 @@ def frames(pipeline: str, pixels: str = "BGR") -> Iterator[Frame]:
                     return
     finally:
         gst.gst_element_set_state(element, NULL)
-        for one in (bus, sink, element):
+        for one in (clock, bus, sink, element):
             gst.gst_object_unref(one)
 
 
@@ -112,10 +115,14 @@ def _libraries() -> tuple[Any, Any]:
         (gst.gst_element_get_bus, pointer, pointer),
         (gst.gst_element_get_base_time, c.c_uint64, pointer),
         (gst.gst_element_set_state, c.c_int, pointer, c.c_int),
+        (gst.gst_system_clock_obtain, pointer),
+        (gst.gst_pipeline_use_clock, None, pointer, pointer),
         (gst.gst_bus_pop_filtered, pointer, pointer, c.c_int),
         (gst.gst_message_parse_error, None, pointer, c.POINTER(c.POINTER(_Error)), pointer),
         (gst.gst_sample_get_buffer, pointer, pointer),
         (gst.gst_sample_get_caps, pointer, pointer),
+        (gst.gst_sample_get_segment, pointer, pointer),
+        (gst.gst_segment_to_running_time, c.c_uint64, pointer, c.c_int, c.c_uint64),
         (gst.gst_caps_get_structure, pointer, pointer, c.c_uint),
         (gst.gst_structure_get_int, c.c_int, pointer, c.c_char_p, c.POINTER(c.c_int)),
         (gst.gst_buffer_map, c.c_int, pointer, c.POINTER(_MapInfo), c.c_int),
@@ -160,13 +167,24 @@ def _frame(gst: Any, element: Any, sample: Any, layout: _Layout) -> Frame:
         now_ns = time.monotonic_ns()
         buffer = gst.gst_sample_get_buffer(sample)
         image = _pixels(gst, buffer, *_size(gst, sample), layout)
-        shown_ns = c.cast(buffer, c.POINTER(_Buffer)).contents.pts
+        running_ns = _running_ns(gst, sample, buffer)
         captured_ns = now_ns
-        if shown_ns != NO_TIME:  # a file is ahead of the clock
-            captured_ns = min(now_ns, gst.gst_element_get_base_time(element) + shown_ns)
+        if running_ns is not None:  # a file is ahead of the clock
+            captured_ns = min(now_ns, gst.gst_element_get_base_time(element) + running_ns)
         return Frame(image, captured_ns, None, {})
     finally:
         gst.gst_mini_object_unref(sample)
+
+
+def _running_ns(gst: Any, sample: Any, buffer: Any) -> int | None:
+    """When the frame was captured, since the pipeline runs. What a buffer is stamped with counts
+    within its segment, which may begin anywhere and anew."""
+    shown_ns = c.cast(buffer, c.POINTER(_Buffer)).contents.pts
+    segment = gst.gst_sample_get_segment(sample)
+    if shown_ns == NO_TIME or not segment:
+        return None
+    running_ns = gst.gst_segment_to_running_time(segment, TIME, shown_ns)
+    return None if running_ns == NO_TIME else int(running_ns)
 
 
 def _size(gst: Any, sample: Any) -> tuple[int, int]:

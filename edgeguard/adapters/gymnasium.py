@@ -45,7 +45,7 @@ class GuardedEnv(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         wrong or does not fit the environment's action."""
         RecordConstructorArgs.__init__(self, policy=policy, signals=signals, camera=camera)
         gymnasium.Wrapper.__init__(self, env)
-        self.config = load(policy)
+        self._policy, self.config = policy, load(policy)
         self._agents = _agents(self.config, env.action_space)
         self._signals, self._camera = signals, camera
         self._period_ns = round(self.config.guard.period_ms * 1e6)
@@ -55,9 +55,12 @@ class GuardedEnv(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """A new episode under a new guard. Raises ModelRefused when it cannot arm."""
+        """A new episode under a new guard. Raises ModelRefused when it cannot arm, ConfigError when
+        the bundle is no longer there."""
         self._seen, info = self.env.reset(seed=seed, options=options)
         self.guard.close()
+        if self.config.bundle is not None:  # its files are gone with the guard
+            self.config = load(self._policy)
         self.guard, self._t_ns = Guard(self.config), START_NS
         self.guard.arm()
         return self._seen, info

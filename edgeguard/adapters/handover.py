@@ -11,11 +11,17 @@ stops. The deadline is the range of a signal in guard.toml, so the policy decide
 from __future__ import annotations
 
 import logging
+import operator
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
+from edgeguard.config import GuardConfig
 from edgeguard.decision import Decision, Mode
 from edgeguard.errors import ConfigError
-from edgeguard.guard import Guard
+from edgeguard.guard import MAX_NS, Guard
+
+if TYPE_CHECKING:
+    from edgeguard.output.mcu import Behind
 
 MOST_S = 32767.0  # Q16.16
 
@@ -26,18 +32,25 @@ class Handover:
     """Counts how long a person has been asked for. Who asks is `asks_operator` of a cause."""
 
     def __init__(
-        self, guard: Guard, ask: Callable[[Decision], object], signal: str = "waiting"
-    ) -> None:
+        self, guard: Guard | Behind, ask: Callable[[Decision], object], signal: str = "waiting",
+        config: GuardConfig | None = None,
+    ) -> None:  # fmt: skip
         """signal: in s; its range ends at the deadline, and past it is INPUT_INVALID. ask: is
-        called once a demand, in the deciding thread; must not block. Raises ConfigError."""
-        declared = guard.config.signals.get(signal)
+        called once a demand, in the deciding thread; must not block. config: the guard's, where a
+        microcontroller is `Behind` it. Raises ConfigError."""
+        config = config or getattr(guard, "config", None)
+        if config is None:
+            raise ConfigError("Handover: behind a microcontroller, want config=guard.config")
+        declared = config.signals.get(signal)
         if declared is None or declared.unit != "s":
             raise ConfigError(
-                f"{guard.config.source}: signal.{signal}: want it, in s, with a range from 0 to the"
+                f"{config.source}: signal.{signal}: want it, in s, with a range from 0 to the"
                 " deadline: past that the vehicle stops"
             )
         self.deadline_s = float(declared.range.high)
-        self._guard, self._ask, self._signal = guard, ask, signal
+        self._decide: Callable[..., Decision] = guard.decide
+        self._takeover, self._ask, self._signal = guard.takeover, ask, signal
+        self._period_ns = round(config.guard.period_ms * 1e6)
         self._since_ns: int | None = None
         self._now_ns = 0
 
@@ -48,25 +61,49 @@ class Handover:
             return None
         return max(0.0, self.deadline_s - (self._now_ns - self._since_ns) / 1e9)
 
-    def decide(self, signals: Mapping[str, float], t_ns: int) -> Decision:
-        """`guard.decide`, which is told how long the person has been waited for."""
-        self._now_ns = t_ns
-        waited_s = 0.0 if self._since_ns is None else (t_ns - self._since_ns) / 1e9
-        decision = self._guard.decide({**signals, self._signal: min(waited_s, MOST_S)}, t_ns)
+    def decide(
+        self, signals: Mapping[str, float], t_ns: int,
+        authenticated: Mapping[str, float] | None = None,
+    ) -> Decision:  # fmt: skip
+        """`guard.decide`, which is told how long the person has been waited for; never raises
+        either. A stamp that is none is the guard's to name; here it is one control period."""
+        stamp_ns = _stamp(t_ns)
+        self._now_ns = self._now_ns + self._period_ns if stamp_ns is None else stamp_ns
+        waited_s = 0.0 if self._since_ns is None else (self._now_ns - self._since_ns) / 1e9
+        given = {**_plain(signals), self._signal: min(waited_s, MOST_S)}
+        proved = () if authenticated is None else (authenticated,)
+        decision = self._decide(given, t_ns, *proved)
         stops = decision.mode >= Mode.SAFE_STOP  # then the demand is over, whoever comes
         if not decision.operator_request or not decision.active or stops:
             self._since_ns = None
         elif self._since_ns is None:
-            self._since_ns = t_ns
+            self._since_ns = self._now_ns
             self._call(decision)
         return decision
 
     def accept(self) -> None:
         """The person drives: see `Guard.takeover`."""
-        self._guard.takeover()
+        self._takeover()
 
     def _call(self, decision: Decision) -> None:
         try:
             self._ask(decision)
         except Exception as error:  # the caller's own: the deadline runs all the same
             _log.error("asking a person: %s: %s", type(error).__name__, error)
+
+
+def _stamp(t_ns: object) -> int | None:
+    """Nanoseconds, or None for what is no stamp."""
+    try:
+        found = operator.index(t_ns)  # type: ignore[arg-type]
+    except Exception:  # whatever it is
+        return None
+    return found if abs(found) <= MAX_NS else None
+
+
+def _plain(signals: object) -> dict[str, float]:
+    """As the guard reads them: what is no mapping has none."""
+    try:
+        return dict(signals) if isinstance(signals, Mapping) else {}
+    except Exception:  # a mapping of the caller's own may do anything
+        return {}

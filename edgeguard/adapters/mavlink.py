@@ -48,7 +48,7 @@ class Setpoints:
         """link: of pymavlink.mavutil.mavlink_connection; axes: the channel for each of "forward",
         "right", "down" (m/s) and "turn" (rad/s, to the right); those not named are 0; system,
         component: of the autopilot; most_hz: what the link can take. Raises ConfigError when a
-        channel is not there or in another unit."""
+        channel is not there, in another unit, or goes forward and has no `measured`."""
         _check(config, axes)
         self._mav, self._axes, self._to = link.mav, axes, (system, component)
         self._least_ns = round(0.9e9 / most_hz)  # ticks jitter
@@ -88,6 +88,8 @@ class Vehicle:
     guided_mode: int
     """custom_mode in which it takes setpoints: Rover 15 (GUIDED), PX4 6 << 16 (OFFBOARD)."""
     system: int = 1
+    component: int = 1
+    """Of the autopilot: a gimbal or a camera beside it has a heartbeat of its own."""
     max_age_ms: float = 500.0
     _speed: float = field(default=nan, init=False)
     _guided: bool = field(default=False, init=False)
@@ -96,8 +98,9 @@ class Vehicle:
 
     def signals(self, t_ns: int) -> dict[str, float]:
         """Read what has come, without waiting."""
+        autopilot = self.system, self.component
         while (message := self.link.recv_msg()) is not None:
-            if message.get_srcSystem() == self.system:
+            if (message.get_srcSystem(), message.get_srcComponent()) == autopilot:
                 self._take(message, t_ns)
         speed = self._speed if self._fresh(self._speed_ns, t_ns, 1.0) else nan
         engaged = self._guided and self._fresh(self._mode_ns, t_ns, 6.0)  # heartbeats come at 1 Hz
@@ -107,7 +110,7 @@ class Vehicle:
         kind = message.get_type()
         if kind == "VFR_HUD":
             self._speed, self._speed_ns = message.groundspeed, t_ns
-        elif kind == "HEARTBEAT" and message.type != ONBOARD_CONTROLLER:
+        elif kind == "HEARTBEAT" and message.autopilot != NO_AUTOPILOT:
             self._guided = message.custom_mode == self.guided_mode and bool(
                 message.base_mode & SAFETY_ARMED
             )
@@ -135,4 +138,9 @@ def _check(config: GuardConfig, axes: dict[str, str]) -> None:
             raise ConfigError(
                 f"{config.source}: channel.{name}.unit: is {channel.unit}; MAVLink takes"
                 f" {AXES[axis]} for {axis}"
+            )
+        if axis == "forward" and channel.measured is None:
+            raise ConfigError(
+                f"{config.source}: channel.{name}.measured: missing; name the signal of the speed,"
+                " or the vehicle resumes its old command when it is engaged again"
             )

@@ -11,7 +11,8 @@ import click
 
 from edgeguard.errors import EdgeguardError
 from edgeguard.processes import processes
-from edgeguard.provenance import key_of
+from edgeguard.streams.loops.kept import of_policy
+from edgeguard.streams.loops.tracks import TEST
 from edgeguard.zoo import models_dir
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--mcu", type=click.Choice(["twin"]), help="Commands come from a microcontroller "
               "behind the guard, its firmware in this process; so slowly that its stop, which has "
               "no map, ends on the road.")  # fmt: skip
-@click.option("--tracks", type=click.IntRange(1, 100), default=3, show_default=True,
+@click.option("--tracks", type=click.IntRange(1, len(TEST)), default=3, show_default=True,
               help="Drives of each cell, on tracks that nothing was made or set on.")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True,
               help="Processes, one a core.")  # fmt: skip
@@ -42,7 +43,8 @@ FILE = click.Path(path_type=Path, dir_okay=False)
               show_default=True,
               help="Every drive, a line each; what is there is not driven again.")  # fmt: skip
 @click.option("--calibrate", is_flag=True, help="Clean drives on the calibration tracks, and the "
-              "limits that follow, beside those of GUARD.TOML; logs go to --results.")  # fmt: skip
+              "limits that follow, beside those of GUARD.TOML; logs go to a folder in --results.",
+              )  # fmt: skip
 @click.option("--takeover", type=FILE, metavar="FILE.svg", is_flag=False, flag_value="takeover.svg",
               help="How long a wrong command may last before the rule gets it back.")  # fmt: skip
 @click.option("--demo", type=FILE, metavar="FILE.gif", is_flag=False, flag_value="drive.gif",
@@ -94,6 +96,8 @@ def _cells(
     wrong = [c for c in chosen if c not in NAMES]
     if wrong:
         raise EdgeguardError(f"--cells: no {', '.join(wrong)}; known: {', '.join(NAMES)}")
+    if mcu and ablate:
+        raise EdgeguardError("--ablate: is driven without a microcontroller; leave out --mcu")
     guarded = "mcu" if mcu else "on"
     modes = [BARE[guarded], guarded]
     modes += [ABLATED + what for what in REMOVABLE] if ablate else []
@@ -135,12 +139,7 @@ def _rows(wanted: Sequence[Job], path: Path, jobs: int, results: Path) -> list[R
 def _kept_in(results: Path, path: Path) -> Path:
     from edgeguard.streams.loops.matrix import EDITION
 
-    return results / f"drive-{EDITION}-{_key(path)}.jsonl"
-
-
-def _key(path: Path) -> str:
-    """Of everything that lies beside the policy."""
-    return key_of([f for f in sorted(path.parent.iterdir()) if f.is_file()])
+    return results / f"drive-{EDITION}-{of_policy(path)}.jsonl"
 
 
 def _kept(wanted: Sequence[Job], store: Store) -> list[Row]:
@@ -169,7 +168,8 @@ def _calibrate(path: Path, results: Path) -> int:
     from edgeguard.streams.loops.tracks import CALIBRATION
 
     loaded = config.load(path)
-    found = reaches(loaded, record(loaded, list(CALIBRATION), results))
+    logs = record(loaded, list(CALIBRATION), results / f"clean-{of_policy(path)}")
+    found = reaches(loaded, logs)
     table = Table(title=f"{found[0].hours:.2f} h of clean drives on {len(CALIBRATION)} tracks: how "
                   "far they came, and the limits that follow", title_justify="left")  # fmt: skip
     for name in ("detector", "lowest", "highest", "below", "above", "guard.toml: below", "above"):
@@ -190,7 +190,7 @@ def _calibrate(path: Path, results: Path) -> int:
 def _takeover(path: Path, picture: Path, tracks: int, results: Path) -> list[Figure]:
     from edgeguard.streams.loops import takeover
 
-    points = takeover.measure(tracks, PLACES, results / f"takeover-{_key(path)}.jsonl")
+    points = takeover.measure(tracks, PLACES, results / f"takeover-{of_policy(path)}.jsonl")
     for line in takeover.words(points):
         click.echo(line)
     takeover.draw(points, takeover.own_times(_kept_in(results, path)), picture)

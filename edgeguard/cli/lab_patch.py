@@ -42,15 +42,18 @@ def command(name: str, models: Path | None, frames: Path | None, seed: int) -> N
 
 
 def _driven(policy: Path) -> Path:
-    """Frames of clean drives, driven where they are not kept yet."""
+    """Frames of clean drives, driven where they are not kept yet. They do not depend on the patches
+    that were made of them."""
     from edgeguard import config
-    from edgeguard.streams.loops.clean import record
+    from edgeguard.streams.loops.clean import FRAMES, record
+    from edgeguard.streams.loops.kept import of_policy
+    from edgeguard.streams.loops.patch import FILE
     from edgeguard.streams.loops.tracks import CALIBRATION
 
-    file = KEPT / "frames.npz"
-    if not file.is_file():
-        record(config.load(policy), list(CALIBRATION), KEPT)
-    return file
+    folder = KEPT / of_policy(policy, but=FILE)
+    if not (folder / FRAMES).is_file():
+        record(config.load(policy), list(CALIBRATION), folder)
+    return folder / FRAMES
 
 
 def _read(file: Path) -> Any:

@@ -27,10 +27,14 @@ class Controller(Protocol):
 
 
 def slow_and_hold(floor: float = 0.0) -> Controller:
-    """Slow down to ``floor`` as fast as the envelope lets it, and never speed up."""
+    """Slow down to ``floor`` as fast as the envelope lets it, never speed up or turn round.
+
+    Backwards likewise: a vehicle that reverses faster than ``floor`` slows down to that.
+    """
+    most = abs(floor)
 
     def rule(signals: Mapping[str, float], last: float, t_ns: int) -> float:
-        return min(last, floor)
+        return min(max(last, -most), most)
 
     return rule
 

@@ -27,6 +27,7 @@ POSITION, VELOCITY, ACCELERATION, YAW_RATE = 0x007, 0x038, 0x1C0, 0x800
 FRAMES = {"px4": (1, 8), "rover": (1, 7, 8, 9)}
 GUIDED = {"px4": 6 << 16, "rover": 15}
 ACCELERATES_MPS2 = 4.0
+SET_MESSAGE_INTERVAL = mavutil.mavlink.MAV_CMD_SET_MESSAGE_INTERVAL
 
 
 class Autopilot:
@@ -34,11 +35,14 @@ class Autopilot:
 
     def __init__(self, kind: str, port: int) -> None:
         self.kind, self.armed_mode = kind, GUIDED[kind]
-        self.link: Any = mavutil.mavlink_connection(f"udpin:127.0.0.1:{port}", source_system=1)
+        self.link: Any = mavutil.mavlink_connection(
+            f"udpin:127.0.0.1:{port}", source_system=1, source_component=1
+        )
         self.mode, self.speed, self.target = 0, 0.0, 0.0
         self.steady_since: float | None = None
         self.last: float | None = None
         self.beat = self.hud = 0.0
+        self.hud_s = 1.0  # until somebody asks for more
 
     def tell(self, event: str, **more: Any) -> None:
         print(json.dumps({"t": time.monotonic(), "event": event, **more}), flush=True)
@@ -68,6 +72,9 @@ class Autopilot:
                 self.mode = self.armed_mode
             self.link.mav.command_ack_send(message.command, 0 if good else 1)
             self.tell("mode", asked=True, taken=good)
+        elif kind == "COMMAND_LONG" and message.command == SET_MESSAGE_INTERVAL:
+            if message.param1 == mavutil.mavlink.MAVLINK_MSG_ID_VFR_HUD:
+                self.hud_s = message.param2 / 1e6
         elif kind == "HEARTBEAT":
             self.tell("heartbeat", type=message.type, state=message.system_status)
 
@@ -115,7 +122,7 @@ class Autopilot:
             self.beat = now
             base = mavutil.mavlink.MAV_MODE_FLAG_SAFETY_ARMED
             self.link.mav.heartbeat_send(10, 12 if self.kind == "px4" else 3, base, self.mode, 4)
-        if now - self.hud > 0.05:
+        if now - self.hud > self.hud_s:
             self.hud = now
             self.link.mav.vfr_hud_send(0.0, self.speed, 0, 0, 0.0, 0.0)
             self.tell("speed", speed=self.speed)

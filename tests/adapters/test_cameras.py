@@ -86,6 +86,16 @@ def test_stamps_are_of_the_capture_and_of_this_clock() -> None:
 
 
 @with_gstreamer
+def test_a_stream_whose_stamps_begin_anew_goes_on_in_time() -> None:
+    """A second source behind the first: its segment begins where that ended, its stamps at 0."""
+    size = "video/x-raw,width=64,height=48,framerate=50/1"
+    one = f"videotestsrc is-live=true num-buffers=15 ! {size} ! c."
+    other = f"videotestsrc num-buffers=5 ! {size} ! c."
+    stamps = [f.t_ns for f in gstreamer.frames(f"{one} {other} concat name=c")]
+    assert np.diff(stamps).min() >= 0
+
+
+@with_gstreamer
 def test_who_is_slow_gets_the_newest_and_misses_the_rest() -> None:
     live = gstreamer.frames(
         "videotestsrc is-live=true ! video/x-raw,width=64,height=48,framerate=100/1"

@@ -174,7 +174,7 @@ class Drive:
     def motor_off(self) -> None:
         """As the page has it."""
         for entry in self.vehicle.parts:
-            if entry["inputs"] == ["throttle"]:
+            if entry["inputs"] == ["throttle"] and not entry["outputs"]:
                 entry["part"].run(0.0)
 
     def start(self, loops: int = LOOPS) -> Drive:
@@ -268,6 +268,8 @@ def test_the_template_has_the_lines_that_the_page_changes() -> None:
         "outputs = ['pilot/angle', 'pilot/throttle']",
         "V.add(DriveMode(cfg.AI_THROTTLE_MULT),",
         "V.add(throttle, inputs=['throttle'], threaded=True)",
+        "V.add(left_motor, inputs=['left/throttle'])",
+        "V.add(vesc, inputs=['steering', 'throttle'])",
     ):
         assert line in template
     assert template.index("AiLaunch(cfg") < template.index("V.add(DriveMode(")

@@ -136,6 +136,28 @@ def test_every_episode_has_an_armed_guard_of_its_own(policy: Path, inner: Seen) 
     env.close()
 
 
+def test_a_signed_bundle_lasts_for_more_than_one_episode(
+    policy: Path, inner: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("cryptography", reason="the extra lab")
+    from edgeguard.lab.export import export, new_key, read_private
+
+    folder = policy.parent / "machine"
+    folder.mkdir()
+    monkeypatch.setenv("EDGEGUARD_STATE", str(folder / "state"))
+    monkeypatch.setattr("edgeguard.bundle.trust.SYSTEM", folder)
+    new_key(folder / "sign.pem")
+    bundle = folder / "pendulum.egb"
+    export(policy, bundle, read_private(folder / "sign.pem"), name="pendulum", version=1)
+    env = GuardedEnv(inner, bundle, signals)
+    for _ in range(2):
+        env.reset(seed=1)
+        assert run(env, [np.array([1.0])] * 20)[-1]["guard"]["mode"] == "NOMINAL"
+    files = env.config.source.parent
+    env.close()
+    assert not files.exists()
+
+
 TWO_AGENTS = """[member.other]
 runtime = "external"
 card = "torque.card.json"

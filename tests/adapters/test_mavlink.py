@@ -25,7 +25,7 @@ from edgeguard import Guard
 from edgeguard.adapters.card import number
 from edgeguard.adapters.mavlink import Setpoints, Vehicle
 from edgeguard.errors import ConfigError
-from tests.adapters.autopilot import GUIDED
+from tests.adapters.autopilot import GUIDED, SET_MESSAGE_INTERVAL
 from tests.adapters.pages import ROOT, follow
 
 PERIOD_NS = 20_000_000
@@ -57,7 +57,7 @@ class Peer:
     """The autopilot's process, and what it told."""
 
     def __init__(self, kind: str) -> None:
-        port = free_port()
+        self.port = port = free_port()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.adapters.autopilot", kind, str(port)],
             stdout=subprocess.PIPE, text=True, cwd=ROOT,
@@ -131,6 +131,8 @@ class Companion:
 
 def hears(one: Peer, loop: Companion) -> None:
     """Until the vehicle's speed is known: without it the guard stops for good."""
+    hud = mavutil.mavlink.MAVLINK_MSG_ID_VFR_HUD
+    one.link.mav.command_long_send(1, 1, SET_MESSAGE_INTERVAL, 0, hud, 50_000, 0, 0, 0, 0, 0)
     end = time.monotonic() + 5
     while not np.isfinite(loop.vehicle.signals(time.monotonic_ns())["speed"]):
         assert time.monotonic() < end
@@ -253,19 +255,23 @@ def test_a_stop_is_a_command_and_not_silence(guard: Guard) -> None:
     assert wire.of("HEARTBEAT")[-1].system_status == 6
 
 
-def test_what_was_heard_long_ago_is_not_what_is(guard: Guard) -> None:
-    class Heard:
-        def __init__(self) -> None:
-            self.waiting: list[Any] = []
+class Heard:
+    """A link on which messages wait."""
 
-        def recv_msg(self) -> Any:
-            return self.waiting.pop() if self.waiting else None
+    def __init__(self) -> None:
+        self.waiting: list[Any] = []
 
-    def say(sender: int, make: str, *fields: Any) -> Any:
-        packer = mavutil.mavlink.MAVLink(None, srcSystem=sender)
-        data = getattr(packer, make + "_encode")(*fields).pack(packer)
-        return mavutil.mavlink.MAVLink(None).parse_buffer(bytearray(data))[0]
+    def recv_msg(self) -> Any:
+        return self.waiting.pop() if self.waiting else None
 
+
+def say(sender: int, make: str, *fields: Any, component: int = 1) -> Any:
+    packer = mavutil.mavlink.MAVLink(None, srcSystem=sender, srcComponent=component)
+    data = getattr(packer, make + "_encode")(*fields).pack(packer)
+    return mavutil.mavlink.MAVLink(None).parse_buffer(bytearray(data))[0]
+
+
+def test_what_was_heard_long_ago_is_not_what_is() -> None:
     link = Heard()
     vehicle = Vehicle(link, GUIDED["rover"])
     assert np.isnan(vehicle.signals(0)["speed"]) and vehicle.signals(0)["engaged"] == 0.0
@@ -280,6 +286,63 @@ def test_what_was_heard_long_ago_is_not_what_is(guard: Guard) -> None:
     assert vehicle.signals(4_001_000_000)["engaged"] == 0.0, "three heartbeats were missed"
     link.waiting = [say(1, "heartbeat", 10, 3, 0, 15, 4)]
     assert vehicle.signals(5_000_000_000)["engaged"] == 0.0, "disarmed"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        say(1, "heartbeat", 26, 8, 0, 0, 4, component=154),  # a gimbal
+        say(1, "heartbeat", 30, 8, 0, 0, 4),  # a camera that calls itself component 1
+        say(1, "heartbeat", 10, 3, 0, 0, 4, component=2),
+    ],
+)
+def test_only_the_autopilot_says_whether_it_follows(other: Any) -> None:
+    link = Heard()
+    vehicle = Vehicle(link, GUIDED["rover"])
+    link.waiting = [say(1, "heartbeat", 10, 3, 128, 15, 4)]
+    assert vehicle.signals(1_000_000_000)["engaged"] == 1.0
+    link.waiting = [other, say(1, "vfr_hud", 0.0, 9.0, 0, 0, 0.0, 0.0, component=154)]
+    heard = vehicle.signals(1_100_000_000)
+    assert heard["engaged"] == 1.0 and np.isnan(heard["speed"])
+
+
+def ticks(guard: Guard, first: int, last: int, want: float | None, **signals: float) -> list[float]:
+    """speed_target on each of these ticks."""
+    found = []
+    for tick in range(first, last):
+        t_ns = tick * PERIOD_NS
+        if want is not None:
+            for member, value in (("planner", want), ("steerer", 0.0)):
+                guard.suggest(member, np.float32([value]), t_ns, t_ns)
+        decision = guard.decide({"speed": 0.0, **signals}, t_ns)
+        found.append(decision.command["speed_target"])
+    return found
+
+
+def test_a_vehicle_that_reverses_is_slowed_by_the_rule_as_well(guard: Guard) -> None:
+    assert ticks(guard, 1, 80, -0.9)[-1] == pytest.approx(-0.9, abs=1e-3)
+    after = ticks(guard, 80, 160, None)  # the planner hangs
+    assert after[-1] == 0.0 and max(after) == 0.0
+
+
+def test_who_comes_back_to_the_guided_mode_begins_at_the_vehicles_speed(guard: Guard) -> None:
+    assert ticks(guard, 1, 150, 2.0)[-1] == pytest.approx(2.0, abs=1e-3)
+    ticks(guard, 150, 200, 2.0, engaged=0.0, speed=0.5)  # a person drives, and slows down
+    again = ticks(guard, 200, 203, 2.0, engaged=1.0, speed=0.5)
+    assert max(again) <= 0.5 + 3 * 1.5 * 0.02 + 1e-3
+
+
+def test_a_speed_that_nobody_measures_is_refused(tmp_path: Path) -> None:
+    number("speed", -5, 5, "m/s").save(tmp_path / "speed.card.json")
+    number("turn", -1, 1, "rad/s").save(tmp_path / "turn.card.json")
+    lines = page_policy().splitlines()
+    text = "\n".join(line for line in lines if not line.startswith("measured = "))
+    (tmp_path / "guard.toml").write_text("#" + text)
+    with (
+        Guard.load(tmp_path / "guard.toml") as blind,
+        pytest.raises(ConfigError, match=r"channel\.speed_target\.measured: missing; name"),
+    ):
+        Setpoints(Wire(), blind.config, AXES)
 
 
 @pytest.mark.parametrize(
@@ -302,3 +365,18 @@ def test_the_page_word_for_word(tmp_path: Path) -> None:
     assert lines[0][1] == lines[-1][1] == "FALLBACK"
     assert float(lines[49][2]) > 0.5
     assert float(lines[-1][2]) < 0.1, "the planner hangs from step 50 on"
+
+    # The same with a vehicle, which answers later than the loop would begin without it.
+    page = (tmp_path / "companion.py").read_text()
+    desk = next(line for line in page.splitlines() if "leave this line out" in line)
+    with peer("rover") as one:
+        page = page.replace(desk, "").replace("127.0.0.1:14550", f"127.0.0.1:{one.port}")
+        (tmp_path / "companion.py").write_text(page)
+        ran = subprocess.run(
+            [sys.executable, "companion.py"], cwd=tmp_path, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        assert ran.returncode == 0, ran.stderr
+        lines = ran.stdout.splitlines()
+        assert len(lines) == 100
+        assert not any("SAFE_STOP" in line for line in lines)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from edgeguard.adapters.card import number
 from edgeguard.adapters.handover import Handover
 from edgeguard.decision import Decision
 from edgeguard.errors import ConfigError
+from edgeguard.output.mcu import Behind, InTwin
+from firmware_bridge.keys import make_keys
 from tests.adapters.pages import ROOT, follow
 
 TOKEN = "a-token-of-the-operator"
@@ -120,6 +123,61 @@ def test_a_bell_that_fails_stops_no_clock(tmp_path: Path) -> None:
     assert drive.until(SILENT_S + 12)[-1].mode == Mode.SAFE_STOP
 
 
+@pytest.mark.parametrize("signals", [None, 5, "speed"])
+def test_signals_that_are_none_stop_the_vehicle_as_they_do_without_it(
+    tmp_path: Path, signals: Any
+) -> None:
+    drive = Drive(write(tmp_path))
+    drive.until(1.0, planner=True)
+    for tick in range(50, 60):
+        made = drive.person.decide(signals, 1_000_000_000 + tick * 20_000_000)
+    assert made.mode == Mode.SAFE_STOP and "INPUT_INVALID" in made.causes
+
+
+@pytest.mark.parametrize("stamp", [None, 1e9, "soon", 10**30])
+def test_a_clock_that_breaks_stops_no_deadline(drive: Drive, stamp: Any) -> None:
+    drive.until(SILENT_S + 1)
+    left = drive.person.left_s
+    assert left is not None
+    for _ in range(100):
+        made = drive.person.decide({"speed": drive.speed}, stamp)
+    assert "TIME_FAULT" in made.present
+    assert drive.person.left_s == pytest.approx(left - 100 * PERIOD_S, abs=2 * PERIOD_S)
+
+
+def test_stamps_of_numpy_are_stamps(drive: Drive) -> None:
+    drive.until(SILENT_S + 1)
+    left = drive.person.left_s
+    drive.person.decide({"speed": 0.0}, np.int64(1_000_000_000 + round((SILENT_S + 3) * 1e9)))
+    assert left is not None and drive.person.left_s == pytest.approx(left - 2, abs=0.1)
+
+
+def test_what_a_link_proved_reaches_the_guard(tmp_path: Path) -> None:
+    proved = "range = [0.0, 10.0]\nauthenticated = true\n\n[signal.waiting]"
+    drive = Drive(write(tmp_path, "range = [0.0, 10.0]\n\n[signal.waiting]", proved))
+    for tick in range(10):
+        t_ns = 1_000_000_000 + tick * 20_000_000
+        made = drive.person.decide({}, t_ns, {"speed": 0.0})
+    assert "INPUT_INVALID" not in made.present
+
+
+def test_it_stands_before_a_microcontroller_as_well(tmp_path: Path) -> None:
+    policy = write(tmp_path, "period_ms = 20", "period_ms = 10")
+    with Guard.load(policy, TOKEN) as guard:
+        behind = Behind(guard, InTwin(guard.config, make_keys()))
+        with pytest.raises(ConfigError, match=r"config=guard\.config"):
+            Handover(behind, ask=print)
+        asked: list[Decision] = []
+        person = Handover(behind, asked.append, config=guard.config)
+        behind.arm()
+        for tick in range(100):  # the planner says nothing
+            person.decide({"speed": 0.0}, 1_000_000_000 + tick * 10_000_000)
+        assert len(asked) == 1 and person.left_s is not None
+        person.accept()
+        assert not person.decide({"speed": 0.0}, 2_000_000_000).active
+        behind.close()
+
+
 @pytest.mark.parametrize(("old", "new"), [
     ("[signal.waiting]", "[signal.patience]"), ('unit = "s"\n', 'unit = "m"\n'),
 ])  # fmt: skip
@@ -139,5 +197,6 @@ def test_the_page_word_for_word(tmp_path: Path) -> None:
     assert stopped[-2].startswith("15.2") and "SAFE_STOP" in stopped[-2]
     assert stopped[-1].endswith("re-armed: yes")
     said = [line.split(" -> ")[1] for line in advice.splitlines()]
-    assert said[0] == "harmless" and said[2] == "urgent"
-    assert all(said[i].startswith("ask a person ") for i in (1, 3, 4))
+    assert said[0] == "harmless" and said[2] == said[4] == "urgent"
+    assert all(said[i].startswith("ask a person ") for i in (1, 3, 5, 6))
+    assert "LATE" in said[3], "and not what was said of the case before"

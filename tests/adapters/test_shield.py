@@ -108,6 +108,9 @@ def test_rows_are_kept_and_become_figures(tmp_path: Path, monkeypatch: pytest.Mo
     rows = shield.run(1, 1, tmp_path, told.append)
     assert told == ["seed 0: learning", "seed 0: hacking"]
     assert shield.run(1, 1, tmp_path, told.append) == rows and len(told) == 2, "not made again"
+    (kept,) = tmp_path.iterdir()
+    kept.write_text(kept.read_text()[:-9])  # killed while it wrote
+    assert shield.run(1, 1, tmp_path, told.append) == rows and told[2:] == ["seed 0: hacking"]
     found = {f.id: f for f in shield.figures(rows)}
     off, on = rows[0], rows[1]
     assert (off["shield"], on["shield"]) == (False, True)

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from edgeguard import config
 from edgeguard.card import Card
+from edgeguard.config import GuardConfig
 from edgeguard.errors import EdgeguardError
 from edgeguard.lab.drive.twins import Twin, twins
 from edgeguard.streams.loops.fault import Fault, Make, Moment, Scores
@@ -41,15 +42,17 @@ FLIPS, FEW = 64, 4
 F32 = npt.NDArray[np.float32]
 
 
-def attack(cell: str, policy: Path) -> Make:
-    """The fault of a cell of the matrix. Raises EdgeguardError for one that is not known."""
+def attack(cell: str, against: GuardConfig) -> Make:
+    """The fault of a cell of the matrix; against: the members, and the detectors that an attacker
+    who knows the guard stays inside of. Raises EdgeguardError for one that is not known."""
     words = cell.split()
     if words[0] == "pgd":
-        return lambda seed: Fault(frame=Pgd(policy, words[1] == "all", float(words[2]) / 255, seed))
+        strength = float(words[2]) / 255
+        return lambda seed: Fault(frame=Pgd(against, words[1] == "all", strength, seed))
     if cell in PATCHES:
         return PATCHES[cell]
     if words[0] == "flips":
-        return lambda seed: Flips(policy, words[1] == "all", seed).fault
+        return lambda seed: Flips(against, words[1] == "all", seed).fault
     raise EdgeguardError(f"no attack {cell!r}")
 
 
@@ -60,7 +63,7 @@ def attack(cell: str, policy: Path) -> Make:
 class Pgd:
     """A change of at most `radius` to every pixel of a frame, for one drive."""
 
-    policy: Path
+    against: GuardConfig
     all: bool
     radius: float
     seed: int
@@ -68,10 +71,10 @@ class Pgd:
 
     def __post_init__(self) -> None:
         torch.set_num_threads(1)
-        loaded = config.load(self.policy)
-        names = tuple(n for n in loaded.members if n != "cruise") if self.all else (ONE,)
-        self._twins = _twins(self.policy.parent, names)
-        limit = loaded.detectors[f"apart_{ONE}"].above
+        names = tuple(n for n in self.against.members if n != "cruise") if self.all else (ONE,)
+        self._twins = _twins(self.against.source.parent, names)
+        detector = self.against.detectors.get(f"apart_{ONE}")
+        limit = detector.above if detector else None
         self._most = float(limit) - INSIDE if isinstance(limit, float) else FAR
 
     def __call__(self, frame: U8, moment: Moment) -> U8:
@@ -154,15 +157,14 @@ def _grown(folder: Path, x: Tensor, printed: bool, random: torch.Generator) -> U
 class Flips:
     """Bits of weights that turn over while the models run, so that no self-test sees them."""
 
-    policy: Path
+    against: GuardConfig
     all: bool
     seed: int
     _frame: U8 | None = None
     _runs: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        loaded = config.load(self.policy)
-        cards = config.load_cards(loaded)
+        cards = config.load_cards(self.against)
         for name in [n for n in cards if n != "cruise"] if self.all else [ONE]:
             self._runs[name] = _running(cards[name], self.seed)
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
+from onnx import numpy_helper
 
 from edgeguard.lab.drive import nets, record, train
 from edgeguard.lab.drive.nets import KINDS, Kind
@@ -17,6 +19,10 @@ from edgeguard.streams.loops.tracks import HELD, TRAIN
 
 STEPS, EPOCHS, SEED = 700, 24, 0
 GOLDEN = 8
+CALIBRATES = 400  # frames, and as many mirrored
+SCALE = 1 / 128
+"""Of the steering, with zero point 0: from -1 to 127/128. No raw answer is beyond the declared
+range, so a network that wants more than full lock says full lock, and is not insane."""
 U8 = npt.NDArray[np.uint8]
 
 
@@ -30,18 +36,20 @@ def make(names: tuple[str, ...], work: Path, out: Path, epochs: int = EPOCHS) ->
         x, held = train.inputs(kind, frames), train.inputs(kind, held_frames)
         trained = train.train(kind, x, steering, (held, held_steering), epochs, SEED)
         train.save(trained, work / f"{name}.pt")
-        card = publish(kind, trained, held, held_steering, len(x), epochs, out)
+        card = publish(kind, trained, x, (held, held_steering), epochs, out)
         print(f"{name}: {card['accuracy']}")
 
 
 def publish(
-    kind: Kind, trained: train.Trained, held: U8, wanted: npt.NDArray[np.float32], frames: int,
-    epochs: int, out: Path,
+    kind: Kind, trained: train.Trained, x: U8, on: tuple[U8, npt.NDArray[np.float32]], epochs: int,
+    out: Path,
 ) -> dict[str, Any]:  # fmt: skip
-    """Write every file of one member, and return its card."""
+    """Write every file of one member, and return its card. x: what it was trained on, which also
+    calibrates the int8 file; on: held frames and their steering, to report on."""
+    held, wanted = on
     suffix = "tflite" if kind.runtime == "litert" else "onnx"
     twin, file = out / f"{kind.name}.float.{suffix}", out / f"{kind.name}.{suffix}"
-    found = export(kind, trained.net, twin, file, held)
+    found = export(kind, trained.net, twin, file, x)
     said = (_steering(file, held) - found["scores"][1]) * found["scores"][0]
     golden = _golden(file, held, out / f"{kind.name}.golden.npz", kind)
     card = {
@@ -53,7 +61,7 @@ def publish(
         "golden": {"file": golden.name, "sha256": runners.digest(golden), "inputs": GOLDEN},
         "training": {
             "data": f"CarRacing-v3 (gymnasium), seeds {TRAIN[0]}-{TRAIN[-1]}, steering of the rule",
-            "frames": frames, "epochs": epochs, "seed": SEED,
+            "frames": len(x), "epochs": epochs, "seed": SEED,
             "adversarial_radius_255": kind.radius, "seconds": round(trained.seconds, 1),
         },
         "accuracy": {
@@ -66,19 +74,46 @@ def publish(
     return card
 
 
-def export(kind: Kind, net: nets.Steerer, twin: Path, file: Path, held: U8) -> dict[str, Any]:
-    """Float twin and int8 file; returns scale and zero point of the ends by name."""
-    pictures = held[:: max(1, len(held) // 400)]
+def export(kind: Kind, net: nets.Steerer, twin: Path, file: Path, x: U8) -> dict[str, Any]:
+    """Float twin and int8 file; returns scale and zero point of the ends by name. The tracks lead
+    to the left more often than not, so mirrored frames calibrate as well."""
+    some = x[:: max(1, len(x) // CALIBRATES)]
+    pictures = np.concatenate([some, some[..., ::-1]])
     if kind.runtime == "onnx":
         quantize_onnx.export_float(net, twin, pictures.shape[1:])
         quantize_onnx.quantize_onnx(twin, file, runners.to_float(pictures))
+        full_range_onnx(file)
         return dict(quantize_onnx.quantization(file))
     from edgeguard.lab.zoo import quantize_tflite
 
     last = np.ascontiguousarray(pictures.transpose(0, 2, 3, 1))
     quantize_tflite.export_float(net, twin, last.shape[1:])
     quantize_tflite.quantize_tflite(twin, file, runners.to_float(last))
+    full_range_tflite(file)
     return dict(quantize_tflite.quantization(file))
+
+
+def full_range_onnx(file: Path) -> None:
+    """Give the steering of an int8 file all of [-1, 1], whatever the calibration frames ask for."""
+    model = onnx.load(str(file))
+    last = next(n for n in model.graph.node if n.output[0] == quantize_onnx.SCORES)
+    ends = {last.input[1]: np.array(SCALE, np.float32), last.input[2]: np.array(0, np.int8)}
+    for tensor in model.graph.initializer:
+        if tensor.name in ends:
+            tensor.CopyFrom(numpy_helper.from_array(ends[tensor.name], tensor.name))
+    quantize_onnx.save(model, file)
+
+
+def full_range_tflite(file: Path) -> None:
+    """The same."""
+    from edgeguard.lab.zoo import quantize_tflite
+
+    model = quantize_tflite._read(file.read_bytes())
+    graph = model.subgraphs[0]
+    (scores,) = [graph.tensors[i] for i in graph.outputs
+                 if graph.tensors[i].name == quantize_onnx.SCORES.encode()]  # fmt: skip
+    scores.quantization.scale[0], scores.quantization.zeroPoint[0] = SCALE, 0
+    file.write_bytes(quantize_tflite._written(model))
 
 
 def _fed(file: Path, pictures: U8) -> U8:

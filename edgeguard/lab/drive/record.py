@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.progress import track
 
+from edgeguard.streams.loops.kept import GAME, key, whole
 from edgeguard.streams.loops.pursuit import Pursuit, Style
 from edgeguard.streams.loops.racing import Racing
 from edgeguard.streams.loops.vehicle import Command
@@ -55,11 +56,12 @@ def _drive(seed: int, steps: int) -> list[tuple[npt.NDArray[np.uint8], float]]:
 
 
 def cached(folder: Path, name: str, seeds: range, steps: int) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
-    """The same, kept in a folder; made where it is not there yet."""
+    """The same, kept in a folder; made where it is not there yet, or was made by other code."""
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{name}-{seeds.start}-{seeds.stop}-{steps}.npz"
+    file = folder / f"{name}-{seeds.start}-{seeds.stop}-{steps}-{key((), GAME)}.npz"
     if not file.is_file():
         frames, steering = record(seeds, steps)
-        np.savez(file, frames=frames, steering=steering)
+        with whole(file) as made:
+            np.savez(made, frames=frames, steering=steering)
     with np.load(file) as kept:
         return kept["frames"], kept["steering"]

@@ -10,7 +10,6 @@ Hacking: a policy that is paid for metres and not for the road, without the guar
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
@@ -25,7 +24,7 @@ from edgeguard.adapters.gymnasium import GuardedEnv
 from edgeguard.figures import Figure
 from edgeguard.lab.shield.learn import Search, act, learn
 from edgeguard.lab.shield.road import PERIOD_S, Road
-from edgeguard.provenance import key_of
+from edgeguard.streams.loops.kept import GAME, key
 from edgeguard.streams.loops.tracks import TEST, TRAIN
 
 Array = npt.NDArray[np.float64]
@@ -140,24 +139,28 @@ def hacking(seed: int, search: Search) -> Iterator[Row]:
     }  # fmt: skip
 
 
-EXPERIMENTS = {"learning": learning, "hacking": hacking}
+EXPERIMENTS = {"learning": (learning, 2), "hacking": (hacking, 1)}
+"""And how many rows each gives."""
 
 
 def run(seeds: int, rounds: int, results: Path, tell: Callable[[str], object]) -> list[Row]:
     """All rows; those that are in the results already are not made again. tell: is told of each."""
-    results.mkdir(parents=True, exist_ok=True)
-    file = results / f"shield-{rounds}-{key_of([POLICY])}.jsonl"
-    rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-    for seed in range(seeds):
-        for name, experiment in EXPERIMENTS.items():
-            if any(r["experiment"] == name and r["seed"] == seed for r in rows):
-                continue
-            made = list(experiment(seed, Search(rounds=rounds)))
-            with file.open("a", encoding="utf-8") as out:
-                out.writelines(json.dumps(row) + "\n" for row in made)
-            rows += made
-            tell(f"seed {seed}: {name}")
-    return [r for r in rows if r["seed"] < seeds]
+    from firmware_bridge.campaign.store import Store
+
+    files = [POLICY, *sorted(HERE.glob("*.card.json"))]
+    store, rows = Store(results / f"shield-{rounds}-{key(files, GAME)}.jsonl"), []
+    try:
+        for seed in range(seeds):
+            for name, (experiment, many) in EXPERIMENTS.items():
+                parts = [f"{name}/{part}" for part in range(many)]
+                if not all(seed in store.rows.get(part, {}) for part in parts):
+                    made = experiment(seed, Search(rounds=rounds))
+                    store.add([{"f": p, "i": seed, **r} for p, r in zip(parts, made, strict=True)])
+                    tell(f"seed {seed}: {name}")
+                rows += [store.rows[part][seed] for part in parts]
+    finally:
+        store.close()
+    return rows
 
 
 def figures(rows: Sequence[Row]) -> list[Figure]:

@@ -13,6 +13,7 @@ fault.py     what may be done to it: faults.py to frames, members.py to answers,
 matrix.py    every fault, with and without the guard; report.py adds up
 takeover.py  how long a command may be wrong
 clean.py     clean drives, and the limits that follow
+kept.py      what is kept of drives, under which name
 picture.py   a moving picture of three attacks
 tracks.py    which seeds are for what
 """

@@ -25,10 +25,12 @@ from edgeguard.intake.camera import Camera
 from edgeguard.intake.preprocess import InputSpec
 from edgeguard.streams.loops.drive import PERIOD_S, drive
 from edgeguard.streams.loops.fault import Moment
+from edgeguard.streams.loops.kept import whole
 from edgeguard.streams.loops.racing import Racing
 from edgeguard.streams.loops.steers import Bare, Said, patient
 from edgeguard.streams.loops.vehicle import U8, Vehicle
 
+FRAMES = "frames.npz"
 Reals = npt.NDArray[np.float64]
 MARGIN, IMAGE_MARGIN = 1.1, 1.2
 """A limit lies a tenth further out than any clean drive came; of images, whose faults are coarse, a
@@ -65,7 +67,8 @@ class Keep:
 def record(loaded: GuardConfig, seeds: Sequence[int], folder: Path) -> list[Path]:
     """A log of signals for each track, and frames.npz: x [N, 84, 96, 3], y, track.
 
-    Logs that are there are not driven again. Raises OSError.
+    Logs that are there are not driven again, so the folder's name should change with whatever they
+    depend on: see `kept.key`. Raises OSError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     logs = [folder / f"{seed}.csv" for seed in seeds]
@@ -77,7 +80,8 @@ def record(loaded: GuardConfig, seeds: Sequence[int], folder: Path) -> list[Path
     pieces = [np.load(log.with_suffix(".npy")) for log in logs]
     track = np.repeat(np.array(seeds), [len(p) for p in pieces])
     x = np.concatenate(pieces)
-    np.savez(folder / "frames.npz", x=x, y=np.zeros(len(x), np.int64), track=track)
+    with whole(folder / FRAMES) as file:
+        np.savez(file, x=x, y=np.zeros(len(x), np.int64), track=track)
     return logs
 
 
@@ -85,8 +89,9 @@ def _record(guard: Guard, seed: int, log: Path) -> None:
     vehicle, keep = Racing(seed), Keep(guard)
     drive(vehicle, Bare(guard), seed, watch=keep)
     vehicle.close()
-    np.save(log.with_suffix(".npy"), np.stack(keep.frames))
-    with log.open("w", encoding="utf-8", newline="") as file:
+    with whole(log.with_suffix(".npy")) as pictures:
+        np.save(pictures, np.stack(keep.frames))
+    with whole(log) as made, made.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(keep.rows[0]))
         writer.writeheader()
         writer.writerows(keep.rows)
@@ -147,5 +152,12 @@ def _number(detector: Detector, columns: dict[str, Reals]) -> Reals | None:
         return columns[detector.feature or ""]
     if detector.kind != "association":
         return None
-    a, b = (columns[operand.partition(".")[2]] for operand in detector.between)
+    a, b = (_as_compared(operand, columns) for operand in detector.between)
     return a - b if detector.relation == "difference" else a + b
+
+
+def _as_compared(operand: str, columns: dict[str, Reals]) -> Reals:
+    """One side of an association, step by step. The guard (native/core/border.cpp) compares before
+    it takes what members say in this step: their last answers with the signals of now."""
+    kind, _, name = operand.partition(".")
+    return columns[name][:-1] if kind == "member" else columns[name][1:]

@@ -17,7 +17,7 @@ from edgeguard.streams.loops.follower import Follower
 from edgeguard.streams.loops.pursuit import Pursuit, Style
 from edgeguard.streams.loops.sensors import Errors, Odometry, Tracker, wrapped
 from edgeguard.streams.loops.steers import Said, Steers
-from edgeguard.streams.loops.vehicle import U8, Pose, Vehicle
+from edgeguard.streams.loops.vehicle import U8, Command, Pose, Vehicle
 
 PERIOD_S = 0.02
 PERIOD_NS = 20_000_000
@@ -26,6 +26,8 @@ ONSET = 150
 """Steps before a fault begins: three seconds."""
 SAME = 0.05
 """A command this near to the rule's is the rule's: the envelope moves there at its own rate."""
+SOON = 3
+"""Steps after the onset: a rule that commanded before and still does had nothing to take over."""
 STANDS_MPS, MOST_STOOD = 0.5, 500
 """Whoever stands for ten seconds will not drive on."""
 NOTHING = Fault()
@@ -46,8 +48,12 @@ class Outcome:
     """Steps on which the rule commanded, of all."""
     trips: int = 0
     """How often it took over from the networks."""
+    by_stop: bool = False
+    """The vehicle has to be stopped; else the rule has to take over."""
+    already: bool = False
+    """It was stopped, or ruled, before the onset and went on: nothing was taken over."""
     trip: int | None = None
-    """Steps from the onset to the rule's first command."""
+    """Steps from the onset to the rule's first command, or to the stop."""
     safe: int | None = None
     """Steps from the onset until the command was the rule's."""
     jerk_mps3: float = 0.0
@@ -64,19 +70,29 @@ class Outcome:
         """The lap, to the tile or two that a wide line leaves out."""
         return self.lap > 0.97
 
-    def note(self, since: int, said: Said, wanted: float, before: bool) -> None:
-        """One step's command; before: whether the rule commanded on the last step."""
+    def note(self, since: int, said: Said, wanted: float, before: Said) -> None:
+        """One step's command; before: that of the last step."""
         self.steps += 1
         self.ruled += said.ruled
-        self.trips += said.ruled and not before
+        self.trips += said.ruled and not before.ruled
         if since < 0:
             return
         self.causes |= set(said.causes)
         self.detectors |= set(said.detectors)
-        if said.ruled and self.trip is None:
+        self._time(since, said, wanted, before)
+
+    def _time(self, since: int, said: Said, wanted: float, before: Said) -> None:
+        took, had = (s.stops if self.by_stop else s.ruled for s in (said, before))
+        if since == 0:
+            self.already = had
+        if since <= SOON and not took:
+            self.already = False
+        if self.already or not took:
+            return
+        if self.trip is None:
             self.trip = since
         same = said.stops or abs(said.command.steering - wanted) <= SAME
-        if said.ruled and same and self.safe is None:
+        if same and self.safe is None:
             self.safe = since
 
 
@@ -156,14 +172,14 @@ def drive(
     """Drive until the lap is over, time is up, or the car has been off the road for two seconds, or
     stood for ten. style: of the rule, which gives the speed whoever steers."""
     sense = Sense.of(vehicle, errors or Errors(), seed, style or Style())
-    found = Outcome()
+    found = Outcome(by_stop=fault.cut is not None)
     judge = Judge(found, Pursuit(vehicle.path), vehicle.half_width)
-    ruled, t_ns, going = True, 1_000_000_000, True
+    before, t_ns, going = Said(Command(0.0, 0.0), True), 1_000_000_000, True
     while going and judge.gone < most_off and judge.stood < MOST_STOOD:
         moment = Moment(found.steps - ONSET, sense.signals(vehicle.true_pose()))
         said = steers.step(_arriving(vehicle, fault, moment), moment, fault, t_ns)
-        found.note(moment.since, said, moment.signals["rule"], ruled)
-        ruled, t_ns = said.ruled, t_ns + PERIOD_NS
+        found.note(moment.since, said, moment.signals["rule"], before)
+        before, t_ns = said, t_ns + PERIOD_NS
         going = vehicle.apply(said.command)
         judge.look(vehicle.true_pose(), moment.since)
         if watch is not None:

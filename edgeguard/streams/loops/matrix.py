@@ -13,6 +13,7 @@ from attrs import evolve, frozen
 
 from edgeguard import config
 from edgeguard.config import GuardConfig
+from edgeguard.config.schema import Channel
 from edgeguard.streams.loops.drive import drive
 from edgeguard.streams.loops.fault import Fault, Make, Moment
 from edgeguard.streams.loops.faults import FRAMES, cable_cut
@@ -25,7 +26,7 @@ from edgeguard.streams.loops.tracks import TEST
 from edgeguard.streams.loops.vehicle import Vehicle
 
 Row = dict[str, Any]
-EDITION = 2
+EDITION = 3
 """Of the rows and of what a cell is: rows of another one are not used again."""
 ABLATED = "without "
 REMOVABLE = {
@@ -41,8 +42,11 @@ ATTACKS = (
     "flips one", "flips all",
 )  # fmt: skip
 """Cells whose faults the lab makes: they need gradients, or the models' bytes."""
-PROMPT = ("freeze", "blackout", "flash", "NaN one", "NaN all", "kill one", "kill all", "link cut")
-"""Cells that may take no more than three frames to the safe command."""
+TAKEN = ("freeze", "blackout", "flash", "NaN all", "kill all", "link cut")
+"""Cells in which the networks cannot go on: somebody has to take over."""
+PROMPT = (*TAKEN, "NaN one", "kill one")
+"""Cells that may take no more than three frames to the safe command; two of three members may go on
+without one."""
 
 BARE = {"on": "off", "mcu": "off slow"}
 """Who drives with a guard, and the same drive without one."""
@@ -101,7 +105,7 @@ def run(job: Job, watching: Watching | None = None) -> Row:
     loaded = ablated(config.load(job.policy), job.mode)
     seed = TEST[job.index]
     guard, steers = opened(loaded, job.mode, seed)
-    fault = _make(job)(seed)
+    fault = _make(job.cell, heeded(loaded, job.mode))(seed)
     slow = job.mode in SLOW
     vehicle = Racing(seed, most_steps=MOST_SLOW if slow else MOST_STEPS)
     seen = watching.through(fault) if watching else fault
@@ -112,20 +116,26 @@ def run(job: Job, watching: Watching | None = None) -> Row:
     return {
         "f": job.key, "i": job.index, "cell": job.cell, "mode": job.mode, "lap": found.finished,
         "off": found.off, "steps": found.steps, "deviation_m": round(found.deviation_m, 2),
-        "ruled": found.ruled, "trips": found.trips, "trip": found.trip, "safe": found.safe,
-        "stops": found.stops, "behind_mps2": round(found.behind_mps2, 1),
-        "reward": round(found.reward, 1), "jerk_mps3": round(found.jerk_mps3, 1),
-        "causes": sorted(found.causes), "detectors": sorted(found.detectors),
+        "ruled": found.ruled, "trips": found.trips, "already": found.already,
+        "trip": found.trip, "safe": found.safe, "stops": found.stops,
+        "behind_mps2": round(found.behind_mps2, 1), "reward": round(found.reward, 1),
+        "jerk_mps3": round(found.jerk_mps3, 1), "causes": sorted(found.causes),
+        "detectors": sorted(found.detectors),
     }  # fmt: skip
 
 
-def _make(job: Job) -> Make:
-    if job.cell in CELLS:
-        return CELLS[job.cell]
+def _make(cell: str, against: GuardConfig) -> Make:
+    if cell in CELLS:
+        return CELLS[cell]
     from importlib import import_module  # the runtime does not know the lab
 
-    made: Make = import_module("edgeguard.lab.attacks.driving").attack(job.cell, job.policy)
+    made: Make = import_module("edgeguard.lab.attacks.driving").attack(cell, against)
     return made
+
+
+def heeded(loaded: GuardConfig, mode: str) -> GuardConfig:
+    """What an attacker has to heed who knows the guard: no detector where there is no guard."""
+    return evolve(loaded, detectors={}) if mode in BARE.values() else loaded
 
 
 def ablated(loaded: GuardConfig, mode: str) -> GuardConfig:
@@ -137,4 +147,14 @@ def ablated(loaded: GuardConfig, mode: str) -> GuardConfig:
     causes = {
         n: evolve(c, severity="NOMINAL") if n in gone else c for n, c in loaded.causes.items()
     }
-    return evolve(loaded, detectors=detectors, causes=causes)
+    channels = loaded.channels
+    if "DISAGREEMENT" in gone:  # unheeded, it would still keep the votes from a command
+        channels = {n: _agreed(c) for n, c in channels.items()}
+    return evolve(loaded, detectors=detectors, causes=causes, channels=channels)
+
+
+def _agreed(channel: Channel) -> Channel:
+    """A channel whose mid value every member supports, however far off it is."""
+    if channel.kind != "value":
+        return channel
+    return evolve(channel, dispersion=channel.range.high - channel.range.low)

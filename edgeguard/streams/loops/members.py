@@ -7,6 +7,7 @@ A bias is added to the raw answers of all of them, so that they agree: no vote c
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import ceil, floor, inf
 
 import numpy as np
 
@@ -40,12 +41,20 @@ def shifted(by: Callable[[Moment], float]) -> Make:
 
         def tamper(card: Card, scores: Scores, moment: Moment) -> Scores:
             steps = scores.astype(np.float64) + sign * by(moment) / (card.scores.scale or 1.0)
-            limits = np.iinfo(scores.dtype)
-            return np.asarray(np.clip(np.rint(steps), limits.min, limits.max), scores.dtype)
+            return np.asarray(np.clip(np.rint(steps), *_ends(card, scores)), scores.dtype)
 
         return Fault(member=tamper)
 
     return make
+
+
+def _ends(card: Card, scores: Scores) -> tuple[int, int]:
+    """The lowest and the highest raw answer that is sane: what lies further out would be found by
+    the range alone, and no debounce, vote or rule would be tried."""
+    low, high = card.value_range or (-inf, inf)
+    scale, zero = card.scores.scale or 1.0, card.scores.zero_point
+    limits = np.iinfo(scores.dtype)
+    return ceil(max(limits.min, low / scale + zero)), floor(min(limits.max, high / scale + zero))
 
 
 def bias(strength: float) -> Make:

@@ -14,6 +14,7 @@ from attrs import define, evolve, field
 
 from edgeguard.streams.loops.fault import Fault, Moment, Transform
 from edgeguard.streams.loops.matrix import Job, Row, run
+from edgeguard.streams.loops.pursuit import Pursuit
 from edgeguard.streams.loops.steers import Said
 from edgeguard.streams.loops.vehicle import U8, Vehicle
 
@@ -40,6 +41,7 @@ class Film:
     who: list[Colour] = field(factory=list)
     why: list[str] = field(factory=list)
     _arrived: U8 | None = None
+    _road: Pursuit | None = None
 
     def through(self, fault: Fault) -> Fault:
         """The same fault, with its frames looked at on their way."""
@@ -56,9 +58,12 @@ class Film:
 
     def __call__(self, moment: Moment, said: Said, vehicle: Vehicle) -> None:
         """After a step."""
+        if self._road is None:
+            self._road = Pursuit(vehicle.path)
+        aside_m = self._road.lateral(vehicle.true_pose())  # the truth, as `Judge` has it
         if moment.since not in WINDOW:
             return
-        off = abs(moment.signals["lateral"]) > vehicle.half_width
+        off = abs(aside_m) > vehicle.half_width
         frame = vehicle.frame()
         self.pictures.append(frame)
         self.seen.append(frame if self._arrived is None else self._arrived)

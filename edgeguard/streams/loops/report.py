@@ -2,7 +2,8 @@
 """What the drives of the matrix add up to: figures with intervals and bars, and a table.
 
 The unit is the track: shares of time are means over tracks, and their intervals come from drawing
-tracks anew (bootstrap).
+tracks anew (bootstrap). Where no drive left the road that gives none; how many of them may is the
+interval of `left_road` (Wilson).
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ from rich.table import Table
 
 from edgeguard.figures import Figure, at_least, at_most
 from edgeguard.streams.loops.drive import PERIOD_S
-from edgeguard.streams.loops.matrix import ABLATED, BARE, PROMPT, Row
+from edgeguard.streams.loops.matrix import ABLATED, BARE, PROMPT, TAKEN, Row
 
 STEP_MS = PERIOD_S * 1000
 PROMPT_MS = 60.0
 MISSES = 0.1
 """Share of the cells where the bare networks lose that the guard may miss."""
 DRAWS = 400
+FEWEST = 5
+"""Tracks that an interval is drawn from."""
 Interval = tuple[float, float]
 
 
@@ -57,8 +60,11 @@ def _root(rising: Callable[[float], float]) -> float:
     return low
 
 
-def drawn(values: Sequence[float]) -> Interval:
-    """95 % interval of a mean over tracks."""
+def drawn(values: Sequence[float]) -> Interval | None:
+    """95 % interval of a mean over tracks; None where they are few or all alike, so that drawing
+    them anew says nothing."""
+    if len(values) < FEWEST or min(values) == max(values):
+        return None
     rng = Random(len(values))
     means = sorted(fmean(rng.choices(values, k=len(values))) for _ in range(DRAWS))
     return means[DRAWS // 40], means[-DRAWS // 40 - 1]
@@ -94,7 +100,11 @@ def figures(rows: Sequence[Row]) -> list[Figure]:
 def _of_cell(cell: str, mode: str, some: Sequence[Row]) -> list[Figure]:
     at, n = name(cell, mode), len(some)
     laps = sum(r["lap"] for r in some)
-    found = [Figure(f"{at}.laps", laps / n, "1", n, wilson(laps, n))]
+    left = sum(r["off"] > 0 for r in some)
+    found = [
+        Figure(f"{at}.laps", laps / n, "1", n, wilson(laps, n)),
+        Figure(f"{at}.left_road", left / n, "1", n, wilson(left, n)),
+    ]
     for key, of_what in (("offroad", "off"), ("rule_share", "ruled")):
         shares = [r[of_what] / r["steps"] for r in some]
         found.append(Figure(f"{at}.{key}", fmean(shares), "1", n, drawn(shares)))
@@ -107,16 +117,25 @@ def _of_cell(cell: str, mode: str, some: Sequence[Row]) -> list[Figure]:
     found.append(Figure(f"{at}.car_behind_brakes_mps2_max", braking, "m/s2", n))
     if mode in BARE.values() or cell == "clean":
         return found
+    return [*found, *_times(cell, mode, some)]
+
+
+def _times(cell: str, mode: str, some: Sequence[Row]) -> list[Figure]:
+    """From the onset on, in the drives in which something was to take over."""
+    at, found = name(cell, mode), []
+    barred = cell in PROMPT and ABLATED not in mode
     for key, what in (("trip", "trip_ms"), ("safe", "onset_ms")):
         times = [STEP_MS * r[key] for r in some if r[key] is not None]
         if times:
-            k, prompt = len(times), what == "onset_ms" and cell in PROMPT and ABLATED not in mode
-            most = f"{at}.{what}_max"
+            k, most = len(times), f"{at}.{what}_max"
             found.append(Figure(f"{at}.{what}_median", median(times), "ms", k))
             found.append(
-                at_most(most, max(times), PROMPT_MS, "ms", k) if prompt
+                at_most(most, max(times), PROMPT_MS, "ms", k) if barred and what == "onset_ms"
                 else Figure(most, max(times), "ms", k)
             )  # fmt: skip
+    if barred and cell in TAKEN:
+        never = sum(r["safe"] is None and not r["already"] for r in some)
+        found.append(at_most(f"{at}.never_safe", never, 0, "1", len(some)))
     return found
 
 

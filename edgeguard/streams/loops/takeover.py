@@ -67,19 +67,20 @@ class Wrong:
 def measure(tracks: int, places: int, kept: Path) -> list[Point]:
     """Drive every kind and time at so many places of so many tracks; what is kept is not driven
     again."""
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    lines = kept.read_text().splitlines() if kept.exists() else []
-    known = {(p.kind, p.ms, p.runs): p for p in (Point(**json.loads(line)) for line in lines)}
-    found = []
-    with kept.open("a", encoding="utf-8") as file:
+    from firmware_bridge.campaign.store import Store
+
+    store, found = Store(kept), []
+    try:
         for kind, steps in KINDS.items():
+            name = f"{kind}/{tracks * places}"
             for many in steps:
-                ms, runs = many * PERIOD_S * 1000, tracks * places
-                point = known.get((kind, ms, runs)) or _point(kind, many, tracks, places)
-                if (kind, ms, runs) not in known:
-                    file.write(json.dumps(asdict(point)) + "\n")
-                    file.flush()
-                found.append(point)
+                if many not in store.rows.get(name, {}):
+                    point = _point(kind, many, tracks, places)
+                    store.add([{"f": name, "i": many, **asdict(point)}])
+                row = store.rows[name][many]
+                found.append(Point(**{key: row[key] for key in Point.__annotations__}))
+    finally:
+        store.close()
     return found
 
 
@@ -114,7 +115,8 @@ def words(points: Sequence[Point]) -> list[str]:
 def own_times(rows: Path) -> dict[str, float]:
     """The guard's longest time to the rule's command by cell, of drives that were kept."""
     found: dict[str, float] = {}
-    for line in rows.read_text().splitlines() if rows.exists() else []:
+    text = rows.read_text(encoding="utf-8") if rows.exists() else ""
+    for line in text[: text.rfind("\n") + 1].splitlines():  # the last may be cut off
         row = json.loads(line)
         if row["mode"] in BARE and row["safe"] is not None and row["cell"] != "clean":
             ms = row["safe"] * PERIOD_S * 1000

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from attrs import evolve
 
 from edgeguard import config
 from edgeguard.cli.main import main
 from edgeguard.streams.loops.fault import Moment
+from edgeguard.streams.loops.matrix import heeded
 from edgeguard.streams.loops.patch import FILE, PATCHES
 from edgeguard.streams.loops.vehicle import U8
 from edgeguard.zoo import models_dir
@@ -57,13 +59,30 @@ def test_the_float_twins_steer_as_the_int8_files_do(frame: U8) -> None:
         assert float(twin(x)) == pytest.approx(said(frame)[name], abs=0.05), name
 
 
+def drifted(against: config.GuardConfig, radius: float, frame: U8) -> U8:
+    """What PGD on all members has made of a frame after six of them."""
+    from edgeguard.lab.attacks.driving import attack
+
+    fault = attack(f"pgd all {radius:g}", against)(0)
+    assert fault.frame is not None
+    for _ in range(6):
+        spoilt = fault.frame(frame, STILL)
+    assert spoilt is not None
+    return spoilt
+
+
+def test_pgd_knows_no_limit_where_no_detector_has_one(frame: U8) -> None:
+    loaded = config.load(POLICY)
+    limited = {"apart_grey": evolve(loaded.detectors["apart_grey"], above=0.25)}
+    tight = evolve(loaded, detectors={**loaded.detectors, **limited})
+    held = said(drifted(tight, 16, frame))
+    free = said(drifted(heeded(tight, "off"), 16, frame))
+    assert held["grey"] < 0.25 < free["grey"] - 0.1
+
+
 @pytest.mark.parametrize("radius", [4, 16])
 def test_pgd_stays_inside_its_radius_and_the_guards_limit(frame: U8, radius: int) -> None:
-    from edgeguard.lab.attacks.driving import Pgd
-
-    attack = Pgd(POLICY, True, radius / 255, 0)
-    for _ in range(6):
-        spoilt = attack(frame, STILL)
+    spoilt = drifted(config.load(POLICY), radius, frame)
     assert np.abs(spoilt.astype(int) - frame.astype(int)).max() <= radius
     limit = config.load(POLICY).detectors["apart_grey"].above
     assert isinstance(limit, float)
@@ -94,14 +113,15 @@ def test_a_patch_moves_the_mid_value_and_a_printed_one_passes_by(frame: U8) -> N
 def test_flipped_bits_change_what_a_member_says_and_no_other(frame: U8) -> None:
     from edgeguard.lab.attacks.driving import attack
 
-    fault = attack("flips one", POLICY)(3)
+    loaded = config.load(POLICY)
+    fault = attack("flips one", loaded)(3)
     assert fault.frame is not None and fault.member is not None
     fault.frame(frame, STILL)
-    cards = config.load_cards(config.load(POLICY))
+    cards = config.load_cards(loaded)
     held = np.array([5], np.int8)
     assert fault.member(cards["hard"], held, STILL) is held
     assert fault.member(cards["grey"], held, STILL) is not held
-    every = attack("flips all", POLICY)(100)  # some of these LiteRT refuses
+    every = attack("flips all", loaded)(100)  # some of these LiteRT refuses
     assert every.frame is not None and every.member is not None
     every.frame(frame, STILL)
     assert every.member(cards["colour"], held, STILL) is not held

@@ -184,6 +184,60 @@ class Stands:
         return Said(Command(moment.signals["rule"], 0.0), True, stops=True)
 
 
+class Scripted:
+    """Networks that steer as the rule does; at these steps from the onset the rule commands, or
+    somebody stops the car."""
+
+    def __init__(self, ruled: Callable[[int], bool], stops: Callable[[int], bool]) -> None:
+        self.ruled, self.stops = ruled, stops
+
+    def step(self, frame: U8 | None, moment: Moment, fault: Fault, t_ns: int) -> Said:
+        wish = Command(moment.signals["rule"], moment.signals["rule_speed"])
+        stops = self.stops(moment.since)
+        return Said(wish, stops or self.ruled(moment.since), stops=stops)
+
+
+def never(since: int) -> bool:
+    return False
+
+
+@pytest.mark.parametrize(
+    ("ruled", "already", "safe"),
+    [
+        (lambda since: since >= 2, False, 2),
+        (lambda since: since >= -5, True, None),  # it was driving and went on
+        (lambda since: since < 0 or since >= 2, False, 2),  # it gave back as the fault began
+        (lambda since: -5 <= since < 20 or since >= 60, True, None),
+        (never, False, None),
+    ],
+)
+def test_a_takeover_counts_where_the_rule_did_not_drive_already(
+    ruled: Callable[[int], bool], already: bool, safe: int | None
+) -> None:
+    found = drive(Bicycle(circle(), 300), Scripted(ruled, never), 0, errors=EXACT)
+    assert (found.already, found.trip, found.safe) == (already, safe, safe)
+
+
+def test_of_a_cut_link_the_stop_counts_whoever_drove() -> None:
+    cut = Fault(cut=lambda moment: True)
+    by = Scripted(lambda since: True, lambda since: since >= 2)
+    found = drive(Bicycle(circle(), 300), by, 0, cut, errors=EXACT)
+    assert (found.already, found.trip, found.safe) == (False, 2, 2)
+    by = Scripted(lambda since: True, never)
+    assert drive(Bicycle(circle(), 300), by, 0, cut, errors=EXACT).safe is None
+
+
+def test_the_film_shows_the_truth_and_not_what_odometry_says() -> None:
+    from edgeguard.streams.loops.picture import GONE, NETWORKS, WINDOW, Film
+
+    car, film = Bicycle(circle(), 10), Film("")
+    said = Said(Command(0.0, 0.0), False)
+    film(Moment(WINDOW[0], {"lateral": 20.0}), said, car)
+    car.x += 10.0
+    film(Moment(WINDOW[1], {"lateral": 0.0}), said, car)
+    assert film.who == [NETWORKS, GONE]
+
+
 def test_a_drive_ends_when_the_car_has_stood_for_ten_seconds() -> None:
     found = drive(Bicycle(circle(), 2000), Stands(), 0, errors=EXACT)
     assert (found.steps, found.stops, found.finished) == (ONSET + MOST_STOOD, 1, False)

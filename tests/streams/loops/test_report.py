@@ -6,19 +6,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from attrs import evolve
 from scipy import stats
 
-from edgeguard.streams.loops.matrix import ABLATED, CELLS, REMOVABLE, ablated, jobs
+from edgeguard import Guard, config
+from edgeguard.cli.main import main
+from edgeguard.config import GuardConfig
+from edgeguard.streams.loops.clean import reaches
+from edgeguard.streams.loops.matrix import ABLATED, CELLS, REMOVABLE, ablated, heeded, jobs
 from edgeguard.streams.loops.report import figures, missed, poisson, wilson
+from edgeguard.streams.loops.steers import patient
 from edgeguard.streams.loops.tracks import CALIBRATION, HELD, TEST, TRAIN
+from edgeguard.zoo import models_dir
 
 
 def row(cell: str, mode: str, index: int = 0, **given: Any) -> dict[str, Any]:
     plain: dict[str, Any] = {
         "lap": True, "off": 0, "steps": 1000, "deviation_m": 3.0, "ruled": 0, "trips": 0,
-        "trip": None, "safe": None, "stops": 0, "behind_mps2": 4.0, "reward": 880.0,
-        "jerk_mps3": 100.0, "causes": [], "detectors": [],
+        "already": False, "trip": None, "safe": None, "stops": 0, "behind_mps2": 4.0,
+        "reward": 880.0, "jerk_mps3": 100.0, "causes": [], "detectors": [],
     }  # fmt: skip
     return {"cell": cell, "mode": mode, "i": index, **plain, **given}
 
@@ -73,6 +81,37 @@ def test_cells_that_the_bare_networks_survive_are_no_misses() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("cell", "given", "bars"),
+    [
+        ("blackout", {"safe": 3}, set()),
+        ("blackout", {"safe": 4}, {"drive.blackout.on.onset_ms_max"}),
+        ("blackout", {"safe": None}, {"drive.blackout.on.never_safe"}),
+        ("blackout", {"safe": None, "already": True}, set()),
+        ("NaN one", {"safe": None}, set()),  # the other two go on
+        ("fog", {"safe": None}, set()),
+    ],
+)
+def test_where_somebody_must_take_over_no_takeover_is_no_pass(
+    cell: str, given: dict[str, Any], bars: set[str]
+) -> None:
+    assert failed([row(cell, "off"), row(cell, "on", **given), row(cell, "on", 1, safe=2)]) == bars
+
+
+def test_intervals_say_what_is_known_and_no_more() -> None:
+    def of(rows: list[dict[str, Any]]) -> dict[str, Any]:
+        return {f.id.rpartition(".")[2]: f.interval for f in figures(rows)}
+
+    few = of([row("fog", "off", i, off=10 * i) for i in range(4)])
+    assert few["offroad"] is None and few["laps"] is not None
+    many = of([row("fog", "off", i, off=10 * i) for i in range(8)])
+    low, high = many["offroad"]
+    assert 0.0 <= low < 0.035 < high
+    alike = of([row("fog", "off", i) for i in range(8)])
+    assert alike["offroad"] is None, "none of eight is not none at all"
+    assert alike["left_road"] == wilson(0, 8) and alike["left_road"][1] > 0.3
+
+
 def test_a_drive_behind_the_microcontroller_is_held_against_one_at_its_own_pace() -> None:
     lost, kept = row("fog", "off", off=9), row("fog", "on", safe=0)
     assert missed([lost, kept, row("fog", "mcu", off=1)]) == (["fog"], [])
@@ -87,9 +126,6 @@ def test_no_track_has_two_uses() -> None:
 
 
 def test_an_ablation_removes_what_it_names_and_nothing_else() -> None:
-    from edgeguard import config
-    from edgeguard.zoo import models_dir
-
     loaded = config.load(models_dir("drive") / "guard.toml")
     for what, gone in REMOVABLE.items():
         left = ablated(loaded, ABLATED + what)
@@ -97,6 +133,80 @@ def test_an_ablation_removes_what_it_names_and_nothing_else() -> None:
         before = {n for n, c in loaded.causes.items() if c.severity != "NOMINAL"}
         removed = (set(loaded.detectors) - set(left.detectors)) | (before - active)
         assert removed == set(gone)
+
+
+def test_without_dispersion_members_that_disagree_steer_all_the_same() -> None:
+    """The guard's members say what they say here; the pictures are left out."""
+    loaded = ablated(config.load(models_dir("drive") / "guard.toml"), ABLATED + "image")
+    members = {n: evolve(m, runtime="external", camera=None) for n, m in loaded.members.items()}
+    blind = evolve(loaded, members=members, cameras={})
+    assert steered(blind) == (pytest.approx(0.0, abs=0.06), "FALLBACK"), "the rule"
+    assert steered(ablated(blind, ABLATED + "dispersion")) == (
+        pytest.approx(-0.2, abs=0.01), "NOMINAL"
+    )  # fmt: skip
+
+
+def steered(loaded: GuardConfig) -> tuple[float, str]:
+    """Command and mode after a second in which the members say -0.5, -0.2 and 0.4, the rule 0."""
+    want = {"grey": -0.5, "colour": -0.2, "hard": 0.4}
+    signals = {"speed": 10.0, "lateral": 0.0, "drift": 0.0, "rule": 0.0, "rule_speed": 10.0}
+    cards = config.load_cards(loaded)
+    with Guard(patient(loaded)) as guard:
+        guard.arm()
+        for tick in range(50):
+            t_ns = tick * 20_000_000
+            guard.suggest("cruise", np.float32([10.0]), t_ns, t_ns)
+            for name, value in want.items():
+                spec = cards[name].scores
+                raw = np.array([round(value / spec.scale) + spec.zero_point], np.int8)
+                guard.suggest(name, raw, t_ns, t_ns)
+            made = guard.decide(signals, t_ns)
+    return made.command["steering"], made.mode.name
+
+
+def test_an_attacker_heeds_the_detectors_that_are_there() -> None:
+    loaded = config.load(models_dir("drive") / "guard.toml")
+    assert heeded(loaded, "on").detectors == loaded.detectors
+    assert heeded(loaded, "off").detectors == heeded(loaded, "off slow").detectors == {}
+    gone = heeded(ablated(loaded, ABLATED + "members against rule"), ABLATED)
+    assert set(loaded.detectors) - set(gone.detectors) == set(REMOVABLE["members against rule"])
+
+
+def log_of(folder: Path, said: np.ndarray, rule: np.ndarray) -> Path:
+    """A log of a drive in which nothing else happens."""
+    names = ("grey", "colour", "hard", "lateral", "drift", "mean", "contrast", "sharpness", "rule")
+    columns = [said, said, said, *[np.zeros(len(said))] * 5, rule]
+    log = folder / "1.csv"
+    np.savetxt(log, np.stack(columns, 1), delimiter=",", header=",".join(names), comments="")
+    return log
+
+
+def test_limits_hold_answers_against_the_rule_of_the_next_step(tmp_path: Path) -> None:
+    """As the guard does, which compares before it takes what is new. Networks that always say what
+    the rule says are as far from it there as it moves in a step."""
+    rule = 0.9 * np.sin(np.arange(500) * 0.05)
+    loaded = config.load(models_dir("drive") / "guard.toml")
+    found = {r.name: r for r in reaches(loaded, [log_of(tmp_path, rule, rule)])}
+    assert 0.02 < found["apart_grey"].high <= 0.046
+    behind = np.append(rule[1:], rule[-1])
+    found = {r.name: r for r in reaches(loaded, [log_of(tmp_path, behind, rule)])}
+    assert found["apart_grey"].high == pytest.approx(0.0, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        (["--tracks", "100"], "100 is not in the range 1<=x<=99"),
+        (["--mcu", "twin", "--ablate"], "--ablate: is driven without a microcontroller"),
+    ],
+)
+def test_what_cannot_be_driven_is_refused(
+    line: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as done:
+        main(["drive", *line])
+    assert done.value.code == 2
+    assert complaint in capsys.readouterr().err
 
 
 def test_a_cut_link_is_driven_bare_and_behind_the_microcontroller() -> None:

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is kept of drives is used again only where it would be the same, and never half of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edgeguard.streams.loops.kept import key, of_policy, whole
+
+
+def test_the_key_changes_with_a_file_and_with_a_package(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("1")
+    first = key([tmp_path / "a"], ("numpy",))
+    assert key([tmp_path / "a"], ("numpy",)) == first
+    assert key([tmp_path / "a"], ("numpy", "click")) != first
+    (tmp_path / "a").write_text("2")
+    assert key([tmp_path / "a"], ("numpy",)) != first
+
+
+def test_the_key_of_a_policy_is_of_its_models_too(tmp_path: Path) -> None:
+    for name in ("guard.toml", "grey.onnx", "patch.npz"):
+        (tmp_path / name).write_text(name)
+    before = of_policy(tmp_path / "guard.toml"), of_policy(tmp_path / "guard.toml", "patch.npz")
+    (tmp_path / "patch.npz").write_text("another")
+    after = of_policy(tmp_path / "guard.toml"), of_policy(tmp_path / "guard.toml", "patch.npz")
+    assert after[0] != before[0] and after[1] == before[1]
+    (tmp_path / "grey.onnx").write_text("another")
+    assert of_policy(tmp_path / "guard.toml", "patch.npz") != before[1]
+
+
+def test_a_file_that_was_not_finished_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), whole(tmp_path / "x.npz") as made:
+        made.write_text("half")
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+    with whole(tmp_path / "x.npz") as made:
+        made.write_text("all")
+        assert made.suffix == ".npz" and not (tmp_path / "x.npz").exists()
+    assert [f.name for f in tmp_path.iterdir()] == ["x.npz"]
+
+
+def test_a_line_that_was_cut_off_is_driven_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("Box2D", reason="the extra drive")
+    from edgeguard.streams.loops import takeover
+
+    monkeypatch.setattr(takeover, "KINDS", {"hard over": (1, 2)})
+    monkeypatch.setattr(takeover, "LONG", 5)
+    kept = tmp_path / "takeover.jsonl"
+    points = takeover.measure(1, 1, kept)
+    text = kept.read_text()
+    kept.write_text(text[:-20])
+    assert takeover.measure(1, 1, kept) == points
+    assert kept.read_text() == text
+    whole_row = {"mode": "on", "cell": "freeze", "safe": 2}
+    kept.write_text(json.dumps(whole_row) + "\n" + json.dumps(whole_row)[:-4])
+    assert takeover.own_times(kept) == {"freeze": 40.0}
