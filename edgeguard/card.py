@@ -311,6 +311,11 @@ def _check(card: Card, where: str) -> None:
         raise ConfigError(
             f"{where}: task: a {card.task} cannot have an output of kind {card.scores.kind}"
         )
+    if card.task == "regressor" and card.scores.size != 1:
+        raise ConfigError(
+            f"{where}: outputs: a member says one value, this output holds {card.scores.size};"
+            " split the model's head, and make a member of each"
+        )
     if card.task == "classifier" and card.scores.size < 2:
         raise ConfigError(
             f"{where}: outputs: a classifier needs at least 2 scores; one value is task regressor"

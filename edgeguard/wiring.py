@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 
 Q16_LIMIT = 32767.0
+HANG_S = 2.0  # without an answer a worker is killed; one that may take longer gets twice its time
+UNSEEN = InputSpec(32, 32)  # how detectors look where no member of ours does; reads every pixel
 
 _log = logging.getLogger("edgeguard")
 
@@ -173,7 +175,7 @@ class Parts:
 
     def __init__(self, config: GuardConfig, cards: dict[str, Card]) -> None:
         self.config, self.cards = config, cards
-        self.core = Core(Policy(policy_dict(config, cards)))
+        self.core = Core(core_policy(policy_dict(config, cards), str(config.source)))
         self.core.on_strangers(Strangers(config))
         self.shadow = Shadow(
             {
@@ -291,8 +293,16 @@ class Parts:
             isolation="process" if member.apart else "none",
             process=member.process,
             frames=None if card.input.layout == "VECTOR" else self._rings.get(self._view(name)),
+            hang_s=self._hang_s(name),
             event=self.event,
         )
+
+    def _hang_s(self, name: str) -> float:
+        """How long its worker may be silent: members that share one wait for each other."""
+        asked = self.config.members[name]
+        sharing = [m for m in self.config.members.values() if m.process == asked.process]
+        waits_ms = sum(m.deadline_ms for m in (sharing if asked.process else [asked]))
+        return max(HANG_S, 2 * waits_ms / 1e3)
 
     def _open_eye(self, index: int, camera: str) -> None:
         from edgeguard.inference.buffers import aligned
@@ -314,6 +324,8 @@ class Parts:
             (remote if apart else local).append(seat)
             self.core.lost(self._index[name], False)
             self._watch_embedding(name, member)
+        if not tensors and self._watched(camera):
+            tensors[UNSEEN] = aligned(UNSEEN.shape, UNSEEN.dtype)
         frame = self.config.cameras[camera].frame
         looks = Camera(tensors, frame.format if frame else "BGR")
         rings = {spec: ring for (name, spec), ring in self._rings.items() if name == camera}
@@ -336,6 +348,10 @@ class Parts:
                 continue
             fit = kernel_fit(row.feature or "", output, arrays)
             self.core.embedding(row_index(self.config, detector), member.embedding, fit)
+
+    def _watched(self, camera: str) -> bool:
+        detectors = self.config.detectors.values()
+        return any(d.kind == "image" and d.camera == camera for d in detectors)
 
     def _looking(self, camera: str) -> Iterable[str]:
         return (name for name in self.members if self.config.members[name].camera == camera)
@@ -364,6 +380,14 @@ def _real(value: object, otherwise: float) -> float:
     except Exception:
         return otherwise
     return number if abs(number) < Q16_LIMIT else otherwise
+
+
+def core_policy(policy: dict[str, Any], source: str) -> Policy:
+    """The policy as the decision core takes it. Raises ConfigError for a rule that only it has."""
+    try:
+        return Policy(policy)
+    except ValueError as error:
+        raise ConfigError(f"{source}: the decision core refuses it: {error}") from None
 
 
 def connect(config: GuardConfig) -> Parts:

@@ -15,7 +15,6 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from edgeguard.config import GuardConfig
 from edgeguard.decision import Decision, Mode
 from edgeguard.errors import ConfigError
 from edgeguard.guard import MAX_NS, Guard
@@ -32,15 +31,11 @@ class Handover:
     """Counts how long a person has been asked for. Who asks is `asks_operator` of a cause."""
 
     def __init__(
-        self, guard: Guard | Behind, ask: Callable[[Decision], object], signal: str = "waiting",
-        config: GuardConfig | None = None,
-    ) -> None:  # fmt: skip
+        self, guard: Guard | Behind, ask: Callable[[Decision], object], signal: str = "waiting"
+    ) -> None:
         """signal: in s; its range ends at the deadline, and past it is INPUT_INVALID. ask: is
-        called once a demand, in the deciding thread; must not block. config: the guard's, where a
-        microcontroller is `Behind` it. Raises ConfigError."""
-        config = config or getattr(guard, "config", None)
-        if config is None:
-            raise ConfigError("Handover: behind a microcontroller, want config=guard.config")
+        called once a demand, in the deciding thread; must not block. Raises ConfigError."""
+        config = guard.config
         declared = config.signals.get(signal)
         if declared is None or declared.unit != "s":
             raise ConfigError(

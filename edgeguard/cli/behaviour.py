@@ -98,10 +98,12 @@ def notes(cfg: GuardConfig, cards: Cards) -> list[str]:
 
 
 def _blind(cfg: GuardConfig) -> list[str]:
-    """Cameras whose frames reach nobody here."""
+    """Cameras whose pictures nobody here looks at."""
     looking = {m.camera for m in cfg.members.values() if m.runtime != "external"}
+    looking |= {d.camera for d in cfg.detectors.values() if d.kind == "image"}
     return [
-        f"camera.{name}: no member that runs here looks through it, so its frames are never seen"
+        f"camera.{name}: no member or detector that runs here looks through it; only that frames"
+        " are lost or repeat is noticed"
         for name in cfg.cameras
         if name not in looking
     ]

@@ -139,23 +139,20 @@ def _opencv(picture: Array) -> list[Contender]:
 
     cv2.setNumThreads(1)
     mean, std = (255 * np.array(v, np.float64) for v in (MEAN, STD))
-    params = cv2.dnn.Image2BlobParams()
-    params.scalefactor, params.mean = (*(1 / std), 1.0), (*mean, 0.0)
-    params.size, params.swapRB, params.ddepth = (SIDE, SIDE), True, cv2.CV_32F
-    params.paddingmode = cv2.dnn.DNN_PMODE_LETTERBOX
-    real = np.empty((1, 3, SIDE, SIDE), np.float32)
+    real = _blob_params(cv2, mean, std)
+    # real / SCALE + ZERO_POINT is an affine map of the pixel, too: the blob does it on the way
+    steps = _blob_params(cv2, mean - ZERO_POINT * SCALE * std, SCALE * std)
     out = np.empty((1, 3, SIDE, SIDE), np.int8)
 
     def blob() -> Array:
-        found: Array = cv2.dnn.blobFromImageWithParams(picture, params)
+        found: Array = cv2.dnn.blobFromImageWithParams(picture, real)
         return found
 
     def quantized() -> Array:
-        np.multiply(blob(), np.float32(1 / SCALE), out=real)
-        np.add(real, np.float32(ZERO_POINT), out=real)
-        np.rint(real, out=real)
-        np.clip(real, -128, 127, out=real)
-        np.copyto(out, real, casting="unsafe")
+        found: Array = cv2.dnn.blobFromImageWithParams(picture, steps)
+        np.rint(found, out=found)
+        np.clip(found, -128, 127, out=found)
+        np.copyto(out, found, casting="unsafe")
         return out
 
     return [
@@ -163,6 +160,15 @@ def _opencv(picture: Array) -> list[Contender]:
         Contender(BEST_INT8, quantized),
         Contender("OpenCV and numpy, as usually written", lambda: _usual(cv2, picture)),
     ]
+
+
+def _blob_params(cv2: Any, mean: Array, std: Array) -> Any:
+    """(pixel - mean) / std of a letterboxed picture, in the order RGB."""
+    params = cv2.dnn.Image2BlobParams()
+    params.scalefactor, params.mean = (*(1 / std), 1.0), (*mean, 0.0)
+    params.size, params.swapRB, params.ddepth = (SIDE, SIDE), True, cv2.CV_32F
+    params.paddingmode = cv2.dnn.DNN_PMODE_LETTERBOX
+    return params
 
 
 def _usual(cv2: Any, picture: Array) -> Array:

@@ -193,11 +193,16 @@ def _write_all(
     cfg: GuardConfig, cards: Any, found: Calibration, job: Job | None, fits: Any,
     rates: dict[str, float], options: Options,
 ) -> Path:  # fmt: skip
-    """calibration.toml, and the arrays beside it where there are any."""
-    from edgeguard.evidence.calibration_file import to_toml
-    from edgeguard.evidence.embedding import to_bytes
+    """calibration.toml, and the arrays beside it where there are any. Without frames, what was
+    fitted on some before stays."""
+    from edgeguard.evidence.calibration_file import fitted_on_frames, to_toml
+    from edgeguard.evidence.embedding import read, to_bytes
 
     target = options.out or _target(cfg)
+    models = {name: card.sha256 for name, card in cards.items()}
+    kept = {} if job else fitted_on_frames(target, models)
+    if "arrays" in kept:
+        fits = read(target.parent / kept["arrays"]["file"], kept["arrays"]["sha256"]) | fits
     named: dict[str, str] = {}
     if fits:
         data, file = to_bytes(fits), target.with_suffix(".npz")
@@ -211,8 +216,7 @@ def _write_all(
     if options.signals:
         logs = [hashlib.sha256(log.read_bytes()).hexdigest() for log in options.signals]
         stated["signals_sha256"] = " ".join(logs)
-    models = {name: card.sha256 for name, card in cards.items()}
-    _write(target, to_toml(found, models, rates, stated, named).encode())
+    _write(target, to_toml(found, models, rates, stated, named, kept).encode())
     return target
 
 

@@ -11,8 +11,7 @@ import click
 
 from edgeguard.cli.behaviour import facts, tables
 from edgeguard.cli.bundle import trusting
-from edgeguard.decision import Policy
-from edgeguard.errors import ConfigError
+from edgeguard.wiring import core_policy
 
 
 @click.command()
@@ -40,10 +39,7 @@ def command(
     cfg = config.load(file, files=True, trust=trust, unsigned=unsigned)
     cards = config.load_cards(cfg)
     policy = config.policy_dict(cfg, cards)
-    try:
-        Policy(policy)
-    except ValueError as error:  # a rule that the core has and we have not
-        raise ConfigError(f"{file}: the decision core refuses it: {error}") from None
+    core_policy(policy, str(file))
     if json_to is None:
         _print(tables(cfg, cards))
     else:

@@ -33,7 +33,7 @@ from edgeguard.labels import read_labels
 GOLDEN_PICTURES = 8
 SHOWN_LABELS = 60
 TRIALS = 20
-DEADLINES_MS = (25, 50, 100, 200, 500, 1000, 10_000)
+DEADLINES_MS = (25, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 
 
 def _size(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, int] | None:

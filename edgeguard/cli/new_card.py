@@ -153,10 +153,12 @@ def _outputs(
 
 
 def _scores(model: Path, tensors: tuple[TensorSpec, ...], labels: tuple[str, ...]) -> TensorSpec:
-    """The output with one score for each label."""
-    for tensor in tensors:
-        if tensor.size in (len(labels), UNKNOWN):
-            return tensor
+    """The output with one score for each label, else one that leaves its size open: then the model
+    is refused where it is opened, if its scores are not as many."""
+    for size in (len(labels), UNKNOWN):
+        for tensor in tensors:
+            if tensor.size == size:
+                return tensor
     sizes = ", ".join(f"{t.name!r} with {t.size}" for t in tensors)
     raise ConfigError(
         f"{model}: {len(labels)} labels, but its outputs are {sizes}; the labels file needs one"

@@ -11,11 +11,11 @@ from edgeguard.config import GuardConfig
 from edgeguard.decision import Decision
 from edgeguard.errors import EdgeguardError
 from edgeguard.guard import Guard
-from edgeguard.intake import decoder
-from edgeguard.intake.sources import Frame
+from edgeguard.intake import decoder, rtsp
+from edgeguard.intake.sources import Frame, reopened
 from edgeguard.loop import Signals
 
-CAMERA, PIPELINE, RTSP = "camera:", "gstreamer:", "rtsp://"
+CAMERA, PIPELINE, RTSP, STREAM = "camera:", "gstreamer:", "rtsp://", ".npz"
 
 
 def is_live(source: str) -> bool:
@@ -24,28 +24,62 @@ def is_live(source: str) -> bool:
 
 
 def open_source(guard: Guard, camera: str, source: str) -> Iterator[Frame]:
-    """Its frames. Raises EdgeguardError."""
-    if source.startswith(CAMERA):
-        number = source.removeprefix(CAMERA)
-        if not number.isdigit():
-            raise EdgeguardError(f"{source}: want camera:N with the camera's number")
-        return decoder.camera(int(number), guard.event)
-    if source.startswith(RTSP):
-        return decoder.network(source, guard.event)
-    if source.startswith(PIPELINE):
-        return _pipeline(guard, camera, source.removeprefix(PIPELINE))
+    """Its frames, as [camera.NAME] says they are. Raises EdgeguardError."""
     if source == "simulated":
         return _demo_frames()
+    if is_live(source):
+        return _of_size(guard.config, camera, _live(guard, camera, source))
+    if not source.endswith(STREAM):
+        _decoded_colours(guard.config, camera)
     return decoder.confined(source, guard.config.cameras[camera].rate_hz, guard.event)
 
 
-def _pipeline(guard: Guard, camera: str, text: str) -> Iterator[Frame]:
+def _live(guard: Guard, camera: str, source: str) -> Iterator[Frame]:
+    frame = guard.config.cameras[camera].frame
+    if source.startswith(PIPELINE):
+        return _pipeline(source.removeprefix(PIPELINE), frame.format if frame else "BGR")
+    _decoded_colours(guard.config, camera)
+    if source.startswith(RTSP):
+        return reopened(rtsp.name(source), lambda: decoder.network(source, guard.event))
+    number = source.removeprefix(CAMERA)
+    if not number.isdigit():
+        raise EdgeguardError(f"{source}: want camera:N with the camera's number")
+    size = (frame.width, frame.height) if frame else None
+    return reopened(source, lambda: decoder.camera(int(number), guard.event, size))
+
+
+def _pipeline(text: str, pixels: str) -> Iterator[Frame]:
     """In this process: elements of a pipeline open whatever devices and sockets they like, and find
     their plugins by running programs, so nothing could be taken from a process for them."""
     from edgeguard.adapters.gstreamer import frames
 
-    frame = guard.config.cameras[camera].frame
-    return frames(text, frame.format if frame else "BGR")
+    return frames(text, pixels)
+
+
+def _decoded_colours(config: GuardConfig, camera: str) -> None:
+    """Raises EdgeguardError when guard.toml says that the colours of what we decode are others."""
+    frame = config.cameras[camera].frame
+    if frame is not None and frame.format != "BGR":
+        raise EdgeguardError(
+            f'{config.source}: camera.{camera}.frame.format: is "{frame.format}", but what is'
+            ' decoded here has its colours in the order BGR: write "BGR" for this --source'
+        )
+
+
+def _of_size(config: GuardConfig, camera: str, frames: Iterator[Frame]) -> Iterator[Frame]:
+    """The frames of a camera, while they have the size that guard.toml says. Raises EdgeguardError:
+    others come from another camera, or in another mode. Recordings may be scaled."""
+    frame = config.cameras[camera].frame
+    for found in frames:
+        height, width = found.image.shape[:2]
+        if frame is not None and frame.format == "NV12":
+            height = height * 2 // 3
+        if frame is not None and (width, height) != (frame.width, frame.height):
+            raise EdgeguardError(
+                f"{config.source}: camera.{camera}.frame: says {frame.width} x {frame.height}, the"
+                f" camera gives {width} x {height}: change its mode, or width and height"
+            )
+        yield found
 
 
 class Car:
@@ -155,7 +189,7 @@ def _callable(name: str) -> Signals:
     def signals(t_ns: int) -> Mapping[str, float]:
         with named(f"--signal {name}"):
             given = found(t_ns)
-            return {str(key): float(value) for key, value in given.items()}
+            return {str(key): value for key, value in given.items()}
 
     return signals
 

@@ -34,7 +34,7 @@ def model_path(source: Path, member: schema.Member, card: Card) -> Path:
 
 
 def check(made: Draft, files: bool) -> dict[str, Card]:
-    """Read the cards and report disagreements; with `files`, the model files are hashed too."""
+    """Read the cards and report disagreements; with `files`, what they name is hashed."""
     cards: dict[str, Card] = {}
     for name, member in made.members.items():
         key = "model" if member.card is None else "card"
@@ -49,7 +49,7 @@ def check(made: Draft, files: bool) -> dict[str, Card]:
         _numbers(made, at, cards[name])
         _member(made, name, member, cards[name])
         if files and member.runtime != "external":
-            _file(made, at, model_path(made.source, member, cards[name]), cards[name])
+            _files(made, at, model_path(made.source, member, cards[name]), cards[name])
     _labels(made, cards)
     _embeddings(made, cards)
     _histories(made, cards)
@@ -84,7 +84,19 @@ def _member(made: Draft, name: str, member: schema.Member, card: Card) -> None:
             ("member", name, "max_rail"),
             f"is {member.max_rail}, but the model has {card.scores.size} scores",
         )
+    if member.runtime != "external" and card.input.layout == "VECTOR":
+        made.report.add(
+            ("member", name, "camera"),
+            f"{card.file} takes a VECTOR, which no camera gives; run it in your own loop, with"
+            ' runtime = "external" here',
+        )
     wanted = "label" if card.task == "classifier" else "value"
+    if wanted == "value" and len(member.may_suggest.operations) > 1:
+        made.report.add(
+            ("member", name, "may_suggest"),
+            f"{card.file} says one value, which cannot be meant for {_and(member)}; name one"
+            " channel, and split the model's head to make a member for each",
+        )
     for channel in member.may_suggest.operations:
         found = made.channels.get(channel)
         if found and found.kind != wanted:
@@ -98,6 +110,10 @@ def _member(made: Draft, name: str, member: schema.Member, card: Card) -> None:
                 ("member", name, "may_suggest"),
                 f"{card.file} answers in {card.unit}, [channel.{channel}] is in {found.unit}",
             )
+
+
+def _and(member: schema.Member) -> str:
+    return " and ".join(f"[channel.{name}]" for name in member.may_suggest.operations)
 
 
 def _embeddings(made: Draft, cards: dict[str, Card]) -> None:
@@ -134,18 +150,23 @@ def _histories(made: Draft, cards: dict[str, Card]) -> None:
             )
 
 
-def _file(made: Draft, at: KeyPath, path: Path, card: Card) -> None:
-    try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        made.report.add(at, f"{path}: {(error.strerror or str(error)).lower()}")
-        return
-    if digest != card.sha256:
-        made.report.add(
-            at,
-            f"{path}: is not the file that its card describes (SHA-256 {digest[:12]}..., card"
-            f" {card.sha256[:12]}...); restore it, or write a new card with `edgeguard init`",
-        )
+def _files(made: Draft, at: KeyPath, model: Path, card: Card) -> None:
+    """The model file and the golden vectors are those that the card describes."""
+    described = [(model, card.sha256)]
+    if card.golden is not None:
+        described.append((card.directory / card.golden.file, card.golden.sha256))
+    for path, stated in described:
+        try:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError as error:
+            made.report.add(at, f"{path}: {(error.strerror or str(error)).lower()}")
+            continue
+        if digest != stated:
+            made.report.add(
+                at,
+                f"{path}: is not the file that its card describes (SHA-256 {digest[:12]}..., card"
+                f" {stated[:12]}...); restore it, or write a new card with `edgeguard init`",
+            )
 
 
 def label_list(cards: dict[str, Card]) -> tuple[str, ...]:

@@ -28,8 +28,9 @@ def load(
     trust: public keys, or folders of them, that count for a bundle instead of the machine's;
     unsigned=True takes one without a signature that counts, which stays visible in the decisions.
     The members' cards are read and must fit. `calibrated=False` leaves the word "calibrated"
-    where it stands (for `edgeguard calibrate`); `files=True` also compares every model file with
-    the hash in its card. Raises ConfigError, one line per problem: `FILE:LINE: key: what; advice`.
+    where it stands (for `edgeguard calibrate`); `files=True` also compares every model file and
+    its golden vectors with the hashes in its card. Raises ConfigError, one line per problem:
+    `FILE:LINE: key: what; advice`.
     """
     if Path(path).suffix == SUFFIX:
         opened = open_bundle(Path(path), trust, unsigned=unsigned)

@@ -50,6 +50,7 @@ Share = Annotated[float, Bounds(above=0.0, high=1.0)]
 Hertz = Annotated[float, Bounds(low=0.01, high=10_000.0, unit="Hz")]
 PeriodMs = Annotated[float, Bounds(low=0.1, high=1_000.0, unit="ms")]
 TimeMs = Annotated[float, Bounds(low=0.01, high=600_000.0, unit="ms")]
+GapMs = Annotated[float, Bounds(low=0.01, high=60_000.0, unit="ms")]  # native/core/policy.c
 DelayMs = Annotated[float, Bounds(low=0.0, high=600_000.0, unit="ms")]
 Count = Annotated[int, Bounds(low=0, high=words.MOST_LABELS)]
 Pixels = Annotated[int, Bounds(low=1, high=16_384, unit="pixels")]
@@ -86,7 +87,7 @@ class Guard:
 
     name: str
     period_ms: PeriodMs = field(metadata={"why": "the control period scales every rate"})
-    max_gap_ms: TimeMs | None = None
+    max_gap_ms: GapMs | None = None
     calibration: str | None = None
 
 

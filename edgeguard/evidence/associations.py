@@ -202,7 +202,8 @@ def _limits(
     found = upper_limit(away, stream, wish.debounce, wish.max_false_trips_per_hour)
     if not both:
         return {sides[0]: replace(found, value=sign * found.value)}
-    return {side: replace(found, value=middle + s * found.value)
+    half = found.alpha / 2  # of what may trip, either side has its share
+    return {side: replace(found, value=middle + s * found.value, alpha=half)
             for side, s in (("above", 1), ("below", -1))}  # fmt: skip
 
 

@@ -6,7 +6,8 @@ then gives, for the frames since it was last asked:
 
 - rate: the shortest time that an identifier took until its next frame, against the shortest that
   was learnt: learnt / seen, above 1 where it never came so soon (an identifier that was learnt from
-  a single frame has no shortest time: a second one counts as soon as it can)
+  a single frame has no shortest time: a second one counts as soon as it can). Times are those of
+  the bus's clock; two frames of one stamp, or of falling ones, say nothing
 - unknown: frames whose identifier or length was not learnt
 - payload: how surprising a payload is after the one before it: information, in bits, of the bits
   that changed, by how often each of them changed when learning, less the most that was learnt
@@ -144,8 +145,9 @@ class Monitor:
             return
         line = self._lines.setdefault(frame.id, _Line())
         if line.last is not None:
-            seen_s = max(frame.t_s - line.last.t_s, 1e-6)
-            worst["rate"] = max(worst["rate"], min(normal.shortest_s / seen_s, MOST))
+            seen_s = frame.t_s - line.last.t_s
+            if seen_s > 0:  # else the bus's clock was set back, or is too coarse to tell
+                worst["rate"] = max(worst["rate"], min(normal.shortest_s / seen_s, MOST))
             if normal.frames >= FEWEST:
                 bits = sum(normal.bits[i] for i in _changed(line.last.data, frame.data))
                 worst["payload"] = max(worst["payload"], bits - normal.most_bits)

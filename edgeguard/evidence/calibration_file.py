@@ -11,12 +11,15 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgeguard.config.fixed import ONE
+from edgeguard.config.toml import read as read_toml
+from edgeguard.errors import ConfigError
 from edgeguard.evidence.calibration import SIDES, Calibration
 
 _HEAD = """\
@@ -41,24 +44,43 @@ def digest(*arrays: npt.NDArray[Any]) -> str:
     return found.hexdigest()
 
 
+def fitted_on_frames(path: Path, models: Mapping[str, str]) -> dict[str, Any]:
+    """The tables of a file that is to be written anew by who has no frames; empty when it has
+    nothing that took frames. Raises ConfigError when that was fitted to other model files."""
+    old = read_toml(path)[0] if path.exists() else {}
+    if "tracks" not in old.get("data", {}):
+        return {}
+    if {name: entry.get("sha256") for name, entry in old.get("model", {}).items()} != dict(models):
+        raise ConfigError(
+            f"{path}: holds what was fitted on frames to other model files than guard.toml names"
+            " now; give --data as well, or remove the file"
+        )
+    return old
+
+
 def to_toml(
     found: Calibration,
     models: Mapping[str, str],
     rates: Mapping[str, float],
     data: dict[str, Any],
     arrays: dict[str, str],
+    kept: Mapping[str, Any] = {},
 ) -> str:
     """The text of calibration.toml.
 
     models: SHA-256 by member; rates: false trips per hour that were asked for, by detector; data:
-    the keys of [data]; arrays: file and sha256, or empty.
+    the keys of [data]; arrays: file and sha256, or empty; kept: tables of the file before, which
+    stay where nothing new was found.
     """
     parts = [
         _HEAD,
-        _table(("data",), data),
+        _table(("data",), kept.get("data", {}) | data),
         *(_table(("model", name), {"sha256": sha256}) for name, sha256 in models.items()),
-        _table(("temperature",), found.temperature),
+        _table(("temperature",), kept.get("temperature", {}) | found.temperature),
     ]
+    for channel, operations in kept.get("thresholds", {}).items():
+        for operation, keys in operations.items():
+            parts.append(_table(("thresholds", channel, operation), keys))
     for (channel, operation), threshold in found.threshold.items():
         keys = {
             "certainty": threshold.value / ONE,
@@ -68,6 +90,8 @@ def to_toml(
             "coverage": _round(threshold.coverage),
         }
         parts.append(_table(("thresholds", channel, operation), keys))
+    others = {n: keys for n, keys in kept.get("detector", {}).items() if n not in rates}
+    parts += [_table(("detector", name), keys) for name, keys in others.items()]
     parts += [_detector(found, name, rate) for name, rate in rates.items()]
     parts += [_table(("arrays",), arrays)] if arrays else []
     return "\n".join(parts)

@@ -78,9 +78,9 @@ class LiteRtModel:
             self._interpreter.set_tensor(self._input, self.input)
             self._interpreter.invoke()
             # The views must be gone before the next invoke: name none of them.
-            np.copyto(self.scores, self._read_scores().reshape(-1))
+            np.copyto(self.scores, self._read_scores().reshape(self.scores.shape))
             if self._read_embedding is not None and self.embedding is not None:
-                np.copyto(self.embedding, self._read_embedding().reshape(-1))
+                np.copyto(self.embedding, self._read_embedding().reshape(self.embedding.shape))
         except Exception as error:
             raise InferenceError(f"{self.path}: {first_line(error)}") from None
 

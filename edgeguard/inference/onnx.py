@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -45,6 +46,7 @@ class OnnxModel:
         self._binding = self._session.io_binding()
         tensors = [scores] + ([embedding] if embedding else [])
         self._shapes = _output_shapes(self._session, self._input_name, tensors, self.input)
+        _fit_their_buffers(card, tensors, self._shapes, where)
         self._names = [t.name for t in tensors]
         self.bind_input(self.input)
         self.bind_scores(self.scores)
@@ -152,3 +154,16 @@ def _output_shapes(
         made = session.run([t.name for t in tensors], {input_name: np.zeros_like(sample)})
         return [tuple(m.shape) for m in made]
     return [tuple(1 if d == UNKNOWN else d for d in shape) for shape in shapes]
+
+
+def _fit_their_buffers(
+    card: Card, tensors: list[TensorSpec], shapes: list[tuple[int, ...]], where: str
+) -> None:
+    """The runtime writes through a bare address: as many values as the card says, and no more."""
+    said = [card.scores] + ([card.embedding] if card.embedding else [])
+    for output, tensor, shape in zip(said, tensors, shapes, strict=True):
+        if math.prod(shape) != output.size:
+            raise ModelRefused(
+                f"{where}: output {tensor.name!r} gives {math.prod(shape)} values {list(shape)}, "
+                f"the card says {output.size}; a card needs a label for each score"
+            )

@@ -88,7 +88,8 @@ class Reader:
 
 
 def fields(message: Any) -> tuple[float, int, bytes]:
-    """Seconds, identifier and payload of a `can.Message`, for `edgeguard.evidence.bus.Frame`."""
+    """Seconds, identifier and payload of a `can.Message`, for `edgeguard.evidence.bus.Frame`. What
+    SocketCAN counts in seconds is the wall clock, which somebody may set."""
     identifier = message.arbitration_id | (EXTENDED if message.is_extended_id else 0)
     return float(message.timestamp), int(identifier), bytes(message.data)
 

@@ -52,9 +52,13 @@ def confined(
     yield from _decoded({"source": source, "rate_hz": rate_hz}, event)
 
 
-def camera(number: int, event: Callable[[str], object] = lambda name: None) -> Iterator[Frame]:
+def camera(
+    number: int, event: Callable[[str], object] = lambda name: None,
+    size: tuple[int, int] | None = None,
+) -> Iterator[Frame]:  # fmt: skip
     """As ``sources.live``, in the same way; of all devices, its process can use this camera."""
-    for frame in _decoded({"source": f"camera:{number}", "camera": number}, event):
+    options = {"source": f"camera:{number}", "camera": number, "size": size}
+    for frame in _decoded(options, event):
         yield frame._replace(t_ns=min(frame.t_ns, time.monotonic_ns()))
 
 
@@ -184,8 +188,9 @@ def _frame(source: str, said: dict[str, Any], stream: _Stream) -> Frame:
 
 
 def main(options: dict[str, Any]) -> int:
-    """The confined process. ``options``: ``source``, and ``rate_hz``, the number of a ``camera`` or
-    nothing; the descriptors ``mouth``, and ``secret``, which holds the URL then."""
+    """The confined process. ``options``: ``source``, and ``rate_hz``, the number of a ``camera``
+    with its ``size``, or nothing; the descriptors ``mouth``, and ``secret``, which holds the URL
+    then."""
     source, mouth, clock = options["source"], options["mouth"], sandbox.Clock()
     need = sandbox.Need((), threads=True)
     try:
@@ -224,7 +229,8 @@ def _opened(options: dict[str, Any]) -> tuple[sandbox.Need, Iterator[Frame]]:
     source, number = options["source"], options.get("camera")
     url = os.read(options["secret"], _MOST_TEXT).decode()
     if number is not None:
-        return sandbox.Need((), device=_device(number), threads=True), live(number)
+        need = sandbox.Need((), device=_device(number), threads=True)
+        return need, live(number, options["size"])
     if url:
         server, url = rtsp.resolved(url)
         sandbox.keep((options["mouth"],))  # who looks up names may keep sockets

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +17,13 @@ from edgeguard.errors import EdgeguardError
 from edgeguard.npz import read_npz
 
 Box = tuple[int, int, int, int]
+OLDEST_NS = 5_000_000_000  # longer than a camera's buffers hold a frame back
+READS = 3  # of a camera that fail in a row until it has ended
+READ_AGAIN_S = 0.05
+OPEN_AGAIN_S = (0.2, 1.0, 2.0, 4.0, 8.0, 16.0)
 PICTURES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+
+_log = logging.getLogger("edgeguard")
 
 
 class Frame(NamedTuple):
@@ -52,10 +60,75 @@ def recorded(source: str, rate_hz: float) -> Iterator[Frame]:
     return _timed(_video(source), rate_hz)
 
 
-def live(number: int) -> Iterator[Frame]:
-    """Frames of an attached camera, stamped with CLOCK_MONOTONIC on arrival. Blocks for them."""
-    for image in _video(number):
-        yield Frame(image, time.monotonic_ns(), None, {})
+def live(number: int, size: tuple[int, int] | None) -> Iterator[Frame]:
+    """Frames of an attached camera, stamped as `Stamps` says. Blocks for them, and ends when none
+    comes any more. size: width and height that it is asked for; it may have its own mind."""
+    import cv2
+
+    with _opened(number, f"camera:{number}") as capture:
+        if size is not None:
+            capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
+            capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
+        # One is read while the other is filled. Of four, old frames would wait after a pause; with
+        # one alone a camera loses every second frame.
+        capture.set(cv2.CAP_PROP_BUFFERSIZE, 2)
+        yield from grabbed(capture)
+
+
+def grabbed(capture: Any) -> Iterator[Frame]:
+    """What a camera gives that OpenCV has opened; a read may fail now and then."""
+    import cv2
+
+    stamps, failed = Stamps(), 0
+    while failed < READS:
+        good, image = capture.read()
+        now_ns = time.monotonic_ns()
+        if not good:
+            failed += 1
+            time.sleep(READ_AGAIN_S)
+            continue
+        failed = 0
+        t_ns = stamps.taken(int(capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6), now_ns)
+        yield Frame(image.astype(np.uint8, copy=False), t_ns, None, {})
+
+
+class Stamps:
+    """When the frames of an attached camera were taken, on CLOCK_MONOTONIC.
+
+    Video4Linux drivers say it on that clock, most of them. It is believed once two frames in a row
+    carry times that rise and lie shortly ago, and from then on, however old a frame is. Until then,
+    and of a driver that means another clock, the time of reading has to do: a frame that waited in
+    a buffer passes for a new one there.
+    """
+
+    def __init__(self) -> None:
+        self._said_ns, self._believed = -OLDEST_NS, False
+
+    def taken(self, said_ns: int, now_ns: int) -> int:
+        """By the driver it was taken then, and now it is here."""
+        if not self._believed:
+            before_ns, self._said_ns = self._said_ns, said_ns
+            self._believed = before_ns < said_ns <= now_ns <= before_ns + OLDEST_NS
+        return min(said_ns, now_ns) if self._believed else now_ns
+
+
+def reopened(name: str, frames: Callable[[], Iterator[Frame]]) -> Iterator[Frame]:
+    """Frames of a live source, which is opened again, after ever longer pauses, when it ends or
+    fails. Raises EdgeguardError when it gave nothing at first, or nothing in all these attempts."""
+    pauses: Iterator[float] = iter(())
+    while True:
+        why = "it ended"
+        try:
+            for frame in frames():
+                pauses = iter(OPEN_AGAIN_S)
+                yield frame
+        except EdgeguardError as error:
+            why = str(error)
+        pause_s = next(pauses, None)
+        if pause_s is None:
+            raise EdgeguardError(why)
+        _log.warning("%s: no frames: %s; it is opened again", name, why)
+        time.sleep(pause_s)
 
 
 def _timed(images: Iterator[npt.NDArray[np.uint8]], rate_hz: float) -> Iterator[Frame]:
@@ -79,25 +152,31 @@ def _folder(folder: Path) -> Iterator[npt.NDArray[np.uint8]]:
         yield image.astype(np.uint8, copy=False)
 
 
-def _video(source: str | int) -> Iterator[npt.NDArray[np.uint8]]:
-    import cv2
-
-    capture = cv2.VideoCapture(source)
-    try:
-        if not capture.isOpened():
-            name = f"camera:{source}" if isinstance(source, int) else source
-            raise EdgeguardError(f"{name}: neither a video nor a camera that OpenCV can open")
+def _video(source: str) -> Iterator[npt.NDArray[np.uint8]]:
+    with _opened(source, source) as capture:
         while True:
             good, image = capture.read()
             if not good:
                 return
             yield image.astype(np.uint8, copy=False)
+
+
+@contextlib.contextmanager
+def _opened(source: str | int, name: str) -> Iterator[Any]:
+    import cv2
+
+    capture = cv2.VideoCapture(source)
+    try:
+        if not capture.isOpened():
+            raise EdgeguardError(f"{name}: neither a video nor a camera that OpenCV can open")
+        yield capture
     finally:
         capture.release()
 
 
 def _stream(path: Path, rate_hz: float) -> Iterator[Frame]:
-    """x uint8 [N, ...] in the camera's format; optional t_ns [N], box [N, 4], signal.NAME [N]."""
+    """x uint8 [N, ...] in the camera's format; optional t_ns [N], of which the first becomes 0, box
+    [N, 4], signal.NAME [N]."""
     table = read_npz(path)
     images = table.get("x")
     if images is None or images.dtype != np.uint8 or images.ndim not in (3, 4):
@@ -112,7 +191,9 @@ def _stream(path: Path, rate_hz: float) -> Iterator[Frame]:
             _check(f"{path}: {name}", table[name], kinds, (len(images), *columns))
     for i, image in enumerate(images):
         box = tuple(int(v) for v in table["box"][i]) if "box" in table else None
-        t_ns = int(table["t_ns"][i]) if "t_ns" in table else int(i / rate_hz * 1e9)
+        t_ns = int(i / rate_hz * 1e9)
+        if "t_ns" in table:
+            t_ns = int(table["t_ns"][i]) - int(table["t_ns"][0])
         yield Frame(image, t_ns, box, {k: float(v[i]) for k, v in signals.items()})  # type: ignore[arg-type]
 
 

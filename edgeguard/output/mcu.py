@@ -89,6 +89,7 @@ class Behind:
 
     def __init__(self, guard: Decider, mcu: Microcontroller) -> None:
         self._guard, self._mcu = guard, mcu
+        self.config = guard.config
         self._roles = roles(guard.config)
         self._has_tags = guard.config.mcu is None or guard.config.mcu.authenticated
         self._ticks = 0

@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("cv2", reason="bench measures against OpenCV")
@@ -64,6 +65,14 @@ def test_figures_of_both_halves(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert all(name in shown.out for name in kernels + guard)
     assert "round trip to a microcontroller" in shown.out  # or why it is not measured
     assert all(name in shown.err for name in missed)
+
+
+def test_the_int8_rival_makes_the_numbers_that_its_float_twin_means() -> None:
+    rivals = {c.name: c.call for c in bench_kernels._opencv(bench_kernels.frame(*SIZE))}
+    steps = rivals[bench_kernels.BEST]() / bench_kernels.SCALE + bench_kernels.ZERO_POINT
+    apart = np.abs(rivals[bench_kernels.BEST_INT8]() - np.clip(np.rint(steps), -128, 127))
+    assert apart.max() <= 1
+    assert (apart > 0).mean() < 0.001  # halves that are rounded the other way
 
 
 def test_a_folder_that_is_not_there_is_named_before_anything_is_measured(

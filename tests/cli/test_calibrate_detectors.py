@@ -4,6 +4,8 @@ that loads with them."""
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -106,6 +108,32 @@ def test_an_association_is_fitted_on_logs_alone(tmp_path, capfd):
     assert "5 stretches of 10 s; give at least 8" in capfd.readouterr().err
     assert run(guard, "--signals", tmp_path / "drive.csv", "--max-false-trips-per-hour", "1") == 2
     assert "detector.wheel: 1 false trips per hour is less than 29" in capfd.readouterr().err
+
+
+def test_signals_alone_leave_what_was_fitted_on_frames(tmp_path, capfd):
+    head = certain(TOML[: TOML.index("[detector.odd]")])
+    head = head.replace('below = "calibrated"\nmax_false_trips_per_hour = 200', "below = 5.0")
+    slow = head.replace("rate_hz = 10", "rate_hz = 2.5")  # tracks of 8 frames last 3.2 s
+    slow = slow.replace("max_age_ms = 250", "max_age_ms = 500")
+    guard, file = tmp_path / "guard.toml", tmp_path / "calibration.toml"
+    guard.write_text(slow + LINE + RISK)
+    x, track = pictures(tracks=60)
+    np.savez(tmp_path / "data.npz", x=x, y=answers(x), track=track)
+    logs = [log(tmp_path / f"{seed}.csv", seed=seed) for seed in (1, 2)]
+    assert run(guard, "--data", tmp_path / "data.npz", "--signals", logs[0], "--no-plots") == 0
+    before = config.load(guard)
+    assert set(before.temperatures) == {"plain"}
+    assert run(guard, "--signals", logs[1]) == 0
+    after = config.load(guard)
+    assert after.temperatures == before.temperatures
+    dark = [cfg.fits["dark", "risk"]["blocks"] for cfg in (before, after)]
+    assert len(dark[0]) == 60 and np.array_equal(*dark)
+    assert after.detectors["wheel"].scale != before.detectors["wheel"].scale
+    assert "tracks = 60" in file.read_text()
+    file.write_text(re.sub(r'(\[model.plain\]\nsha256 = )"\w+"', r'\1"00"', file.read_text()))
+    assert run(guard, "--signals", logs[1]) == 2
+    assert "other model files than guard.toml names now; give --data" in capfd.readouterr().err
+    assert "tracks = 60" in file.read_text()
 
 
 def test_embeddings_and_blocks_come_along_in_one_hashed_file(tmp_path, capfd):

@@ -52,8 +52,14 @@ def test_what_is_allowed_and_may_still_surprise_is_noted(
     assert run("check", guard_toml, "--json") == 0
     notes = "\n".join(json.loads(capsys.readouterr().out)["notes"])
     assert "member.compact: the same file as member.plain" in notes
-    assert "camera.front: no member that runs here looks through it" in notes
     assert "channel.steering: no degraded envelope" in notes
+    blind = "camera.front: no member or detector that runs here looks through it"
+    assert blind not in notes  # [detector.dark] does
+    text = guard_toml.read_text()
+    dark = text[text.index("[detector.dark]") : text.index("[detector.odd]")]
+    guard_toml.write_text(text.replace(dark, ""))
+    assert run("check", guard_toml, "--json") == 0
+    assert blind in "\n".join(json.loads(capsys.readouterr().out)["notes"])
 
 
 def test_what_this_kernel_does_not_give_to_workers_is_noted(

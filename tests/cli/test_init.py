@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from edgeguard.card import Card
+from edgeguard.cli.init import DEADLINES_MS
 from edgeguard.cli.main import main
 from edgeguard.cli.new_card import Wishes, new_card
 from edgeguard.cli.pictures import read, tensor
@@ -147,6 +149,40 @@ def test_a_model_that_cannot_be_guarded_is_refused_with_the_reason(
 ) -> None:
     with pytest.raises(ConfigError, match=phrase):
         new_card(Path("m.onnx"), DIGEST, FileSpec(inputs, outputs), LABELS, wishes)
+
+
+def test_a_model_that_does_not_state_its_many_scores_is_refused(
+    tmp_path: Path, pictures: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnxruntime")
+    onnx = pytest.importorskip("onnx")
+    make, weights = onnx.helper, np.random.default_rng(0).normal(size=(48, 1000))
+    graph = make.make_graph(
+        [make.make_node("Flatten", ["x"], ["flat"]), make.make_node("Gemm", ["flat", "w"], ["y"])],
+        "open",
+        [make.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 3, 4, 4])],
+        [make.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, None])],
+        [onnx.numpy_helper.from_array(weights.astype(np.float32), "w")],
+    )
+    model = make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8)
+    (tmp_path / "open.onnx").write_bytes(model.SerializeToString())
+    names, out = tmp_path / "ten.txt", tmp_path / "out"
+    names.write_text("".join(f"class {i}\n" for i in range(10)))
+    arguments = ("--images", pictures, "--labels", names, "--out", out)
+    assert run("init", tmp_path / "open.onnx", *arguments) == 2
+    told = capfd.readouterr().err
+    assert "open.onnx: output 'y' gives 1000 values [1, 1000], the card says 10" in told
+    assert not out.exists()
+
+
+def test_a_deadline_leaves_room_and_not_ten_times_too_much() -> None:
+    assert all(high <= 2.5 * low for low, high in pairwise(DEADLINES_MS))
+
+
+def test_scores_of_a_stated_size_go_before_those_of_an_open_one() -> None:
+    outputs = (TensorSpec("features", "float32", (1, -1)), SCORES)
+    card, _ = new_card(Path("m.onnx"), DIGEST, FileSpec((FLOAT,), outputs), LABELS, Wishes())
+    assert card.scores.name == "y"
 
 
 @pytest.mark.parametrize(

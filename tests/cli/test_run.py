@@ -211,34 +211,88 @@ def test_a_run_on_the_clock_whose_reader_leaves_has_failed(
 
 FAKE_CAMERA = """
 import numpy, os
+CAP_PROP_POS_MSEC, CAP_PROP_FRAME_WIDTH, CAP_PROP_FRAME_HEIGHT, CAP_PROP_BUFFERSIZE = 0, 3, 4, 38
 class VideoCapture:
     def __init__(self, source):
-        self.left = 5
+        self.left, self.mode = 5, {}
         assert source == 0 and os.getppid() == int(os.environ["EDGEGUARD_PARENT"])
-    def isOpened(self): return True
+    def isOpened(self): return "EDGEGUARD_UNPLUGGED" not in os.environ
+    def set(self, what, value): self.mode[what] = min(value, 64)
+    def get(self, what): return 0.0
     def read(self):
         self.left -= 1
-        return self.left >= 0, numpy.zeros((32, 32, 3), numpy.uint8)
+        size = self.mode[CAP_PROP_FRAME_HEIGHT], self.mode[CAP_PROP_FRAME_WIDTH], 3
+        return self.left >= 0, numpy.zeros(size, numpy.uint8)
     def release(self): pass
 """
+SPEED = """
+import os, sys
+os.environ["EDGEGUARD_PARENT"] = str(os.getpid())
+asked = []
+def speed(t_ns):
+    assert "cv2" not in sys.modules
+    asked.append(t_ns)
+    if len(asked) > 30:
+        os.environ["EDGEGUARD_UNPLUGGED"] = "yes"  # of the decoders that are started from now on
+    return {"speed": 20.0}
+"""
+
+
+def from_fake_camera(policy: Path, tmp_path: Path, width: int) -> subprocess.CompletedProcess[str]:
+    """With a camera of at most 64 x 64 pixels that is unplugged after five frames."""
+    packages = tmp_path / "site-packages"  # the only name that a confined process imports from
+    packages.mkdir()
+    (packages / "cv2.py").write_text(FAKE_CAMERA)
+    (tmp_path / "mine.py").write_text(SPEED)
+    frame = f"rate_hz = 10\nframe = {{ width = {width}, height = 48 }}"
+    policy.write_text(policy.read_text().replace("rate_hz = 10", frame))
+    arguments = ("--source", "camera:0", "--signal", "mine:speed", "--seconds", "2.5")
+    return run(policy, *arguments, PYTHONPATH=str(packages))
 
 
 def test_a_camera_that_is_unplugged_is_a_lost_frame(policy: Path, tmp_path: Path) -> None:
     """Its decoder is a process of its own, as for a file."""
-    packages = tmp_path / "site-packages"  # the only name that a confined process imports from
-    packages.mkdir()
-    (packages / "cv2.py").write_text(FAKE_CAMERA)
-    (tmp_path / "mine.py").write_text(
-        "import os, sys\nos.environ['EDGEGUARD_PARENT'] = str(os.getpid())\n"
-        "def speed(t_ns):\n    assert 'cv2' not in sys.modules\n    return {'speed': 20.0}\n"
-    )
-    arguments = ("--source", "camera:0", "--signal", "mine:speed", "--seconds", "2.5")
-    done = run(policy, *arguments, PYTHONPATH=str(packages))
+    done = from_fake_camera(policy, tmp_path, 64)
     records = lines(done)
     assert min(r["ages_ms"]["front"] for r in records) < 250, "frames came"
     assert "FRAME_LOST" in records[-1]["present"]
     assert records[-1]["mode"] != "NOMINAL"
-    assert done.stderr.count("camera lost") == 1
+    assert "camera:0: no frames: it ended; it is opened again" in done.stderr
+
+
+def test_a_camera_in_another_mode_than_the_guards_is_refused(policy: Path, tmp_path: Path) -> None:
+    done = from_fake_camera(policy, tmp_path, 65)
+    assert done.returncode == 2
+    assert "camera.front.frame: says 65 x 48, the camera gives 64 x 48" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_colours_in_another_order_than_they_are_decoded_in_are_refused(
+    policy: Path, pictures: np.ndarray, tmp_path: Path
+) -> None:
+    frame = 'rate_hz = 10\nframe = { width = 32, height = 32, format = "RGB" }'
+    policy.write_text(policy.read_text().replace("rate_hz = 10", frame))
+    cv2.imwrite(str(tmp_path / "0.png"), pictures[0])
+    done = run(policy, "--source", ".", "--signal", "speed=20")
+    assert done.returncode == 2
+    assert 'camera.front.frame.format: is "RGB", but' in done.stderr
+    np.savez(tmp_path / "drive.npz", x=pictures[..., ::-1])  # as the camera gave them
+    check(lines(run(policy, "--source", "drive.npz", "--signal", "speed=20")), 8)
+
+
+def test_a_signal_that_a_users_callable_cannot_say_is_invalid_and_no_end(
+    policy: Path, pictures: np.ndarray, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "drive.npz", x=pictures)
+    (tmp_path / "mine.py").write_text(
+        "said = [20.0, None, 'fast', [20.0], {}, 10**400, float('nan')]\n"
+        "def speed(t_ns):\n    return {'speed': said[t_ns // 10_000_000 % len(said)]}\n"
+    )
+    records = lines(run(policy, "--source", "drive.npz", "--signal", "mine:speed"))
+    check(records, 8)
+    for record in records:
+        told = "INPUT_INVALID" in record["present"]
+        assert told == (record["t_ns"] // 10_000_000 % 7 != 0)
 
 
 def test_the_working_directory_shadows_no_package(policy: Path, tmp_path: Path) -> None:

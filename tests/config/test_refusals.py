@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -14,6 +15,20 @@ from edgeguard import config
 from edgeguard.errors import ConfigError
 
 Edit = Callable[[str, str], Path]
+
+RUDDER = """
+[channel.rudder]
+kind = "value"
+unit = "rad"
+range = [-0.5, 0.5]
+rise = 0.4
+fall = 0.4
+stop = 0.0
+dispersion = 0.1
+fallback = { controller = "slow_and_hold" }
+raise = { certainty = 0.5, quorum = 1 }
+lower = { certainty = 0.5, quorum = 1 }
+"""
 
 # text in the example, what replaces it, text on the line that must be named, key path, phrase
 REFUSED = [
@@ -218,6 +233,11 @@ REFUSED = [
     ('card = "lane.card.json"', 'card = "plain.card.json"', 'may_suggest = ["steering"]',
      "member.lane.may_suggest", "is a classifier, but [channel.steering] is of kind"),
     ("max_rail = 1", "max_rail = 99", "max_rail", "member.plain.max_rail", "has 5 scores"),
+    ('may_suggest = ["steering"]', 'may_suggest = ["steering", "rudder"]\n' + RUDDER,
+     '"rudder"]', "member.lane.may_suggest",
+     "one value, which cannot be meant for [channel.steering] and [channel.rudder]"),
+    ("max_gap_ms = 100", "max_gap_ms = 90000", "max_gap_ms", "guard.max_gap_ms",
+     "must be at most 60000 ms"),
 ]  # fmt: skip
 
 
@@ -352,3 +372,31 @@ def test_another_model_file_than_the_cards_is_refused(edited: Edit, folder: Path
     (folder / "plain.onnx").unlink()
     with pytest.raises(ConfigError, match=r"member\.plain\.model: .*no such file"):
         config.load(file, files=True)
+
+
+def test_golden_vectors_that_are_missing_or_altered_are_refused(edited: Edit, folder: Path) -> None:
+    file = edited('runtime = "external"\ncard = "plain.card.json"', 'model = "plain.onnx"')
+    model, golden = b"a model", b"its answers"
+    (folder / "plain.onnx").write_bytes(model)
+    card = json.loads((folder / "plain.card.json").read_text())
+    card["sha256"] = hashlib.sha256(model).hexdigest()
+    card["golden"] = {"file": "plain.golden.npz", "sha256": hashlib.sha256(golden).hexdigest()}
+    (folder / "plain.card.json").write_text(json.dumps(card))
+    with pytest.raises(ConfigError, match=r"member\.plain\.model: .*golden\.npz: no such file"):
+        config.load(file, files=True)
+    (folder / "plain.golden.npz").write_bytes(golden + b"!")
+    with pytest.raises(ConfigError, match=r"golden\.npz: is not the file that its card"):
+        config.load(file, files=True)
+    (folder / "plain.golden.npz").write_bytes(golden)
+    config.load(file, files=True)
+
+
+def test_a_model_that_takes_no_picture_runs_elsewhere(edited: Edit, folder: Path) -> None:
+    file = folder / "lane.card.json"
+    card = json.loads(file.read_text())
+    card["input"] |= {"layout": "VECTOR", "size": [9]}
+    file.write_text(json.dumps(card))
+    config.load(folder / "guard.toml")  # external
+    inside = edited('runtime = "external"\ncard = "lane.card.json"', 'model = "lane.onnx"')
+    with pytest.raises(ConfigError, match=r'member\.lane\.camera: .* runtime = "external" here'):
+        config.load(inside)

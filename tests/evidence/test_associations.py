@@ -110,11 +110,13 @@ def test_the_line_is_found_and_its_limits_hold_for_new_stretches():
     made = spec("difference", **found.line)
     low, high = (found.limit[side].value / 65536 for side in ("below", "above"))
     assert low < 0 < high
+    promised = 60 * 10 / 3600  # an hour, of stretches of ten seconds
+    assert sum(limit.alpha for limit in found.limit.values()) == pytest.approx(promised)
     tripped = 0
     for s in stretches(300, seed=1):
         r = residual(made, s["speed"], s["wheel"], PERIOD_US)
         tripped += Debounce(200_000, 10**6).trips((r > high) | (r < low), PERIOD_US) > 0
-    assert tripped <= 300 * 60 * 10 / 3600 + 3 * math.sqrt(50)  # what was asked for, and chance
+    assert tripped <= 300 * promised + 3 * math.sqrt(50)  # what was asked for, and chance
     broken = stretches(1, seed=2, offset=3.0)[0]
     r = residual(made, broken["speed"], broken["wheel"], PERIOD_US)
     assert Debounce(200_000, 10**6).trips(r > high, PERIOD_US) == 1

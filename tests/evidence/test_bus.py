@@ -70,7 +70,14 @@ def test_one_strange_frame_is_found(model, extra, feature, least):
 def test_a_flood_of_a_known_identifier_is_a_rate(model):
     flood = [Frame(5 + i * 1e-4, 0x10, b"\0" * 8) for i in range(200)]
     assert numbers(model, [*bus(), *flood])["rate"] > 50
-    assert numbers(model, [Frame(1.0, 0x10, b"\0" * 8)] * 2)["rate"] <= MOST  # no time between
+    assert numbers(model, [Frame(1.0, 0x10, b"\0" * 8)] * 2)["rate"] == 0.0  # no time between
+
+
+def test_a_clock_that_is_set_back_is_no_flood(model):
+    monitor = Monitor(model)
+    for t_s in (100.0, 40.0, 40.01):
+        monitor.frame(Frame(t_s, 0x10, b"\0" * 8))
+    assert monitor.numbers()["rate"] == pytest.approx(1.0, abs=0.15)
 
 
 def test_numbers_begin_anew_each_time(model):

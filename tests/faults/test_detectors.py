@@ -50,6 +50,20 @@ below = -15.0
 """
 
 
+DARK = """
+[camera.front]
+rate_hz = 10
+max_age_ms = 250
+
+[detector.dark]
+kind = "image"
+camera = "front"
+feature = "mean"
+cause = "IMAGE_UNHEALTHY"
+below = 20.0
+"""
+
+
 ON_MS, OFF_MS = 200, 1000  # the default row of ASSOCIATION_BROKEN
 
 
@@ -183,3 +197,21 @@ def test_an_association_with_a_delay_still_speaks_when_decided_twice_as_often(tm
     for _ in range(60):
         made.tick(PERIOD_MS / 2)
     assert "ASSOCIATION_BROKEN" in made.decision.causes
+
+
+def shown(made: Bench, grey: int, ms: float) -> set[str]:
+    """What is present after frames of this grey level and a little noise, ten a second."""
+    for index in range(round(ms / 100)):
+        noise = np.random.default_rng(index).integers(0, 4, (48, 64, 3), np.uint8)
+        made.guard.observe("front", noise + np.uint8(grey), made.now_ns)
+        made.run(100, "twenty")
+    return set(made.decision.present)
+
+
+def test_an_image_detector_watches_a_camera_whose_members_are_all_external(tmp_path):
+    made = bench(tmp_path, DARK)
+    made.guard.arm()
+    assert "IMAGE_UNHEALTHY" not in shown(made, 100, 1500)
+    assert made.decision.mode.name == "NOMINAL"
+    assert "IMAGE_UNHEALTHY" in shown(made, 0, 500)
+    assert made.decision.mode.name == "FALLBACK"

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from edgeguard import ConfigError, Guard, Mode, ModelRefused
+from edgeguard.wiring import HANG_S, core_policy
 from edgeguard.zoo import models_dir
 from tests.faults.bench import POLICY, Bench, camera_guard, certain, write_policy
 
@@ -107,6 +108,22 @@ cause = "OUT_OF_DISTRIBUTION"
 def test_a_file_that_is_not_there_is_named() -> None:
     with pytest.raises(ConfigError, match=r"^nope\.toml: no such file"):
         Guard.load("nope.toml")
+
+
+def test_a_policy_that_the_core_refuses_is_a_sentence_and_no_traceback() -> None:
+    with pytest.raises(ConfigError, match=r"^a\.toml: the decision core refuses it: policy: "):
+        core_policy({}, "a.toml")
+
+
+@pytest.mark.parametrize(("deadline_ms", "hang_s"), [(100, HANG_S), (4000, 8.0)])
+def test_a_worker_is_not_killed_for_what_its_deadline_allows(
+    tmp_path: Path, deadline_ms: int, hang_s: float
+) -> None:
+    camera_guard(tmp_path, "none").close()
+    text = (tmp_path / "camera.toml").read_text().replace("max_age_ms = 350", "max_age_ms = 9000")
+    text = text.replace("deadline_ms = 100", f"deadline_ms = {deadline_ms}")
+    (tmp_path / "camera.toml").write_text(text)
+    assert Guard.load(tmp_path / "camera.toml")._parts._spec("compact").hang_s == hang_s
 
 
 def test_a_decision_prints_its_names(bench: Bench) -> None:

@@ -85,6 +85,16 @@ def test_errors_name_file_and_key(
     assert complaint in str(caught.value)
 
 
+def test_a_regressor_says_one_value(tmp_path: Path) -> None:
+    """The guard would read the first of several, whatever channel each was meant for."""
+    card = tiny_models.tiny(tmp_path).to_dict() | {"task": "regressor", "labels": []}
+    card["outputs"][0].update(kind="value", size=2)
+    with pytest.raises(ConfigError, match=r"this output holds 2; split the model's head"):
+        Card.from_dict(card, tmp_path)
+    card["outputs"][0].update(size=1)
+    assert Card.from_dict(card, tmp_path).scores.size == 1
+
+
 @pytest.mark.parametrize("text", ["", "{", "[1]", "\x00", "[" * 100_000, "9" * 5000])
 def test_what_is_no_card_is_a_config_error(tmp_path: Path, text: str) -> None:
     path = tmp_path / "x.card.json"

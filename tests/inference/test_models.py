@@ -211,6 +211,32 @@ def test_a_card_that_contradicts_its_file_is_refused_with_both_values(
     assert complaint in refusal(Card.from_dict(card, tmp_path))
 
 
+@pytest.mark.parametrize(("output", "made"), [("scores", 1000), ("scores", 6), ("embedding", 9)])
+def test_an_output_of_open_size_is_refused_unless_it_gives_what_the_card_says(
+    tmp_path: Path, output: str, made: int
+) -> None:
+    """The runtime would write that many values into a buffer of the card's size."""
+    assert load_model(opened_up(tmp_path, weights())).scores.shape == (tiny_models.CLASSES,)
+    parts = weights()
+    if output == "scores":
+        parts |= {"w2": np.ones((tiny_models.WIDTH, made), np.float32)}
+        parts |= {"b2": np.zeros(made, np.float32)}
+    else:
+        parts |= {"w1": np.ones((tiny_models.PIXELS, made), np.float32)}
+        parts |= {"w2": np.ones((made, tiny_models.CLASSES), np.float32)}
+    told = refusal(opened_up(tmp_path, parts, scores=np.zeros((4, 5), np.int8)))
+    assert str(tmp_path / "tiny.onnx") in told
+    assert f"output {output!r} gives {made} values [1, {made}], the card says " in told
+
+
+def opened_up(folder: Path, parts: dict[str, Any], **changes: Any) -> Card:
+    """A model whose file does not say how many values its outputs hold."""
+    model = onnx.load_from_string(build(parts))
+    for value in model.graph.output:
+        value.type.tensor_type.shape.dim[1].Clear()
+    return Card.load(write(folder, model.SerializeToString(), **changes))
+
+
 def test_a_detection_head_is_refused_with_that_sentence(tmp_path: Path) -> None:
     model = onnx.load_from_string(build(weights()))
     model.graph.output.append(onnx.helper.make_tensor_value_info("boxes", 1, [1, 100, 4]))

@@ -206,7 +206,7 @@ def tried(path, flags):
         return 0
     except OSError as error:
         return error.errno
-def live(number):
+def live(number, size):
     camera = os.open("/dev/full", os.O_RDWR | os.O_NONBLOCK)
     pixels = np.frombuffer(os.read(camera, 12), np.uint8).reshape(2, 2, 3)
     try:

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 
 from edgeguard.errors import EdgeguardError
-from edgeguard.intake.sources import Frame, recorded
+from edgeguard.intake import sources
+from edgeguard.intake.sources import Frame, Stamps, grabbed, recorded, reopened
 
+HOURS = 10**14  # a clock that began long before the drive
 X = np.arange(3 * 4 * 5 * 3, dtype=np.uint8).reshape(3, 4, 5, 3)
 
 
@@ -25,9 +28,13 @@ def test_a_stream_gives_its_own_times_boxes_and_signals(tmp_path: Path) -> None:
     box = np.array([[0, 1, 2, 3]] * 3)
     speed = np.array([1.5, np.nan, 3.0])
     found = frames(
-        tmp_path / "s.npz", x=X, t_ns=np.array([5, 7, 9]), box=box, **{"signal.speed": speed}
+        tmp_path / "s.npz",
+        x=X,
+        t_ns=HOURS + np.array([5, 7, 9]),
+        box=box,
+        **{"signal.speed": speed},
     )
-    assert [f.t_ns for f in found] == [5, 7, 9]
+    assert [f.t_ns for f in found] == [0, 2, 4]
     assert [f.box for f in found] == [(0, 1, 2, 3)] * 3
     assert (found[0].signals, found[2].signals) == ({"speed": 1.5}, {"speed": 3.0})
     assert all(np.array_equal(f.image, x) for f, x in zip(found, X, strict=True))
@@ -109,3 +116,84 @@ def test_a_file_that_is_closed_to_us(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(np, "load", refused)
     with pytest.raises(EdgeguardError, match=r"cannot be read as npz: Permission denied$"):
         list(recorded(str(tmp_path / "s.npz"), 10.0))
+
+
+# --- an attached camera ---
+
+S, MS = 1_000_000_000, 1_000_000
+
+
+def stamps(said_ns: list[int], now_ns: list[int]) -> list[int]:
+    clock = Stamps()
+    return [clock.taken(said, now) for said, now in zip(said_ns, now_ns, strict=True)]
+
+
+def test_a_frame_is_as_old_as_the_driver_says() -> None:
+    """Of a driver that means CLOCK_MONOTONIC; also one that waited for a minute."""
+    now = [HOURS, HOURS + 100 * MS, HOURS + 200 * MS, HOURS + 60 * S, HOURS + 60 * S + 100 * MS]
+    said = [now[0] - 30 * MS, now[1] - 30 * MS, now[2] - 30 * MS, now[2] + 70 * MS, now[4] + 1]
+    assert stamps(said, now) == [now[0], said[1], said[2], said[3], now[4]]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        lambda i, now: 0,
+        lambda i, now: -MS,
+        lambda i, now: i * 100 * MS,  # since the camera was opened
+        lambda i, now: now + 1_700_000_000 * S,  # since 1970
+        lambda i, now: now - 6 * S,
+        lambda i, now: HOURS - MS,  # it never rises
+    ],
+    ids=["nothing", "an error", "of the stream", "of the wall", "too old", "standing still"],
+)
+def test_a_driver_that_means_another_clock_is_not_believed(said: Callable[..., int]) -> None:
+    now = [HOURS + i * 100 * MS for i in range(20)]
+    assert stamps([said(i, t) for i, t in enumerate(now)], now) == now
+
+
+class Shaky:
+    """A camera as OpenCV hands it out; reads of these numbers fail."""
+
+    def __init__(self, failing: set[int], late_ns: int) -> None:
+        self._failing, self._late_ns, self._reads = failing, late_ns, 0
+
+    def read(self) -> tuple[bool, Any]:
+        self._reads += 1
+        return self._reads not in self._failing, np.full((4, 4, 3), self._reads, np.uint8)
+
+    def get(self, what: int) -> float:
+        return (time.monotonic_ns() - self._late_ns) / 1e6
+
+
+def test_a_read_that_fails_now_and_then_ends_no_camera(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("cv2", reason="cameras are read with OpenCV")
+    monkeypatch.setattr(sources, "READ_AGAIN_S", 0.001)
+    found = list(grabbed(Shaky({2, 4, 5, 7, 8, 9}, late_ns=S)))
+    assert [int(f.image[0, 0, 0]) for f in found] == [1, 3, 6]
+    assert time.monotonic_ns() - found[-1].t_ns > S, "as old as its driver says"
+
+
+def test_a_camera_that_comes_back_is_opened_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sources, "OPEN_AGAIN_S", (0.0, 0.0))
+    one = Frame(X[0], 0, None, {})
+    lives = iter([[one], [], [one, one], [], [], [one]])
+
+    def opened() -> Iterator[Frame]:
+        yield from next(lives)
+        raise EdgeguardError("unplugged")
+
+    frames = reopened("camera:0", opened)
+    assert [next(frames) for _ in range(3)] == [one] * 3
+    with pytest.raises(EdgeguardError, match=r"^unplugged$"):  # twice nothing
+        next(frames)
+    assert caplog.messages == ["camera:0: no frames: unplugged; it is opened again"] * 4
+    with pytest.raises(EdgeguardError, match=r"^none$"):  # it was never there
+        next(reopened("camera:1", none_there))
+
+
+def none_there() -> Iterator[Frame]:
+    raise EdgeguardError("none")
+    yield
