@@ -100,14 +100,23 @@ def surprising(missing: Iterable[str]) -> tuple[str, ...]:
     return tuple(what for what in missing if what != ROOT_THREADS)
 
 
+# -c puts the working directory first on the path: gone before anything is imported from it.
+_BEGIN = "import sys; sys.path[:] = [p for p in sys.path if p]; import json; "
+
+
 def program(module: str) -> str:
     """The source of a process that runs ``main(options)`` of a module of ours."""
-    # -c puts the working directory first on the path: gone before anything is imported from it.
-    return (
-        "import sys; sys.path[:] = [p for p in sys.path if p]; import json; "
+    return _BEGIN + (
         "o = json.loads(sys.argv[1]); sys.path[:] = o['path']; from edgeguard import sandbox; "
         f"sandbox.begin(o); from {module} import main; sys.exit(main(o))"
     )
+
+
+def command_line(module: str, *arguments: str) -> list[str]:
+    """Of a process that runs ``main()`` of a module of ours, with these arguments. As a worker it
+    imports nothing from the working directory: -m would, before Python 3.11."""
+    source = f"sys.path[:] = json.loads(sys.argv.pop(1)); from {module} import main; main()"
+    return [sys.executable, "-c", _BEGIN + source, json.dumps(import_path()), *arguments]
 
 
 def start(
@@ -207,6 +216,16 @@ def end_with(parent: int) -> None:
         sys.exit(1)
 
 
+def ordinary(nicer: int) -> None:
+    """The ordinary class, whatever the deciding process runs in, and so much behind it where it has
+    none.
+
+    Not SCHED_BATCH: on a busy machine its wake-up takes milliseconds, and answers come late.
+    """
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    os.nice(nicer)
+
+
 def lacking() -> tuple[str, ...]:
     """What the kernel under us cannot give, in words; nothing is changed. For `edgeguard check`."""
     missing = []
@@ -238,7 +257,7 @@ def confine(need: Need) -> tuple[str, ...]:
     uses_devices = need.devices or need.device is not None
     family, port = need.server or (0, 0)
     failed = _taken(
-        ("its scheduling class", _schedule),
+        ("its scheduling class", lambda: ordinary(1)),
         ("dropping capabilities", _isolation.drop_capabilities),
         ("no new privileges", _isolation.no_new_privileges),
         ("Landlock", lambda: _isolation.landlock(readable, devices, port)),
@@ -285,15 +304,6 @@ class Clock:
             _, hard = resource.getrlimit(resource.RLIMIT_CPU)
             with contextlib.suppress(OSError, ValueError):  # the hard limit of whoever started us
                 resource.setrlimit(resource.RLIMIT_CPU, (int(used_s) + RUNNING_CPU_S, hard))
-
-
-def _schedule() -> None:
-    """The ordinary class, whatever the deciding process runs in, and behind it where it has none.
-
-    Not SCHED_BATCH: on a busy machine its wake-up takes milliseconds, and answers come late.
-    """
-    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-    os.nice(1)
 
 
 def _limit(need: Need) -> None:

@@ -3,7 +3,8 @@
 
 The demo's guard, each member in a worker of its own, on the clock as in `edgeguard run --realtime`
 (and once more without its priority). A tick's jitter is the time from its deadline until its
-command is there: how late it woke up and how long it decided. Five ticks fall into a control
+command is there: how late it woke up, how long a frame took that was there, and how long it
+decided. Five ticks fall into a control
 period, so that the 99.9th percentile has something to stand on. Blocks with the fault, in all
 workers at once, and without it take turns, each with a guard of its own. A block is shorter than
 the time after which a worker that does not answer is ended, so the fault lasts for all of it.
@@ -121,8 +122,8 @@ def _block(
             passed = (time.monotonic_ns() - deadline_ns) // PERIOD_NS
             deadline_ns += max(1, passed) * PERIOD_NS  # as the loop of `run`: one stall, one tick
             realtime.sleep_until(deadline_ns)
-            guard.decide({"speed": 10.0}, deadline_ns)
-            late_ns.append(time.monotonic_ns() - deadline_ns)
-            if n % FRAME_TICKS == 0:
+            if n % FRAME_TICKS == 0:  # before the decision, as in `run`
                 guard.observe("front", frames[n // FRAME_TICKS % 8], deadline_ns)
+            guard.decide({"speed": 10.0}, time.monotonic_ns())
+            late_ns.append(time.monotonic_ns() - deadline_ns)
     return late_ns[WARM:], refused

@@ -169,6 +169,8 @@ class Beside:
     """Under the rules, from the fault until the members commanded again."""
     back_ms: tuple[float, ...] = ()
     """From the end of the fault until the members commanded again."""
+    held_ms: tuple[float, ...] = ()
+    """Longest frame and decision in one tick, of those that keep to the clock."""
     disturbed: int | None = None
     """Attempts that the machine held up, which were made again; None: the clock is injected."""
 
@@ -183,20 +185,22 @@ class Beside:
             tuple(sorted(r["j"] / 1000 for r in found if "j" in r)),
             tuple(sorted(float(r["o"]) for r in back if r.get("o") is not None)),
             tuple(sorted(float(r["r"]) for r in back)),
+            tuple(sorted(r["d"] / 1000 for r in found if "d" in r)),
             sum(r["g"] for r in found) if any("g" in r for r in found) else None,
         )
 
     def figures(self, at: str) -> Iterator[Figure]:
         """`.disturbed`, `.over_bound_ms_max` and, at the median and at most, `.woke_late_ms`,
-        `.outside_ms`, `.recovered_ms`."""
+        `.held_ms`, `.outside_ms`, `.recovered_ms`."""
         from edgeguard.figures import Figure, at_most
 
         if self.disturbed is not None:
             yield Figure(f"{at}.disturbed", self.disturbed)
         if self.over_ms:
             yield at_most(f"{at}.over_bound_ms_max", self.over_ms[-1], 0, "ms", len(self.over_ms))
-        for name, values in (("woke_late", self.late_ms), ("outside", self.outside_ms),
-                             ("recovered", self.back_ms)):  # fmt: skip
+        measured = {"woke_late": self.late_ms, "held": self.held_ms, "outside": self.outside_ms,
+                    "recovered": self.back_ms}  # fmt: skip
+        for name, values in measured.items():
             if values:
                 n = len(values)
                 yield Figure(f"{at}.{name}_ms_median", values[n // 2], "ms", n)

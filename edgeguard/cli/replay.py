@@ -19,8 +19,8 @@ def command(log: Path, tape: Path | None, private_key: Path | None) -> int:
     """Compute every decision of LOG again and compare it bit for bit.
 
     No model is needed: a log holds all that the decision core got. Exit code 0 when everything is
-    the same, 1 with the first difference, 2 when the log cannot be read. Whether it was changed is
-    another question: see edgeguard verify-log.
+    the same, 1 with the first difference or when there is nothing to compare, 2 when the log cannot
+    be read. Whether it was changed is another question: see edgeguard verify-log.
     """
     from edgeguard.output.recorder.log_reader import Log
     from edgeguard.replay import export, replay
@@ -32,13 +32,18 @@ def command(log: Path, tape: Path | None, private_key: Path | None) -> int:
     if Log(log, private_key).unsealed:
         click.echo(f"{log}: its last records are not sealed; nobody vouches for them", err=True)
     if outcome.lost:
+        click.echo(f"{outcome.lost} records are missing in gaps", err=True)
+    if outcome.unknown:
         click.echo(
-            f"{outcome.lost} records are missing in gaps; {outcome.unknown} decisions after them "
-            "cannot be computed",
+            f"{outcome.unknown} decisions cannot be computed: the state before them is not in the "
+            "log",
             err=True,
         )
     if outcome.difference is not None:
         click.echo(f"{log}: after {outcome.decisions} decisions: {outcome.difference}", err=True)
+        return 1
+    if outcome.decisions == 0:
+        click.echo(f"{log}: holds no decision that can be computed again", err=True)
         return 1
     click.echo(f"{outcome.decisions} decisions, all the same bit for bit")
     return 0

@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 
 from edgeguard.card import Card
-from edgeguard.errors import EdgeguardError, InferenceError, ModelRefused
+from edgeguard.errors import InferenceError, ModelRefused
 from edgeguard.inference.buffers import Array
 from edgeguard.inference.golden import self_test
 from edgeguard.inference.model import load_model
@@ -281,7 +281,7 @@ def open_members(specs: Sequence[MemberSpec]) -> list[Member]:
             opened |= zip([spec.name for spec in group], members, strict=True)
         for spec in specs:
             opened[spec.name].await_ready(spec.start_timeout_s)
-    except EdgeguardError:
+    except BaseException:  # descriptors may run out, too
         for member in opened.values():
             member.close()
         raise

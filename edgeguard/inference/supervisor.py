@@ -157,13 +157,7 @@ class Supervisor:
                 process.kill()
             code = process.wait()
             last = self._hear(ear.fileno(), 0) if admitted else {}
-        if sandbox.violated(code) or True in (hello.get("denied"), last.get("denied")):
-            self._event("sandbox_violation")
-        elif _text(hello, "refused") not in ("", self._refused) and self._admitted_once:
-            self._event("refused_file")  # a first refusal is for whoever opens the member
-        self._refused = _text(hello, "refused")
-        self._admitted_once |= admitted
-        with self.lock:
+        with self.lock:  # first of all: nothing that is told may hold this up
             self._process = None
             if self.alive:
                 self.lose(_GONE)
@@ -176,6 +170,12 @@ class Supervisor:
                     _text(hello, "refused")
                     or f"the worker was ended by {sandbox.ending(code)} while it loaded the model"
                 )
+        if sandbox.violated(code) or True in (hello.get("denied"), last.get("denied")):
+            self._event("sandbox_violation")
+        elif _text(hello, "refused") not in ("", self._refused) and self._admitted_once:
+            self._event("refused_file")  # a first refusal is for whoever opens the member
+        self._refused = _text(hello, "refused")
+        self._admitted_once |= admitted
         return admitted
 
     def _admit(self, hello: dict[str, Any]) -> bool:
@@ -191,38 +191,41 @@ class Supervisor:
             )
             before = self.missing
             self.missing = tuple(str(m)[:200] for m in missing) if isinstance(missing, list) else ()
-            lacking = sandbox.surprising(self.missing)
-            if lacking and self.missing != before:  # not again after every restart
-                names = "+".join(member.name for member in self.members)
-                _log.warning("%s: not wholly confined: %s", names, "; ".join(lacking)[:1000])
             self.pid = self._process.pid if self._process is not None else None
             self.alive, self.reason = True, ""
             self._settled.set()
+        lacking = sandbox.surprising(self.missing)
+        if lacking and self.missing != before:  # not again after every restart
+            names = "+".join(member.name for member in self.members)
+            _log.warning("%s: not wholly confined: %s", names, "; ".join(lacking)[:1000])
         return True
 
     def _start(self) -> tuple[sandbox.Process, int]:
         with contextlib.suppress(BlockingIOError):  # what a former worker was told
             os.eventfd_read(self._wake)
-        ear, mouth = os.pipe2(os.O_CLOEXEC)
-        spec = self._spec_file()
         kept = {m.frames.fd for m in self.members} | {m.answers.fd for m in self.members}
-        options = {"mouth": mouth, "wake": self._wake, "done": self._done, "spec": spec}
-        try:
-            process = sandbox.start(_PROGRAM, options, (*options.values(), *kept))
-        except (OSError, ValueError):
-            os.close(ear)
-            raise
-        finally:
-            os.close(mouth)
-            os.close(spec)
-        return process, ear
+        with contextlib.ExitStack() as given:  # what is the worker's alone from then on
+            spec = self._spec_file()
+            given.callback(os.close, spec)
+            ear, mouth = os.pipe2(os.O_CLOEXEC)
+            given.callback(os.close, mouth)
+            options = {"mouth": mouth, "wake": self._wake, "done": self._done, "spec": spec}
+            try:
+                return sandbox.start(_PROGRAM, options, (*options.values(), *kept)), ear
+            except (OSError, ValueError):
+                os.close(ear)
+                raise
 
     def _spec_file(self) -> int:
         """What the worker has to load, as JSON in a memory file; the caller closes it."""
         content = {"epoch": self.epoch, "members": [_spec(member) for member in self.members]}
         fd = os.memfd_create("edgeguard-spec", os.MFD_CLOEXEC)
-        with os.fdopen(os.dup(fd), "wb") as file:
-            file.write(json.dumps(content).encode())
+        try:
+            with os.fdopen(fd, "wb", closefd=False) as file:
+                file.write(json.dumps(content).encode())
+        except OSError:
+            os.close(fd)
+            raise
         return fd
 
     def _hear(self, ear: int, timeout_s: float) -> dict[str, Any]:

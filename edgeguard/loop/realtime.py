@@ -6,11 +6,15 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+import re
+import resource
 import threading
 import time
+from pathlib import Path
 
 _MCL_CURRENT, _MCL_FUTURE = 1, 2
 _TIMER_ABSTIME = 1
+_IPC_LOCK = 14  # CAP_IPC_LOCK
 _PRIORITY = 50  # below the kernel's own interrupt threads, which a camera needs
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -45,10 +49,21 @@ def prepare() -> list[str]:
 
 
 def _lock_memory() -> str | None:
+    advice = "give CAP_IPC_LOCK, or LimitMEMLOCK=infinity in systemd"
+    most = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
+    if most != resource.RLIM_INFINITY and not _has_capability(_IPC_LOCK):
+        # Under a limit, locking would succeed now and every later mapping beyond it would fail.
+        return f"memory is not locked: at most {most} bytes may be; {advice}"
     if _libc.mlockall(_MCL_CURRENT | _MCL_FUTURE) == 0:
         return None
-    why = os.strerror(ctypes.get_errno())
-    return f"memory is not locked: {why}; give CAP_IPC_LOCK, or LimitMEMLOCK=infinity in systemd"
+    return f"memory is not locked: {os.strerror(ctypes.get_errno())}; {advice}"
+
+
+def _has_capability(number: int) -> bool:
+    found = re.search(
+        rb"^CapEff:\s*([0-9a-f]+)$", Path("/proc/self/status").read_bytes(), re.MULTILINE
+    )
+    return found is not None and int(found[1], 16) >> number & 1 == 1
 
 
 def _first_in_first_out() -> str | None:

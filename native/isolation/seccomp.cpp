@@ -122,7 +122,6 @@ constexpr int kRefused[] = {
     SYS_chmod,
     SYS_chown,
     SYS_lchown,
-
     SYS_utimes,
     SYS_futimesat,
     SYS_fork,
@@ -134,6 +133,25 @@ constexpr int kRefused[] = {
 #endif
 #ifdef SYS_renameat
     SYS_renameat,
+#endif
+// the same with wider arguments, on 32 bits
+#ifdef SYS_truncate64
+    SYS_truncate64,
+#endif
+#ifdef SYS_chown32
+    SYS_chown32,
+    SYS_lchown32,
+    SYS_fchown32,
+#endif
+#ifdef SYS_utimensat_time64
+    SYS_utimensat_time64,
+#endif
+#ifdef SYS_recvmmsg_time64
+    SYS_recvmmsg_time64,
+#endif
+#ifdef SYS_clock_settime64
+    SYS_clock_settime64,
+    SYS_clock_adjtime64,
 #endif
     // the machine
     SYS_mount,
@@ -175,7 +193,13 @@ constexpr int kRefusedIoctl[] = {FIONBIO, FIOASYNC, FIOSETOWN, SIOCSPGRP};
 constexpr int kUpperProtocol = 31; // TCP_ULP: what is above TCP then, Landlock may not know
 constexpr int kClient[] = {SYS_socket,  SYS_connect,  SYS_sendto,
                            SYS_sendmsg, SYS_recvfrom, SYS_recvmsg};
-constexpr int kRefusedWithoutDevices[] = {SYS_memfd_create, SYS_ftruncate};
+constexpr int kRefusedWithoutDevices[] = {
+    SYS_memfd_create,
+    SYS_ftruncate,
+#ifdef SYS_ftruncate64
+    SYS_ftruncate64,
+#endif
+};
 
 constexpr unsigned kEperm = SECCOMP_RET_ERRNO | EPERM, kEnosys = SECCOMP_RET_ERRNO | ENOSYS;
 

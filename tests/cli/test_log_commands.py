@@ -19,7 +19,8 @@ pytest.importorskip("mcap", reason="the recorder needs the extra record")
 from mcap.opcode import Opcode
 
 from edgeguard.cli.main import main
-from edgeguard.output.recorder.log_reader import raw_records
+from edgeguard.output.recorder.log_reader import Log, raw_records
+from edgeguard.output.recorder.topics import STATE, TAPE
 from edgeguard.zoo import models_dir
 from tests.faults.bench import POLICY, Bench, write_policy
 
@@ -277,6 +278,41 @@ above = 100.0
     assert "silent" not in said  # it has not said anything yet
     code, said, _ = edgeguard("replay", tmp_path / "flight.mcap")
     assert code == 0 and "all the same bit for bit" in said
+
+
+def without_states(log: Path, monkeypatch: pytest.MonkeyPatch, kept: int) -> None:
+    """As if its first states, but so many of the last, were missing."""
+    entries = list(Log(log).entries(TAPE))
+    states = [i for i, e in enumerate(entries) if e.data[0] == STATE]
+    dropped = set(states[: len(states) - kept])
+    left = [e for i, e in enumerate(entries) if i not in dropped]
+    monkeypatch.setattr(Log, "entries", lambda self, *topics: iter(left))
+
+
+def test_decisions_that_cannot_be_computed_are_told_without_a_gap(
+    tmp_path: Path, edgeguard: Edgeguard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(write_policy(tmp_path), start_ns=0)
+    bench.guard.record(tmp_path / "flight.mcap", key=tmp_path / "key.json")
+    bench.nominal()
+    bench.run(11_000, "twenty")
+    bench.guard.close()
+    without_states(tmp_path / "flight.mcap", monkeypatch, kept=1)
+    code, said, told = edgeguard("replay", tmp_path / "flight.mcap")
+    assert code == 0 and "all the same bit for bit" in said
+    counts = int(said.split()[0]), int(told.split()[0])
+    assert min(counts) > 0 and sum(counts) == bench.ticks
+    assert "cannot be computed" in told
+
+
+def test_a_log_in_which_nothing_can_be_computed_is_not_the_same(
+    log: Path, edgeguard: Edgeguard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_states(log, monkeypatch, kept=0)
+    code, said, told = edgeguard("replay", log)
+    assert (code, said) == (1, "")
+    assert "280 decisions cannot be computed" in told
+    assert "holds no decision that can be computed again" in told
 
 
 def test_records_that_nobody_vouches_for_are_mentioned(log: Path, edgeguard: Edgeguard) -> None:

@@ -44,6 +44,7 @@ def test_no_wrong_command_whatever_happens(fault: Fault, demo: GuardConfig) -> N
         row = inject(fault, index, 7, demo)
         assert row["w"] == 0, row
         assert row["x"] == 0, row
+        assert row["c"] is not False, row
         if row["b"] is not None:
             assert row["t"] <= row["b"]
 
@@ -125,6 +126,20 @@ BROKEN = {
     "rates": ("F16", steep, "jumps"),
     "flapping": ("F22", lambda c: relaxed(c, "INPUT_INVALID", severity="FALLBACK"), "not act"),
 }  # fmt: skip
+
+
+def test_a_fault_that_gets_no_name_is_counted(demo: GuardConfig) -> None:
+    """No command is wrong where the others have their quorum: only the name tells."""
+
+    def nothing_happens(c: Case) -> None:
+        c.start()
+        c.hold()
+        c.begin("unnoticed", must_be_named=c.index == 0)
+        c.go(500)
+        c.end()
+
+    fault = Fault("F05", "", "", frozenset({"MEMBER_LOST"}), nothing_happens)
+    assert [inject(fault, index, 0, demo)["c"] for index in range(2)] == [False, None]
 
 
 @pytest.mark.parametrize("name", BROKEN)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from attrs import evolve
 from click.testing import CliRunner
 
 from edgeguard import config, wiring
@@ -23,6 +24,7 @@ from edgeguard.card import Card
 from edgeguard.cli import campaigns
 from edgeguard.cli.inject import Beside, command
 from edgeguard.config import GuardConfig
+from edgeguard.decision import Core
 from edgeguard.errors import EdgeguardError
 from edgeguard.inference import memory
 from edgeguard.streams.campaign import faults_parsers, faults_recorder, faults_workers, live
@@ -78,6 +80,7 @@ def test_no_wrong_command_whatever_a_worker_does(
     assert (row["w"], row["x"]) == (0, 0), row
     assert row["r"] > 0, "the members command again"
     assert row["j"] >= 0, "how late the loop itself woke up is told"
+    assert row["d"] > 0, "and what the guard took for a tick"
 
 
 @pytest.mark.usefixtures("patient")
@@ -138,8 +141,52 @@ def test_a_guard_that_does_not_notice_a_death_is_found(
         faults_workers.die(c, "SIGKILL", c.workers(), lost=True)
 
     row = inject(workers_fault(all_die), 0, 0, demo, seen=seen)
-    assert row["w"] == 1
-    assert "bound 20 ms" in row["why"][0], row
+    assert row["w"] > 0
+    assert any("bound 20 ms" in text for text in row["why"]), row
+
+
+def one_dies(c: LiveCase) -> None:
+    c.start()
+    faults_workers.die(c, "SIGKILL", c.workers()[:1], lost=False)
+
+
+ONE_DIES = workers_fault(one_dies)
+
+
+def apart(fault: str) -> int:
+    """The index of an injection in which each member has a process of its own."""
+    return next(n for n in range(100) if Random(f"0/{fault}/{n}").randint(1, 3) == 3)
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_guard_that_does_not_name_one_dead_worker_is_found(
+    demo: GuardConfig, seen: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others have their quorum: no command is wrong, and nothing has a bound."""
+    row = inject(ONE_DIES, apart(ONE_DIES.id), 0, demo, seen=seen)
+    assert (row["w"], row["c"]) == (0, True), row
+    monkeypatch.setattr(wiring.Seat, "notice", lambda seat, core: None)
+    deaf = {n: evolve(m, deadline_ms=5e3, max_age_ms=5e3) for n, m in demo.members.items()}
+    runs = evolve(demo, members=deaf)
+    row = inject(ONE_DIES, apart(ONE_DIES.id), 0, demo, runs, seen=seen)
+    assert row["c"] is False, row
+
+
+def test_a_guard_that_holds_its_tick_up_is_found(
+    demo: GuardConfig, seen: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Commands that come late are right ones: only the time tells."""
+    notice = wiring.Seat.notice
+
+    def slowly(seat: wiring.Seat, core: Core) -> None:
+        if not seat.member.alive and not seat.lost:
+            time.sleep(0.5)
+        notice(seat, core)
+
+    monkeypatch.setattr(wiring.Seat, "notice", slowly)
+    row = inject(ONE_DIES, apart(ONE_DIES.id), 0, demo, seen=seen)
+    assert row["d"] >= 500_000 and row["m"] >= 30, row
+    assert any("holds a tick up" in text for text in row["why"]), row
 
 
 # ------------------------------------------------------------- the recorder
@@ -147,13 +194,15 @@ def test_a_guard_that_does_not_notice_a_death_is_found(
 
 @pytest.mark.parametrize(
     "kind",
-    [faults_recorder.full_disk, faults_recorder.killed, faults_recorder.guard_killed,
-     faults_recorder.tampered, faults_recorder.full_sink],
+    [faults_recorder.full_disk, faults_recorder.killed, faults_recorder.stopped,
+     faults_recorder.guard_killed, faults_recorder.tampered, faults_recorder.full_sink],
 )  # fmt: skip
 def test_f25_the_log_says_the_truth_about_itself(
-    kind: Callable[..., None], demo: GuardConfig, tmp_path: Path
+    kind: Callable[..., None], demo: GuardConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("mcap", reason="the recorder needs the extra record")
+
+    monkeypatch.setattr(faults_recorder, "NOTICED", 1.0)
 
     def fails(c: Case) -> None:
         kind(c, faults_recorder.Flight(c, tmp_path))
@@ -182,7 +231,32 @@ def test_f25_a_log_that_lost_more_than_it_says_is_found(demo: GuardConfig, tmp_p
     lost, not_closed, cut = row["why"]
     assert "decisions are missing, it tells 0" in lost
     assert "want NOT_CLOSED" in not_closed
-    assert "changed" in cut
+    assert "not closed" in cut
+
+
+def test_f25_a_gap_that_is_not_where_decisions_are_missing_is_found(
+    demo: GuardConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log tells as many missing records as there are, in all, but elsewhere."""
+    pytest.importorskip("mcap", reason="the recorder needs the extra record")
+    from edgeguard.output.recorder.log_reader import Entry, Log
+    from edgeguard.output.recorder.topics import DECISION, GAP
+
+    def loses(c: Case) -> None:
+        flight = faults_recorder.Flight(c, tmp_path)
+        flight.begin()
+        c.go(500)
+        c.guard.close()
+        entries = list(Log(flight.log).entries("/edgeguard/tape"))
+        decided = [i for i, e in enumerate(entries) if e.data[0] == DECISION]
+        del entries[decided[20]]
+        gap = Entry("/edgeguard/tape", 0, bytes([GAP]) + (5).to_bytes(4, "little"))
+        entries.insert(decided[30], gap)
+        monkeypatch.setattr(Log, "entries", lambda self, *topics: iter(entries))
+        c.why += [f"{missing} of {told}" for missing, told in flight._gaps(True) if missing > told]
+
+    row = inject(Fault("F25", "", "", frozenset(), loses), 0, 0, demo)
+    assert row["why"] == ["1 of 0"]
 
 
 # ------------------------------------------------------------------ parsers
@@ -236,7 +310,7 @@ def test_slow_faults_are_made_less_often() -> None:
 
 def test_lateness_and_recovery_stand_beside_the_time_to_the_safe_command() -> None:
     rows = [
-        {"t": 12_000, "b": 20_000, "r": 400, "o": 650, "j": 150},
+        {"t": 12_000, "b": 20_000, "r": 400, "o": 650, "j": 150, "d": 900},
         {"t": 22_000, "b": 20_000, "r": None, "o": 900, "j": 4100},
         {"t": None, "b": None, "r": 10, "o": 0},
     ]
@@ -244,5 +318,6 @@ def test_lateness_and_recovery_stand_beside_the_time_to_the_safe_command() -> No
     assert found["x.over_bound_ms_max"].value == 2
     assert found["x.over_bound_ms_max"].holds is False
     assert found["x.woke_late_ms_max"].value == 4.1
+    assert (found["x.held_ms_max"].value, found["x.held_ms_max"].n) == (0.9, 1)
     assert (found["x.outside_ms_median"].value, found["x.outside_ms_max"].value) == (650, 650)
     assert (found["x.recovered_ms_max"].value, found["x.recovered_ms_max"].n) == (400, 2)

@@ -102,6 +102,25 @@ def test_a_supervising_thread_that_outlives_close_releases_the_memory(
     assert not OURS & set(Path("/proc/self/maps").read_text().split())
 
 
+def test_a_worker_that_cannot_be_told_its_members_leaves_no_descriptor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card, create = tiny(tmp_path), os.memfd_create
+
+    def refuse(name: str, *flags: int) -> int:
+        if name == "edgeguard-spec":
+            raise OSError(24, "too many open files")
+        return create(name, *flags)
+
+    descriptors = set(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(os, "memfd_create", refuse)
+    member = ChildProcess(MemberSpec("m", card))
+    with pytest.raises(ModelRefused, match=r"cannot be started: .* too many open files"):
+        member.await_ready(READY_S)
+    member.close()
+    assert set(os.listdir("/proc/self/fd")) == descriptors
+
+
 def test_memory_that_cannot_be_mapped_leaves_no_descriptor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,6 +91,25 @@ def test_what_is_refused_to_a_worker_is_a_violation(broken: Run, attempt: str, k
     assert reason.startswith("odd" if kind == "wrapped" else "[Errno")
 
 
+@needs_seccomp
+def test_a_member_is_lost_before_anybody_is_told_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is told may take his time: a full log, for instance."""
+    monkeypatch.setattr(supervisor, "_PROGRAM", program("socket.socket()"))
+    told: list[tuple[str, bool]] = []
+    spec = MemberSpec(
+        "m", tiny(tmp_path), restarts=0, event=lambda name: told.append((name, member.alive))
+    )
+    member = ChildProcess(spec)
+    member.await_ready(READY_S)
+    member.input[0] = images()[0]
+    assert member.submit(1, 1)
+    assert until(lambda: "quarantined" in member.reason)
+    member.close()
+    assert told == [("sandbox_violation", False)]
+
+
 @pytest.mark.parametrize(
     "lines",
     [

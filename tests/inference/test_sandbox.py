@@ -240,6 +240,7 @@ os._exit(1)
     member.await_ready(READY_S)
     assert "Landlock: Function not implemented" in member.missing
     assert "seccomp: Function not implemented" in member.missing
+    assert until(lambda: bool(caplog.messages)), "told once it is admitted"
     (line,) = caplog.messages
     assert line.startswith("m: ")
     assert "seccomp: Function not implemented" in line

@@ -2,8 +2,11 @@
 """Who signs a log: a key that is replaced by its hash with every seal, so that an older one cannot
 be had from it.
 
-The key file holds the seed of the next log and the *lineage*: every log's public key, each signed
-by the one before it. Only the first public key has to be known to whoever verifies.
+The key file holds the seed of the next log and its *lineage*: public keys from the first log's to
+its own, each signed by the one before it in the lineage. Only the first has to be known to whoever
+verifies. A lineage passes over most logs, or the header of a log would grow with every one before
+it: while a key is there, it also vouches for some that come much later (`_voucher`), whose seeds
+follow from its own.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
@@ -28,7 +31,8 @@ from edgeguard.errors import EdgeguardError
 
 NEXT_LOG = b"edgeguard log: next log"
 NEXT_SEAL = b"edgeguard log: next seal"
-VOUCH = b"edgeguard log: public key of the next log"
+VOUCH = b"edgeguard log: public key of a later log"
+STRIDE = 1 << 16  # logs that a key vouches ahead at most
 
 
 def default_path() -> Path:
@@ -39,10 +43,15 @@ def default_path() -> Path:
 
 @frozen
 class Link:
-    """One log's public key, and the previous one's word for it (empty for the first)."""
+    """One log's number and public key, and an earlier one's word for both (empty for the first)."""
 
+    number: int
     public: str
     signature: str
+
+    def message(self) -> bytes:
+        """What is signed."""
+        return VOUCH + self.number.to_bytes(8, "little") + bytes.fromhex(self.public)
 
 
 @define
@@ -74,14 +83,11 @@ def begin(path: Path) -> Signer:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _locked(path.with_name(path.name + ".lock")):
-            seed, lineage = _load(path) if path.exists() else _first(path)
-            following = _hashed(NEXT_LOG, seed)
-            public = _public(following)
-            vouched = Link(public, _private(seed).sign(VOUCH + bytes.fromhex(public)).hex())
-            _replace(path, following, (*lineage, vouched))
+            key = _load(path) if path.exists() else _first(path)
+            _replace(path, _next(key))
     except OSError as error:
         raise EdgeguardError(f"{path}: {error.strerror}") from None
-    return Signer(seed, lineage)
+    return Signer(key.seed, key.lineage)
 
 
 def first_key(text: str) -> str:
@@ -100,11 +106,12 @@ def first_key(text: str) -> str:
 
 def broken_link(lineage: tuple[Link, ...], pinned: str) -> str | None:
     """Why the pinned key does not vouch for the last one of the lineage, or None when it does."""
-    if not lineage or lineage[0].public != pinned:
+    if not lineage or (lineage[0].number, lineage[0].public) != (0, pinned):
         return "signed by another key than the given one"
-    for i, (before, after) in enumerate(pairwise(lineage), 1):
-        if not signed(before.public, VOUCH + bytes.fromhex(after.public), after.signature):
-            return f"key {i} of its lineage is not signed by the one before it"
+    for before, after in pairwise(lineage):
+        good = before.number < after.number
+        if not good or not signed(before.public, after.message(), after.signature):
+            return f"key {after.number} of its lineage is not signed by the one before it"
     return None
 
 
@@ -127,16 +134,17 @@ def links(raw: Any) -> tuple[Link, ...]:
         raise ValueError("want a list of keys")
     found = []
     for i, item in enumerate(raw):
-        good = isinstance(item, list) and len(item) == 2
-        if not good or not is_hex(item[0], 32) or not (is_hex(item[1], 64) or i == 0):
+        good = isinstance(item, list) and len(item) == 3 and type(item[0]) is int
+        good = good and 0 <= item[0] < 1 << 63 and is_hex(item[1], 32)
+        if not good or not (is_hex(item[2], 64) or i == item[0] == 0):
             raise ValueError(f"key {i} is none")
-        found.append(Link(item[0], item[1]))
+        found.append(Link(*item))
     return tuple(found)
 
 
-def stored(lineage: tuple[Link, ...]) -> list[list[str]]:
+def stored(lineage: tuple[Link, ...]) -> list[list[Any]]:
     """The other way."""
-    return [[link.public, link.signature] for link in lineage]
+    return [[link.number, link.public, link.signature] for link in lineage]
 
 
 def is_hex(text: object, size: int) -> bool:
@@ -157,14 +165,51 @@ def _public(seed: bytes) -> str:
     return _private(seed).public_key().public_bytes_raw().hex()
 
 
-def _first(path: Path) -> tuple[bytes, tuple[Link, ...]]:
+@frozen
+class _Key:
+    """What the key file holds for the next log."""
+
+    seed: bytes
+    lineage: tuple[Link, ...]
+    ahead: tuple[Link, ...] = ()
+    """Keys of logs after it that are vouched for already."""
+
+
+def _first(path: Path) -> _Key:
     seed = secrets.token_bytes(32)
     public = _public(seed)
     path.with_suffix(".pub").write_text(public + "\n", encoding="ascii")
-    return seed, (Link(public, ""),)
+    return _Key(seed, (Link(0, public, ""),))
 
 
-def _load(path: Path) -> tuple[bytes, tuple[Link, ...]]:
+def _voucher(number: int) -> int:
+    """The log whose key vouches for this one's: the number without its lowest bit, so that no
+    lineage is longer than a number has bits, and one more for every STRIDE logs."""
+    return number - min(number & -number, STRIDE)
+
+
+def _next(key: _Key) -> _Key:
+    """The key of the log after this one, while this one can still vouch for what comes."""
+    number = key.lineage[-1].number
+    ahead = (*key.ahead, *_vouched(key.seed, number))
+    (link,) = (one for one in ahead if one.number == number + 1)
+    kept = (one for one in key.lineage if one.number <= _voucher(number + 1))
+    later = tuple(one for one in ahead if one.number > number + 1)
+    return _Key(_hashed(NEXT_LOG, key.seed), (*kept, link), later)
+
+
+def _vouched(seed: bytes, number: int) -> Iterator[Link]:
+    """The later keys that this log's vouches for."""
+    own, later, done, step = _private(seed), seed, 0, 1
+    while _voucher(number + step) == number:
+        for _ in range(step - done):
+            later = _hashed(NEXT_LOG, later)
+        link = Link(number + step, _public(later), "")
+        yield evolve(link, signature=own.sign(link.message()).hex())
+        done, step = step, 2 * step
+
+
+def _load(path: Path) -> _Key:
     with path.open(encoding="utf-8") as file:
         mode = os.fstat(file.fileno()).st_mode
         if mode & (stat.S_IRWXG | stat.S_IRWXO):
@@ -174,18 +219,24 @@ def _load(path: Path) -> tuple[bytes, tuple[Link, ...]]:
             )
         try:
             raw = json.load(file)
-            seed, lineage = bytes.fromhex(raw["seed"]), links(raw["lineage"])
+            ahead = links(raw["ahead"]) if raw["ahead"] else ()
+            key = _Key(bytes.fromhex(raw["seed"]), links(raw["lineage"]), ahead)
         except (ValueError, KeyError, TypeError, AttributeError):
             raise EdgeguardError(f"{path}: is no key file of the recorder") from None
-    if _public(seed) != lineage[-1].public:
+    number = key.lineage[-1].number
+    goes_on = _voucher(number + 1) == number or any(link.number == number + 1 for link in key.ahead)
+    if not goes_on or _public(key.seed) != key.lineage[-1].public:
         raise EdgeguardError(f"{path}: seed and lineage do not belong together")
-    return seed, lineage
+    return key
 
 
-def _replace(path: Path, seed: bytes, lineage: tuple[Link, ...]) -> None:
-    """Write the new file, overwrite the old seed, and swap them."""
+def _replace(path: Path, key: _Key) -> None:
+    """Write the new file, swap them, and overwrite the old seed once the new one is there to
+    stay."""
     new = path.with_name(path.name + ".new")
-    text = json.dumps({"seed": seed.hex(), "lineage": stored(lineage)})
+    text = json.dumps(
+        {"seed": key.seed.hex(), "lineage": stored(key.lineage), "ahead": stored(key.ahead)}
+    )
     handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(handle, "w", encoding="ascii") as file:
         os.fchmod(file.fileno(), 0o600)
@@ -194,6 +245,11 @@ def _replace(path: Path, seed: bytes, lineage: tuple[Link, ...]) -> None:
         os.fsync(file.fileno())
     old = path.open("r+b") if path.exists() else None
     os.replace(new, path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
     if old is not None:
         with old:  # no longer has a name; its seed stands at its beginning
             old.write(bytes(128))

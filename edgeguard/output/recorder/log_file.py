@@ -5,11 +5,13 @@
 
 A seal is a metadata record. It holds the head of a hash chain over every byte before it, and is
 signed with a key that nobody has any more once the seal is written. The last seal also holds the
-hash of all that follows it. So a log is a valid MCAP file, and no bit of it can change unnoticed.
+hash and the length of all that follows it. So a log is a valid MCAP file, no bit of it can change
+unnoticed, and an index that a power cut has kept from the disk is no change.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -20,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import zstandard
-from attrs import Factory, define, frozen
+from attrs import Factory, define, evolve, frozen
 from mcap.data_stream import RecordBuilder
 from mcap.opcode import Opcode
 from mcap.records import (
@@ -53,6 +55,7 @@ PROFILE = ""
 LIBRARY = "edgeguard"
 SIGNED = b"edgeguard seal 1\n"
 NO_HASH = "0" * 64
+RESERVED = 1 << 16  # bytes for the beginning of a log, beside what it says of itself
 
 
 @frozen
@@ -81,11 +84,16 @@ class Seal:
     """The public key that the next seal is signed with."""
     rest: str
     """SHA-256, hex, of all bytes after this seal when it is the last one; else empty."""
+    rest_bytes: int = 0
+    """How many these are."""
     signature: str = ""
 
     def message(self) -> bytes:
         """What is signed."""
-        fields = (self.number, self.records, self.decisions, self.head, self.following, self.rest)
+        fields = (
+            self.number, self.records, self.decisions, self.head, self.following, self.rest,
+            self.rest_bytes,
+        )  # fmt: skip
         return SIGNED + "\n".join(map(str, fields)).encode()
 
     def record(self) -> bytes:
@@ -100,6 +108,7 @@ class Seal:
                     "head": self.head,
                     "next": self.following,
                     "rest": self.rest,
+                    "rest_bytes": str(self.rest_bytes),
                     "signature": self.signature,
                 },
             )
@@ -160,8 +169,9 @@ class LogFile:
         self._box = box
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
+            _reserve(self._file, RESERVED + sum(map(len, about.values())))
             self._signer = begin()
-        except EdgeguardError:
+        except (EdgeguardError, OSError):
             self.leave()
             path.unlink()
             raise
@@ -194,10 +204,13 @@ class LogFile:
         self._seal(start)
         try:
             self._write()
+            os.ftruncate(self._file, self.size)
         except OSError:
             self.leave()
             self.path.unlink()
             raise
+        self.begins = self.size
+        """Where what is recorded begins: before it the log says what it is."""
 
     def add(self, channel: int, t_ns: int, data: bytes) -> None:
         """A message for channel 1, 2, ... in the order of the topics; t_ns: not negative."""
@@ -224,9 +237,10 @@ class LogFile:
         """Seal for good, with the index that lets a reader seek."""
         if not self._ended:
             self.flush()
-            length = len(self._made_seal(b"", NO_HASH).record())
+            count = len(self._rest(0))  # the same wherever it stands
+            length = len(self._made_seal(b"", NO_HASH, count).record())
             rest = self._rest(self.size + length)
-            self._seal(b"", hashlib.sha256(rest).hexdigest())
+            self._seal(b"", hashlib.sha256(rest).hexdigest(), count)
             self._unwritten += rest
             self._ended = True
         self._write()
@@ -253,15 +267,16 @@ class LogFile:
         self.size, self._unwritten = done, b""
         self.sealed = self._seals, self._head
 
-    def _made_seal(self, block: bytes, rest: str) -> Seal:
+    def _made_seal(self, block: bytes, rest: str, rest_bytes: int) -> Seal:
         head = chained(self._head, self._block_start + block)
         seal = Seal(
             self._seals, self.records, self.decisions, head, self._signer.following, rest,
+            rest_bytes,
         )  # fmt: skip
-        return Seal(*_fields(seal), signature=self._signer.sign(seal.message()))
+        return evolve(seal, signature=self._signer.sign(seal.message()))
 
-    def _seal(self, block: bytes, rest: str = "") -> None:
-        seal = self._made_seal(block, rest)
+    def _seal(self, block: bytes, rest: str = "", rest_bytes: int = 0) -> None:
+        seal = self._made_seal(block, rest, rest_bytes)
         self._signer.evolve()
         self._seals += 1
         self._head, self._block_start = seal.head, seal.record()
@@ -341,10 +356,14 @@ class LogFile:
         return data_end + summary + offsets + _footer(summary_start, summary, offsets) + MAGIC
 
 
-def _fields(seal: Seal) -> tuple[int, int, int, str, str, str]:
-    return (
-        seal.number, seal.records, seal.decisions, seal.head, seal.following, seal.rest,
-    )  # fmt: skip
+def _reserve(file: int, size: int) -> None:
+    """Room for the beginning, before a key is used up: a key without a log would look like a log
+    that somebody has removed. Raises OSError when there is none."""
+    try:
+        os.posix_fallocate(file, 0, size)
+    except OSError as error:  # any other: a file system that reserves nothing
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
 
 
 def _footer(summary_start: int, summary: bytes, offsets: bytes) -> bytes:

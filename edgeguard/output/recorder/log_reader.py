@@ -43,24 +43,39 @@ class Entry(NamedTuple):
 
 def mapped(path: Path) -> mmap.mmap | bytes:
     """The bytes of a log. Raises EdgeguardError when there are none."""
+    data: mmap.mmap | bytes = b""
     try:
         with path.open("rb") as file:
-            if not file.read(1):
-                raise EdgeguardError(f"{path}: is empty")
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            if file.read(1):
+                data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise EdgeguardError(f"{path}: {error.strerror}") from None
+    if not _written(data):
+        raise EdgeguardError(f"{path}: is empty")
+    return data
 
 
 def raw_records(data: mmap.mmap | bytes) -> Iterator[Raw]:
     """The records of a file, up to one that was cut off or the magic at the end."""
-    at = len(MAGIC)
-    while at + HEAD <= len(data):
+    at, size = len(MAGIC), _written(data)
+    while at + HEAD <= size:
         end = at + HEAD + int.from_bytes(data[at + 1 : at + HEAD], "little")
-        if end > len(data):
+        if end > size:
             return
         yield Raw(data[at], at, end)
         at = end
+
+
+def _written(data: mmap.mmap | bytes) -> int:
+    """How many bytes there are before the zeros at the end: a power cut may leave a file longer
+    than what was written to it. No log that was closed ends in zeros, nor does a seal."""
+    end = len(data)
+    while end:
+        start = max(0, end - (1 << 16))
+        if found := data[start:end].rstrip(b"\0"):
+            return start + len(found)
+        end = start
+    return 0
 
 
 def stream(data: mmap.mmap | bytes, raw: Raw) -> ReadDataStream:
@@ -120,8 +135,10 @@ class Log:
                 return
 
     def entries(self, *topics: str) -> Iterator[Entry]:
-        """The messages of these topics. Raises EdgeguardError where the file is damaged."""
+        """The messages of these topics, up to what a crash has left unfinished behind the last
+        seal. Raises EdgeguardError where the file is damaged before it."""
         wanted = {number for number, topic in self._topics.items() if topic in topics}
+        sealed = self._sealed
         for raw in raw_records(self._data):
             if raw.opcode != Opcode.CHUNK:
                 continue
@@ -129,6 +146,8 @@ class Log:
                 chunk = Chunk.read(stream(self._data, raw))
                 messages = list(self._messages(chunk))
             except Exception as error:  # whatever a damaged chunk makes of its decoder
+                if raw.start >= sealed:
+                    return
                 raise EdgeguardError(
                     f"{self.path}: damaged at byte {raw.start}: {error}; see edgeguard verify-log"
                 ) from None
@@ -139,13 +158,18 @@ class Log:
     @property
     def unsealed(self) -> bool:
         """Whether messages stand after the last seal, which nobody vouches for."""
-        found, seal = False, len(SEAL).to_bytes(4, "little") + SEAL.encode()
+        sealed = self._sealed
+        return any(r.opcode == Opcode.CHUNK and r.start >= sealed for r in raw_records(self._data))
+
+    @property
+    def _sealed(self) -> int:
+        """Where the last seal ends."""
+        end, seal = 0, len(SEAL).to_bytes(4, "little") + SEAL.encode()
         for raw in raw_records(self._data):
             name = self._data[raw.start + HEAD : raw.start + HEAD + len(seal)]
             if raw.opcode == Opcode.METADATA and name == seal:
-                found = False
-            found = found or raw.opcode == Opcode.CHUNK
-        return found
+                end = raw.end
+        return end
 
     def _messages(self, chunk: Chunk) -> Iterator[Message]:
         for m in breakup_chunk(chunk, validate_crc=True):

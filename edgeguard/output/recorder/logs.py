@@ -46,6 +46,7 @@ class Logs:
         self._policy = b""
         self._told = self._crowded = False  # of this file: it has no room for frames
         self._ended_s: dict[Path, float] = {}  # files of this process; monotonic
+        self._forget()
         self._log = self._open()
 
     def put(self, record: bytes) -> None:
@@ -116,12 +117,14 @@ class Logs:
 
     def _fits(self, more: int) -> bool:
         mb = self._keep.mb
-        return mb is None or self._log.size + self._log.waiting + more <= mb * 1e6 / PARTS
+        recorded = self._log.size - self._log.begins + self._log.waiting
+        return mb is None or recorded + more <= mb * 1e6 / PARTS
 
     def _next(self) -> None:
         """The next file, or the same one for longer when there is no room to begin it."""
         old = self._log
         old.flush()
+        self._forget()
         try:
             self._log = self._open()
         except (EdgeguardError, OSError):
@@ -131,7 +134,6 @@ class Logs:
         old.leave()
         self._ended_s[old.path] = time.monotonic()
         self._translator.put(self._policy, self._log)
-        self._forget()
 
     def _numbered(self) -> Path:
         last = max((number for number, _ in self._known()), default=0)
@@ -144,18 +146,18 @@ class Logs:
         return sorted((int(match[1]), p) for match, p in found if match)
 
     def _forget(self) -> None:
-        """Remove what is beyond the limits; never the one that is being written.
+        """Remove what is beyond the limits, before a new file needs the room; never the newest: it
+        is being written, or the next number follows its own.
 
         The clock may have been set while this ran, from 1970 say: the files of this process are
         aged by the monotonic clock, older ones by how far the newest file is from them.
         """
-        files = [(p, p.stat()) for _, p in self._known()]
-        newest_s = max(stat.st_mtime for _, stat in files)
-        files.pop()
+        files = [(p, p.stat()) for _, p in self._known()] if self._keep.limited else []
+        newest_s = max((stat.st_mtime for _, stat in files), default=0.0)
         limit_bytes = (self._keep.mb or float("inf")) * 1e6 * (1 - 1 / PARTS)
         limit_s = (self._keep.hours or float("inf")) * 3600
         total = sum(stat.st_size for _, stat in files)
-        for path, stat in files:
+        for path, stat in files[:-1]:
             ended_s = self._ended_s.get(path)
             age_s = newest_s - stat.st_mtime if ended_s is None else time.monotonic() - ended_s
             if total > limit_bytes or age_s > limit_s:

@@ -9,6 +9,7 @@ end record.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import mmap
 import os
@@ -21,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from edgeguard import sandbox
 from edgeguard._core import Tape
 from edgeguard.errors import EdgeguardError
 from edgeguard.output.recorder.box import recipient
@@ -136,7 +138,8 @@ def main() -> None:
     for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(stop, signal.SIG_IGN)  # the guard says when
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file limit is an error like a full disk
-    os.nice(5)
+    with contextlib.suppress(OSError):  # then it keeps the one that it has
+        sandbox.ordinary(5)
     with open(0, "rb", buffering=0, closefd=False) as told:  # nothing is read ahead of a line
         line = told.readline()
     try:
@@ -170,7 +173,3 @@ def _say(text: str) -> None:
         print(text, flush=True)
     except OSError:  # nobody listens any more
         sys.stdout = None
-
-
-if __name__ == "__main__":
-    main()

@@ -13,7 +13,6 @@ import logging
 import mmap
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from typing import Any
 
 import mcap  # noqa: F401  # the other process needs it; when it is missing, this one can say so
 
+from edgeguard import sandbox
 from edgeguard._core import Core, Tape
 from edgeguard.errors import EdgeguardError
 from edgeguard.output.recorder.frames import Frames
@@ -121,9 +121,8 @@ class Recorder:
         self._watcher.join()
         if self.frames is not None:
             self.frames.close()
-        self._notes.close(CLOSE_S)
-        self._tell("close")
-        said = self._hear(CLOSE_S)
+        self._notes.put("close")  # behind all of them: a pipe that is full must not hold this up
+        said = self._hear(CLOSE_S) if self._notes.close(CLOSE_S) else "it stands still"
         if said != "closed":
             _log.warning("%s: not closed: %s", self.path, said or "the recorder is gone")
             self._process.kill()
@@ -163,7 +162,7 @@ class Recorder:
 def _start(kept: list[int]) -> subprocess.Popen[bytes]:
     """The other process, in a session of its own: Ctrl-C at a terminal is for the guard."""
     return subprocess.Popen(
-        [sys.executable, "-m", "edgeguard.output.recorder.process"],
+        sandbox.command_line("edgeguard.output.recorder.process"),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, pass_fds=kept,
-        start_new_session=True, env={**os.environ, "PYTHONSAFEPATH": "1"},
+        start_new_session=True,
     )  # fmt: skip

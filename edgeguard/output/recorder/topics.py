@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from edgeguard._core import Policy, Replayer
@@ -101,7 +102,11 @@ class Translator:
             "rule_ms": got["rule_us"] / 1000,
             "certainty": {name: m["certainty"] for name, m in members.items()},
             "latency_ms": {name: m["latency_us"] / 1000 for name, m in members.items()},
-            "detectors": dict(zip(self._detectors, got["detectors"], strict=True)),
+            "detectors": {  # those that say something; null: what cannot be read
+                name: number
+                for name, number in zip(self._detectors, got["detectors"], strict=True)
+                if number is None or not math.isnan(number)
+            },
         }
         for topic, content in ((DECISIONS, said), (SIGNALS, got["signals"]), (HEALTH, health)):
             log.add(CHANNEL[topic], self._t_ns, _json(content))
@@ -118,4 +123,4 @@ class Translator:
 
 
 def _json(content: Any) -> bytes:
-    return json.dumps(content, separators=(",", ":")).encode()
+    return json.dumps(content, separators=(",", ":"), allow_nan=False).encode()

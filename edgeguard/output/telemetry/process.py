@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import socket
 import subprocess
-import sys
 from typing import Any
 
+from edgeguard import sandbox
 from edgeguard.errors import EdgeguardError
 
 START_S = 20.0
@@ -87,9 +86,9 @@ class Process(Link):
         super().__init__(ours)
         number = str(theirs.fileno())
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "edgeguard.output.telemetry", number, host, str(port)],
+            sandbox.command_line("edgeguard.output.telemetry.child", number, host, str(port)),
             pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            start_new_session=True, env={**os.environ, "PYTHONSAFEPATH": "1"},
+            start_new_session=True,
         )  # fmt: skip
         theirs.close()
         self.send_json(HELLO, hello)

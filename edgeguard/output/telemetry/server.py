@@ -30,6 +30,7 @@ from edgeguard.output.telemetry.metrics import Metrics
 from edgeguard.output.telemetry.process import MOST_REQUEST
 
 MOST_CONNECTIONS = 16
+MOST_STREAMS = 12  # of them: pages that are left open must not keep the operator out
 SLOW_S = 10.0  # a reader that takes longer is let go
 IDLE_S = 1.0  # without news the events say that they are still there
 
@@ -45,6 +46,7 @@ class Server(ThreadingHTTPServer):
         self.registry = CollectorRegistry()
         self.registry.register(Metrics(board))
         self._free = threading.BoundedSemaphore(MOST_CONNECTIONS)
+        self.streams = threading.BoundedSemaphore(MOST_STREAMS)
         super().__init__((host, port), Handler)
 
     def server_bind(self) -> None:
@@ -134,6 +136,14 @@ class Handler(BaseHTTPRequestHandler):
         return False
 
     def _events(self, board: Board) -> None:
+        if not self.server.streams.acquire(blocking=False):
+            return  # without an answer, so that a browser tries again
+        try:
+            self._stream(board)
+        finally:
+            self.server.streams.release()
+
+    def _stream(self, board: Board) -> None:
         self._head(HTTPStatus.OK, "text/event-stream")
         seen = 0
         while not board.ended:

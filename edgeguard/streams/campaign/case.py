@@ -89,6 +89,8 @@ class Case:
     """Since the fault began."""
     safe_us: int | None = None
     named: bool | None = None
+    """Whether the first cause fits; None: there was none, nor had there to be one."""
+    must_be_named: bool = False
     recovered_ms: float | None = None
     outside_ms: float | None = None
     """In FALLBACK or SAFE_STOP since the fault began."""
@@ -195,8 +197,7 @@ class Case:
         while self._answers and self._answers[0].ready_ns <= self.now_ns:
             a = heapq.heappop(self._answers)
             self.guard.suggest(a.member, a.scores, self.stamp(a.capture_ns), self.stamp(a.ready_ns))
-        given = self._signals()
-        self.decision = self.guard.decide(given, self.stamp(self.now_ns))
+        self.decision = self._decide(self._signals())
         self.judge.tick(self.now_ms, self.command, self.period_ms)
         self.car.step(self.command, self.period_ms / 1000)
         self._watch()
@@ -205,6 +206,9 @@ class Case:
     def _tick(self) -> None:
         """To the next tick."""
         self.now_ns += int(self.period_ms * MS)
+
+    def _decide(self, given: dict[str, Any]) -> Decision:
+        return self.guard.decide(given, self.stamp(self.now_ns))
 
     def _signals(self) -> dict[str, Any]:
         """The middle of each range, and how fast the car is; then what the fault says."""
@@ -247,9 +251,10 @@ class Case:
 
     # ---------------------------------------------------------------- fault
 
-    def begin(self, kind: str) -> None:
-        """The fault is there from now on."""
+    def begin(self, kind: str, must_be_named: bool = False) -> None:
+        """The fault is there from now on; must_be_named: until `end` a cause has to be there."""
         self.kind, self._fault_ms = kind, self.now_ms
+        self.must_be_named = must_be_named
         self._before, self.outside_ms = self._causes(), 0.0
 
     def _causes(self) -> set[str]:
@@ -296,6 +301,9 @@ class Case:
         """The fault is gone: everything is as it was before."""
         if self._must is not None and self.safe_us is None:
             self.wrong("does not act")
+        if self.must_be_named and self.named is None:
+            self.named = False
+            self.notes.append("names no cause")
         self._fault_ms = None
         self.speak, self.frames, self.engaged = None, True, True
         self.pictures = []

@@ -24,7 +24,7 @@ WRAPS_NS = (2**31 * 1000, 2**32 * 1000, 2**31 * MS, 2**32 * MS, 2**53, 2**61)
 def frozen_camera(c: Case) -> None:
     """The same picture again, with stamps that go on; members go on answering."""
     c.start()
-    c.begin("frozen")
+    c.begin("frozen", must_be_named=True)
     shown = np.full(FRAME, c.rng.randint(0, 255), np.uint8)
     shown += np.arange(FRAME[1], dtype=np.uint8)[None, :, None]
     ring = c.rng.choice((1, 1, 2, 3))  # a driver may hand out a ring of buffers
@@ -39,7 +39,7 @@ def frozen_camera(c: Case) -> None:
 def no_frames(c: Case) -> None:
     """The camera delivers nothing any more."""
     c.start()
-    c.begin("no frames")
+    c.begin("no frames", must_be_named=True)
     c.frames = False
     c.must(c.bound_ms("FRAME_LOST", "STALE_MODEL", silence=True) + c.frame_ms)
     c.go(c.rng.uniform(1000, 2500))
@@ -59,7 +59,7 @@ def odd_signals(c: Case) -> None:
     value = c.rng.choice(ODD)
     if name == "engaged" and isinstance(value, int | float) and not math.isnan(value):
         value = "maybe"  # any finite number says yes or no
-    c.begin(f"{name} = {value!r:.12}")
+    c.begin(f"{name} = {value!r:.12}", must_be_named=True)
     c.signals[name] = value
     c.must(c.bound_ms("INPUT_INVALID") + c.period_ms, Mode.SAFE_STOP)
     c.go(c.rng.uniform(300, 1500))
@@ -117,15 +117,15 @@ def clocks(c: Case) -> None:
     c.start()
     if c.rng.random() < 0.4:
         c.begin("wraps")
-        c.named = True
         c.go(4000)
         if c.worst >= Mode.FALLBACK:
             c.trips_falsely("when a counter wraps")
+        c.named = None  # there is nothing to name: a sign that passes is none of its causes
         c.end()
         return
     gap_ms = max_gap_ms(c.config)  # below it a step ahead is a pause that may be
     jump_ms = c.rng.choice((-c.period_ms, gap_ms)) * 10 ** c.rng.uniform(0.01, 6)
-    c.begin("steps back" if jump_ms < 0 else "steps ahead")
+    c.begin("steps back" if jump_ms < 0 else "steps ahead", must_be_named=True)
     step_ns = int(jump_ms * MS)
     c.stamp = lambda t_ns: t_ns - first + near + step_ns
     c.must(c.bound_ms("TIME_FAULT") + c.period_ms)
@@ -144,6 +144,5 @@ FAULTS = (
     Fault("F16", "full command to zero", "the highest and the lowest label in turn",
           frozenset(), full_to_zero),
     Fault("F20", "clocks wrap and step", "stamps that pass 2^31 and 2^32 us and ms; jumps",
-          frozenset({"TIME_FAULT", "OVERRUN", "LATE", "SCORE_INSANE", "FRAME_LOST", "STALE_MODEL",
-                     "MEMBER_LOST"}), clocks),
+          frozenset({"TIME_FAULT"}), clocks),
 )  # fmt: skip

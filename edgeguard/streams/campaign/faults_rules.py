@@ -15,7 +15,7 @@ from edgeguard.streams.campaign.case import Case, Fault
 def many_at_once(c: Case) -> None:
     """As many faults as there are, in random order, the worst of them somewhere among them."""
     c.start()
-    c.begin("many")
+    c.begin("many", must_be_named=True)
     measured = c.config.channels[c.means.channel].measured
     kinds = ["silent", "frozen", "denied", "jump", "signal"]
     c.rng.shuffle(kinds)
@@ -44,7 +44,7 @@ def flapping(c: Case) -> None:
     share = c.rng.uniform(0.25, 0.9)
     period = c.rng.randint(2, 40)
     on = max(1, -(-int(share * 1000 * period) // 1000))
-    c.begin(f"{on} of {period} ticks")
+    c.begin(f"{on} of {period} ticks", must_be_named=True)
     name = c.config.channels[c.means.channel].measured or next(iter(c.config.signals))
     row = c.config.causes["INPUT_INVALID"]
     c.must(FLAPPING * row.on_ms + 2 * c.period_ms + period * c.period_ms, Mode.SAFE_STOP)
@@ -62,7 +62,7 @@ def flapping(c: Case) -> None:
 def no_command(c: Case) -> None:
     """Everything is lost at once: a command leaves on every tick, and it is that of the rules."""
     c.start()
-    c.begin("all silent")
+    c.begin("all silent", must_be_named=True)
     c.speak = lambda m, true: None
     c.frames = c.rng.random() < 0.5
     c.must(c.bound_ms("STALE_MODEL", silence=True) + c.frame_ms + c.latest_ms)
@@ -103,7 +103,7 @@ def lost_rules(c: Case) -> None:
     """The controller is lost while it is only a shadow: SAFE_STOP, latched, a controlled stop."""
     c.start()
     how = c.rng.choice(("raises", "exits", "nan", "none", "text", "huge", "late"))
-    c.begin(how)
+    c.begin(how, must_be_named=True)
     shadow = c.guard._parts.shadow
     good = shadow._controllers
     late_s = c.config.controller.budget_ms * 1.5e-3

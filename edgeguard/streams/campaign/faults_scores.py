@@ -32,7 +32,7 @@ def late(c: Case) -> None:
     """Results come after their deadline, and say whatever they like, most of it daring."""
     c.start()
     hit, lost = c.some_members()
-    c.begin(f"{len(hit)} late")
+    c.begin(f"{len(hit)} late", must_be_named=True)
     most = max(c.config.members[m].deadline_ms for m in hit)
     extra = c.rng.uniform(1.0, 3.0)
 
@@ -53,7 +53,7 @@ def nothing(c: Case) -> None:
     c.start()
     hit, lost = c.some_members()
     silent = c.rng.random() < 0.4
-    c.begin(f"{len(hit)} {'silent' if silent else 'empty'}")
+    c.begin(f"{len(hit)} {'silent' if silent else 'empty'}", must_be_named=True)
     empty: tuple[Any, ...] = ([], None, (), np.empty(0, np.float32))
 
     def twist(member: str, true: Scores) -> tuple[Any, float] | None:
@@ -119,7 +119,7 @@ def _insane(c: Case, kind: str, twist: Callable[[Case, str, Scores], Any]) -> No
     """What no sane model says: the member abstains from the first of them on."""
     c.start()
     hit, lost = c.some_members()
-    c.begin(f"{len(hit)} {kind}")
+    c.begin(f"{len(hit)} {kind}", must_be_named=True)
     _hit(c, hit, lambda m, true: (twist(c, m, true), c.rng.uniform(0.05, 1.0) * c.latest_ms))
     if lost:
         c.must(c.bound_ms("SCORE_INSANE", "STALE_MODEL") + c.frame_ms + c.latest_ms)

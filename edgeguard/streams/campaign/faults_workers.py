@@ -15,7 +15,7 @@ LEFT_ALONE = 0.05  # of the hangs are ended by the guard itself, for that takes 
 KILLS = ("SIGKILL", "SIGSEGV", "SIGBUS", "SIGABRT", "null pointer", "leaves", "raises")
 HANGS = ("spins, signals blocked", "sleeps, signals blocked", "eats memory", "churns memory",
          "garbage")  # fmt: skip
-DIES_MS = 1000.0  # a busy machine lets nobody die quickly
+DIES_MS = 1000.0  # at most, until a process has died and that has a name
 SILENT = frozenset({"torn"})
 """Lies that look like an answer that is not there yet; all others are found at once."""
 HARMLESS = frozenset({"rewritten", "shrinks"})
@@ -40,6 +40,14 @@ def _until_safe(c: LiveCase, ms: float) -> None:
     c.go(c.rng.uniform(50, 250))
 
 
+def _until_told(c: LiveCase, lost: bool) -> None:
+    """As `_until_safe`, and until the cause has a name: a busy machine lets nobody die quickly."""
+    end_ms = c.now_ms + DIES_MS
+    while c.named is None and c.now_ms < end_ms:
+        c.turn()
+    _until_safe(c, end_ms - c.now_ms if lost else 0.0)
+
+
 def dies(c: LiveCase) -> None:
     """A process of some members ends."""
     c.start()
@@ -49,11 +57,11 @@ def dies(c: LiveCase) -> None:
 
 def die(c: LiveCase, how: str, hit: Sequence[Supervisor], lost: bool) -> None:
     """These processes end; the next ones are admitted after their self-test."""
-    c.begin(f"{how}, {_share(c, hit)}")
+    c.begin(f"{how}, {_share(c, hit)}", must_be_named=True)
     if lost:
         c.must_after(Deaths(hit), c.bound_ms("STALE_MODEL"))
     _told(hit, how)
-    _until_safe(c, DIES_MS if lost else 0.0)
+    _until_told(c, lost)
     c.end()
     c.recover()
 
@@ -66,7 +74,8 @@ def stops(c: LiveCase) -> None:
     long = c.rng.random() < 0.7
     ms = bound_ms + c.rng.uniform(30, 200) if long else c.rng.uniform(5, 0.8 * bound_ms)
     for_good = long and c.rng.random() < LEFT_ALONE
-    c.begin(f"stopped {'for good' if for_good else 'for a while'}, {_share(c, hit)}")
+    kind = f"stopped {'for good' if for_good else 'for a while'}, {_share(c, hit)}"
+    c.begin(kind, must_be_named=long)
     if lost and long:
         c.must(bound_ms)
     strike(hit, signal.SIGSTOP)
@@ -87,7 +96,7 @@ def hangs(c: LiveCase) -> None:
     c.start()
     hit, lost = c.some_workers()
     how = c.rng.choice(HANGS)
-    c.begin(f"{how}, {_share(c, hit)}")
+    c.begin(f"{how}, {_share(c, hit)}", must_be_named=True)
     if lost:
         c.must(_silence_ms(c))
     _told(hit, how)
@@ -107,7 +116,7 @@ def lies(c: LiveCase) -> None:
 
 def lie(c: LiveCase, how: str, hit: Sequence[Supervisor], lost: bool) -> None:
     """These workers tell this lie, on every answer from the next one on."""
-    c.begin(f"{how}, {_share(c, hit)}")
+    c.begin(f"{how}, {_share(c, hit)}", must_be_named=how not in HARMLESS)
     waits_ms = c.frame_ms + c.latest_ms  # the next frame is the first that it can lie about
     if how in SILENT and lost:
         c.must(_silence_ms(c))
@@ -116,7 +125,12 @@ def lie(c: LiveCase, how: str, hit: Sequence[Supervisor], lost: bool) -> None:
     elif how not in HARMLESS and lost:
         c.must(c.bound_ms("STALE_MODEL") + waits_ms)
     _told(hit, how)
-    _until_safe(c, (_silence_ms(c) if lost else waits_ms) + 100.0)
+    if how in HARMLESS:
+        c.go(waits_ms + 100.0)
+    elif how in SILENT:
+        _until_safe(c, _silence_ms(c) + 100.0)
+    else:
+        _until_told(c, lost)
     if how == "shrinks" and not all(worker.alive for worker in hit):
         c.wrong(f"a worker could reach what it must not: {hit[0].reason}")
     if how in SILENT:

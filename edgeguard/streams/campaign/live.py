@@ -20,6 +20,7 @@ from typing import Any
 
 from attrs import define, evolve, field
 
+from edgeguard._core import Decision
 from edgeguard.guard import Guard
 from edgeguard.inference import supervisor
 from edgeguard.inference.supervisor import Supervisor
@@ -45,13 +46,17 @@ class LiveCase(Case):
     """What the cameras see instead; None of it: nothing."""
     live: bool = False
     late_us: float | None = None
-    """By how much the tick woke up too late at most, while it kept to the clock."""
+    """By how much the machine let the tick begin too late at most, while it kept to the clock."""
+    missed: int = 0
+    """Deadlines that had passed when the tick before them was done, and were skipped."""
+    longest_us: float = 0.0
+    """What the guard took at most for a frame and a decision in one tick."""
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         self.means = evolve(self.means, labels=self.road.labels)
         self._offset_ns = self._deadline_ns = 0
-        self._late_since_must_us = 0.0
+        self._late_since_must_us = self._spent_us = 0.0
         self._deaths: Deaths | None = None
         self._switch_s = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_S)
@@ -74,7 +79,9 @@ class LiveCase(Case):
         supervisor._PROGRAM = _ORDINARY
 
     def _more(self) -> dict[str, Any]:
-        return {} if self.late_us is None else {"j": round(self.late_us)}
+        if self.late_us is None:
+            return {}
+        return {"j": round(self.late_us), "m": self.missed, "d": round(self.longest_us)}
 
     # ----------------------------------------------------------------- time
 
@@ -89,10 +96,13 @@ class LiveCase(Case):
         realtime._first_in_first_out()
         self._deadline_ns = time.monotonic_ns()
         self._offset_ns = self.now_ns - self._deadline_ns
-        self.live, self.late_us = True, 0.0
+        self.live, self.late_us, self._spent_us = True, 0.0, 0.0
 
     def _let_go(self) -> None:
         """Drive ahead of the clock again."""
+        late_us = self.late_us or 0.0
+        if self.live and self.longest_us > self.period_ms * 1000 + late_us + PATIENCE_US:
+            self.wrong(f"the guard holds a tick up for {self.longest_us / 1000:.0f} ms")
         self.live = False
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
         gc.enable()
@@ -102,14 +112,30 @@ class LiveCase(Case):
             super()._tick()
             return
         period_ns = int(self.period_ms * MS)
-        missed = max(0, (time.monotonic_ns() - self._deadline_ns) // period_ns)
-        self._deadline_ns += max(1, missed) * period_ns
+        due_ns = self._deadline_ns + period_ns
+        passed = max(0, (time.monotonic_ns() - self._deadline_ns) // period_ns)
+        self._deadline_ns += max(1, passed) * period_ns
+        self.missed += max(0, passed - 1)
         realtime.sleep_until(self._deadline_ns)
         now_ns = time.monotonic_ns()
-        late_us = (now_ns - self._deadline_ns) / 1000
+        late_us = (now_ns - due_ns) / 1000 - (self._spent_us if passed else 0.0)
         self.late_us = max(self.late_us or 0.0, late_us)
         self._late_since_must_us = max(self._late_since_must_us, late_us)
         self.now_ns = now_ns + self._offset_ns
+        self._spent_us = 0.0
+
+    def turn(self) -> Decision:
+        """As `Case.turn`; what the guard takes for it is measured on the clock."""
+        made = super().turn()
+        if self.live:
+            self.longest_us = max(self.longest_us, self._spent_us)
+        return made
+
+    def _decide(self, given: dict[str, Any]) -> Decision:
+        start_ns = time.monotonic_ns()
+        made = super()._decide(given)
+        self._spent_us += (time.monotonic_ns() - start_ns) / 1000
+        return made
 
     def _slack_us(self) -> float:
         return self._late_since_must_us + PATIENCE_US
@@ -141,19 +167,21 @@ class LiveCase(Case):
         picture = self.road.frame(self._sign, self.rng) if self.feed is None else self.feed()
         if picture is None:
             return
+        start_ns = time.monotonic_ns()
         for camera in self.config.cameras:
             with contextlib.suppress(TypeError, ValueError):  # as in a loop: no frame then
                 self.guard.observe(camera, picture, self.stamp(self.now_ns))
+        self._spent_us += (time.monotonic_ns() - start_ns) / 1000
         if not self.live:
             self.guard.wait(ANSWER_S)
 
-    def begin(self, kind: str, on_clock: bool = True) -> None:
+    def begin(self, kind: str, must_be_named: bool = False, on_clock: bool = True) -> None:
         """On the clock the fault comes at a random moment of a frame and of a tick."""
         if on_clock:
             self.keep_time()
             self.go(self.rng.uniform(0, 1.5) * self.frame_ms)
             time.sleep(self.rng.random() * self.period_ms / 1000)
-        super().begin(kind)
+        super().begin(kind, must_be_named)
         self._next_sign_ms = self.now_ms + self.rng.uniform(100, 1000)
 
     def end(self) -> None:

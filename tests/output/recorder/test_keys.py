@@ -5,16 +5,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import stat
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 pytest.importorskip("mcap", reason="the recorder needs the extra record")
 
 
 from edgeguard.errors import EdgeguardError
-from edgeguard.output.recorder.keys import begin, broken_link, first_key, links, signed, stored
+from edgeguard.output.recorder import keys
+from edgeguard.output.recorder.keys import (
+    Link,
+    begin,
+    broken_link,
+    first_key,
+    links,
+    signed,
+    stored,
+)
 
 
 def test_each_log_has_its_own_key_that_the_first_one_vouches_for(tmp_path: Path) -> None:
@@ -22,7 +33,7 @@ def test_each_log_has_its_own_key_that_the_first_one_vouches_for(tmp_path: Path)
     signers = [begin(path) for _ in range(5)]
     pinned = first_key(str(tmp_path / "key.pub"))
     for n, signer in enumerate(signers):
-        assert len(signer.lineage) == n + 1
+        assert signer.lineage[-1].number == n
         assert broken_link(signer.lineage, pinned) is None
         assert signed(signer.lineage[-1].public, b"text", signer.sign(b"text"))
         assert links(json.loads(json.dumps(stored(signer.lineage)))) == signer.lineage
@@ -30,14 +41,44 @@ def test_each_log_has_its_own_key_that_the_first_one_vouches_for(tmp_path: Path)
 
 
 def test_a_lineage_with_a_foreign_key_is_broken(tmp_path: Path) -> None:
-    ours = [begin(tmp_path / "a.json") for _ in range(3)][-1].lineage
-    theirs = [begin(tmp_path / "b.json") for _ in range(3)][-1].lineage
+    ours = [begin(tmp_path / "a.json") for _ in range(4)][-1].lineage
+    theirs = [begin(tmp_path / "b.json") for _ in range(4)][-1].lineage
     pinned = ours[0].public
+    assert len(ours) == 3
     for i in range(3):
         mixed = (*ours[:i], theirs[i], *ours[i + 1 :])
         assert broken_link(mixed, pinned) is not None
     assert broken_link(ours[1:], pinned) is not None
     assert broken_link((), pinned) is not None
+
+
+@pytest.mark.parametrize(("stride", "most"), [(1 << 16, 11), (8, 4 + 1000 // 8)])
+def test_a_lineage_stays_short_however_many_logs_there_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stride: int, most: int
+) -> None:
+    monkeypatch.setattr(keys, "STRIDE", stride)
+    key = keys._first(tmp_path / "key.json")
+    pinned = key.lineage[0].public
+    for number in range(1000):
+        assert key.lineage[-1].number == number
+        assert len(key.lineage) <= most
+        if number % 37 == 0 or number > 990:
+            assert broken_link(key.lineage, pinned) is None
+        key = keys._next(key)
+
+
+def test_a_stolen_key_vouches_for_no_earlier_number(tmp_path: Path) -> None:
+    """A log that was removed cannot be replaced by one that was made up later."""
+    path = tmp_path / "key.json"
+    signers = [begin(path) for _ in range(6)]
+    stolen, lineage = signers[4], signers[5].lineage
+    assert [link.number for link in lineage] == [0, 4, 5]
+    for number in (3, 4):
+        forged = Link(number, "ab" * 32, "")
+        forged = evolve(forged, signature=stolen.sign(forged.message()))
+        assert broken_link((*lineage[:2], forged), lineage[0].public) is not None
+    renumbered = evolve(lineage[2], number=6)
+    assert broken_link((*lineage[:2], renumbered), lineage[0].public) is not None
 
 
 def test_the_old_seed_is_not_in_the_file_any_more(tmp_path: Path) -> None:
@@ -52,6 +93,28 @@ def test_the_old_seed_is_not_in_the_file_any_more(tmp_path: Path) -> None:
     assert old not in path.read_text()
     assert old.encode() not in kept.read()
     kept.close()
+
+
+def test_the_old_seed_goes_when_the_new_one_is_there_to_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut between the two must leave one of them: the folder is on the disk first."""
+    path = tmp_path / "key.json"
+    begin(path)
+    seed, folders, sync = json.loads(path.read_text())["seed"], 0, os.fsync
+
+    def fsync(fd: int) -> None:
+        nonlocal folders
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            folders += 1
+            assert seed in old.read()
+        sync(fd)
+
+    with path.open() as old:
+        monkeypatch.setattr(os, "fsync", fsync)
+        begin(path)
+        old.seek(0)
+        assert folders == 1 and seed not in old.read()
 
 
 def test_the_signing_key_changes_with_every_seal(tmp_path: Path) -> None:
@@ -91,10 +154,10 @@ def test_seed_and_lineage_must_belong_together(tmp_path: Path) -> None:
     path = tmp_path / "key.json"
     begin(path)
     raw = json.loads(path.read_text())
-    raw["seed"] = "11" * 32
-    path.write_text(json.dumps(raw))
-    with pytest.raises(EdgeguardError, match="belong together"):
-        begin(path)
+    for change in ({"seed": "11" * 32}, {"ahead": []}):
+        path.write_text(json.dumps(raw | change))
+        with pytest.raises(EdgeguardError, match="belong together"):
+            begin(path)
 
 
 @pytest.mark.parametrize("given", ["", "ab", "AB" * 32, "nowhere.pub"])

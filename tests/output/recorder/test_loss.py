@@ -10,9 +10,11 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -21,6 +23,7 @@ pytest.importorskip("mcap", reason="the recorder needs the extra record")
 
 from edgeguard.errors import EdgeguardError
 from edgeguard.output.recorder import Recorder
+from edgeguard.output.recorder import recorder as recorder_module
 from edgeguard.output.recorder.log_reader import Log
 from edgeguard.output.recorder.logs import Keep, Logs
 from edgeguard.output.recorder.topics import NOTES, STATE, TAPE, Translator
@@ -246,24 +249,121 @@ def test_a_log_that_cannot_be_made_uses_up_no_key(tmp_path: Path, log: Path) -> 
     assert not (tmp_path / "other.mcap").exists(), "nor does a missing key leave a file"
 
 
-def test_a_clock_that_is_set_makes_no_log_old(bench: Bench, log: Path, tmp_path: Path) -> None:
-    """A machine that boots in 1970: what it wrote before it knew the time is fresh."""
+class Taped(NamedTuple):
+    """What a recording is made from, without a process that makes it."""
+
+    about: dict[str, str]
+    policy: bytes
+    state: bytes
+    folder: Path
+
+    def logs(self, keep: Keep, **more: str) -> Logs:
+        about = self.about | more
+        translator = Translator(json.loads(about["policy"]))
+        return Logs(self.folder / "row.mcap", self.folder / "key.json", about, translator, keep)
+
+
+@pytest.fixture
+def taped(bench: Bench, log: Path, tmp_path: Path) -> Taped:
     bench.nominal()
     bench.guard.close()
-    about = Log(log).about
     tape = [e.data for e in Log(log).entries(TAPE)]
-    policy, first = tape[0], next(r for r in tape if r[0] == STATE)
+    (tmp_path / "key.json").unlink()
+    state = next(r for r in tape if r[0] == STATE)
+    return Taped(Log(log).about, tape[0], state, tmp_path)
+
+
+def rows(folder: Path) -> list[Path]:
+    return sorted(folder.glob("row-*.mcap"))
+
+
+def test_many_short_recordings_stay_within_their_limit(taped: Taped) -> None:
+    """Each ends before its file is full: the limit holds for all of them, and numbers go on."""
+    for _ in range(12):
+        logs = taped.logs(Keep(mb=1.0), more="x" * 200_000)
+        logs.put(taped.policy)
+        logs.close()
+        assert sum(f.stat().st_size for f in rows(taped.folder)) <= 1.15e6
+    assert [f.name for f in rows(taped.folder)][-1] == "row-00012.mcap"
+    assert len(rows(taped.folder)) >= 4
+
+
+def test_what_a_log_says_of_itself_does_not_make_it_full(taped: Taped) -> None:
+    logs = taped.logs(Keep(mb=1.0), more="x" * 200_000)
+    for record in (taped.policy, *[taped.state] * 10):
+        logs.put(record)
+    logs.close()
+    assert len(rows(taped.folder)) == 1
+
+
+def test_a_disk_without_room_for_a_log_uses_up_no_key(
+    taped: Taped, pinned: Callable[[], str]
+) -> None:
+    """A key without a log would look like a log that was removed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for _ in range(2):
+        logs = taped.logs(Keep(mb=1.0))
+        logs.close()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+        try:
+            with pytest.raises(OSError, match="too large"):
+                taped.logs(Keep(mb=1.0), more="x" * 30_000)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [verify(file, pinned()).log_number for file in rows(taped.folder)] == [0, 1]
+
+
+def test_a_recorder_that_stands_still_does_not_hold_up_the_end(
+    bench: Bench, recorder: Recorder, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    """Its pipe is full of notes, so that nobody can tell it to close."""
+    monkeypatch.setattr(recorder_module, "CLOSE_S", 0.3)
+    os.kill(recorder.process_id, signal.SIGSTOP)
+    rescue = threading.Timer(60.0, os.kill, (recorder.process_id, signal.SIGCONT))
+    rescue.start()
+    for _ in range(200):
+        recorder.note("x" * 1000)
+        time.sleep(0.001)
+    with caplog.at_level(logging.WARNING):
+        bench.guard.close()
+    rescue.cancel()
+    assert "not closed: it stands still" in caplog.text
+
+
+def test_a_recorder_has_the_ordinary_class(silent: Bench, tmp_path: Path) -> None:
+    """Whatever the guard was started with: it must not get ahead of it."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except PermissionError:
+        pytest.skip("needs: the right to SCHED_FIFO")
+    try:
+        recorder = silent.guard.record(tmp_path / "x.mcap", key=tmp_path / "key.json")
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    assert os.sched_getscheduler(recorder.process_id) == os.SCHED_OTHER
+
+
+def test_the_working_directory_holds_no_code_of_the_recorder(
+    silent: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("mcap", "zstandard"):
+        (tmp_path / f"{name}.py").write_text("raise OSError('shadowed')\n")
+    monkeypatch.chdir(tmp_path)
+    silent.guard.record(tmp_path / "x.mcap", key=tmp_path / "key.json")
+
+
+def test_a_clock_that_is_set_makes_no_log_old(taped: Taped, tmp_path: Path) -> None:
+    """A machine that boots in 1970: what it wrote before it knew the time is fresh."""
     for number, age_s in ((1, 2 * 3600), (2, 60)):  # of an earlier run
         path = tmp_path / f"row-{number:05}.mcap"
         path.write_bytes(b"")
         os.utime(path, (time.time() - age_s,) * 2)
-    translator = Translator(json.loads(about["policy"]))
-    row = tmp_path / "row.mcap"
-    logs = Logs(row, tmp_path / "key.json", about, translator, Keep(hours=1.0))
-    logs.put(policy)
+    logs = taped.logs(Keep(hours=1.0))
+    logs.put(taped.policy)
     os.utime(tmp_path / "row-00003.mcap", (60, 60))
     logs._began_s -= 3600  # the next file is due
-    logs.put(first)
+    logs.put(taped.state)
     logs.close()
     left = sorted(p.name for p in tmp_path.glob("row-*"))
     assert left == ["row-00002.mcap", "row-00003.mcap", "row-00004.mcap"]

@@ -13,7 +13,8 @@ pytest.importorskip("mcap", reason="the recorder needs the extra record")
 
 from edgeguard.explain import Change, explain
 from edgeguard.output.recorder.log_reader import Log
-from edgeguard.output.recorder.topics import NOTES
+from edgeguard.output.recorder.topics import DECISIONS, HEALTH, NOTES
+from edgeguard.output.recorder.topics import SIGNALS as SIGNALS_TOPIC
 from edgeguard.replay import replay
 from tests.faults.bench import POLICY, Bench, write_policy
 from tests.faults.watched import RISK, SIGNALS, WHEEL, calibrated
@@ -62,6 +63,34 @@ def test_events_are_in_the_log_with_the_time_from_which_on_they_count(
     )
     outcome = replay(log)
     assert (outcome.decisions, outcome.difference) == (made.ticks, None)
+
+
+SILENT = """
+[detector.silent]
+kind = "association"
+between = ["speed"]
+relation = "rate"
+delay_ms = 2550
+above = 100.0
+"""
+
+
+def test_what_people_plot_is_json(tmp_path: Path, log: Path) -> None:
+    """A detector that says nothing yet is left out; NaN is no JSON, and no plot reads it."""
+    made = began(write_policy(tmp_path, POLICY + SIGNALS + WHEEL + SILENT), log)
+    made.signals["speed"] = float("nan")
+    made.run(100, "twenty")
+    made.guard.close()
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    for topic in (DECISIONS, SIGNALS_TOPIC, HEALTH):
+        said = [json.loads(e.data, parse_constant=refuse) for e in Log(log).entries(topic)]
+        assert len(said) == made.ticks
+        if topic == HEALTH:
+            assert set(said[50]["detectors"]) == {"wheel"}
+            assert said[-1]["detectors"] == {"wheel": None, "silent": None}
 
 
 def test_what_no_longer_counts_is_not_named(tmp_path: Path, log: Path) -> None:

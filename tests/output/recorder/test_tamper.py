@@ -17,10 +17,11 @@ from mcap.reader import make_reader
 from edgeguard._core import Core, Tape
 from edgeguard.config import load, load_cards, policy_dict
 from edgeguard.decision import Policy
+from edgeguard.errors import EdgeguardError
 from edgeguard.output.recorder import keys
 from edgeguard.output.recorder.log_file import LogFile
-from edgeguard.output.recorder.log_reader import raw_records
-from edgeguard.output.recorder.topics import TOPICS, Translator
+from edgeguard.output.recorder.log_reader import Entry, Log, Raw, raw_records
+from edgeguard.output.recorder.topics import TAPE, TOPICS, Translator
 from edgeguard.output.recorder.verify import State, verify_bytes
 from tests.faults.bench import write_policy
 
@@ -104,23 +105,68 @@ def test_every_bit_of_a_crashed_log_up_to_its_last_seal(sample: Sample) -> None:
         changed[at] ^= 1 << at % 8
 
 
+def end_seal(sample: Sample) -> Raw:
+    return [r for r in raw_records(sample.closed) if r.opcode == Opcode.METADATA][-1]
+
+
+def only_index(sample: Sample, changed: bytes) -> bool:
+    """Whether it counts as a log that a power cut has left without a part of its index."""
+    verdict = verify_bytes(changed, sample.pinned)
+    return (verdict.state, verdict.records) == (State.NOT_CLOSED, sample.records)
+
+
 def test_every_cut_at_the_end(sample: Sample) -> None:
-    """A cut in the index says so; before the end record it is the same as a crash, and no more is
-    vouched for than is there."""
-    end_seal = [r for r in raw_records(sample.closed) if r.opcode == Opcode.METADATA][-1]
+    """The same as a crash, and no more is vouched for than is there."""
+    sealed = end_seal(sample).end
     for length in range(len(sample.closed)):
-        verdict = verify_bytes(sample.closed[:length], sample.pinned)
+        cut = sample.closed[:length]
+        verdict = verify_bytes(cut, sample.pinned)
         assert verdict.state is not State.CLOSED, f"cut to {length} bytes"
-        if length >= end_seal.end:
-            assert verdict.state is State.CHANGED, f"cut to {length} bytes"
+        if length >= sealed:
+            assert only_index(sample, cut), f"cut to {length} bytes"
 
 
 def test_every_cut_in_the_middle(sample: Sample) -> None:
-    size = len(sample.closed)
+    size, sealed = len(sample.closed), end_seal(sample).end
     for at in range(size - 1):
         end = at + 1 if at % 8 else min(at + 200, size - 1)  # a byte, or a piece
         cut = sample.closed[:at] + sample.closed[end:]
-        assert verify_bytes(cut, sample.pinned).state is State.CHANGED, f"{at} to {end}"
+        changed = verify_bytes(cut, sample.pinned).state is State.CHANGED
+        assert changed if at < sealed else only_index(sample, cut), f"{at} to {end}"
+
+
+def test_zeros_at_the_end_are_a_cut(sample: Sample) -> None:
+    """A power cut may leave a file longer than what was written to it."""
+    for length in range(0, len(sample.crashed), 29):
+        cut = sample.crashed[:length]
+        padded = verify_bytes(cut + bytes(5000), sample.pinned)
+        assert padded == verify_bytes(cut, sample.pinned), f"cut to {length} bytes"
+    size = len(sample.closed)
+    for length in range(end_seal(sample).end, size, 5):
+        padded_index = sample.closed[:length] + bytes(size - length)
+        assert only_index(sample, padded_index), f"cut to {length} bytes"
+    assert verify_bytes(sample.closed + bytes(1), sample.pinned).state is State.CHANGED
+
+
+def test_what_a_crash_left_half_done_ends_the_log(sample: Sample, tmp_path: Path) -> None:
+    """Behind the last seal nobody vouches for anything; before it, damage is said."""
+    chunks = [r for r in raw_records(sample.crashed) if r.opcode == Opcode.CHUNK]
+    path, whole = tmp_path / "x.mcap", sample.crashed[: chunks[-1].end]
+
+    def read(damaged: Raw) -> list[Entry]:
+        middle = (damaged.start + damaged.end) // 2
+        path.write_bytes(whole[:middle] + bytes(20) + whole[middle + 20 :])
+        return list(Log(path).entries(TAPE))
+
+    path.write_bytes(sample.crashed)
+    complete = list(Log(path).entries(TAPE))
+    found = read(chunks[-1])
+    assert 0 < len(found) < len(complete) and found == complete[: len(found)]
+    with pytest.raises(EdgeguardError, match="damaged at byte"):
+        read(chunks[-2])
+    path.write_bytes(bytes(4096))
+    with pytest.raises(EdgeguardError, match="is empty"):
+        Log(path)
 
 
 def test_every_insertion(sample: Sample) -> None:
@@ -134,8 +180,11 @@ def test_every_record_dropped_doubled_and_swapped(sample: Sample) -> None:
     records = list(raw_records(data))
     pieces = [data[r.start : r.end] for r in records]
     head, tail = data[: records[0].start], data[records[-1].end :]
-    orders = [[*range(i), *range(i + 1, len(pieces))] for i in range(len(pieces))]
-    orders += [[*range(i + 1), *range(i, len(pieces))] for i in range(len(pieces))]
+    for i, dropped in enumerate(records):
+        made = head + b"".join(pieces[:i] + pieces[i + 1 :]) + tail
+        changed = verify_bytes(made, sample.pinned).state is State.CHANGED
+        assert changed if dropped.start < end_seal(sample).end else only_index(sample, made), i
+    orders = [[*range(i + 1), *range(i, len(pieces))] for i in range(len(pieces))]
     for i in range(len(pieces)):
         for j in range(i):
             order = list(range(len(pieces)))

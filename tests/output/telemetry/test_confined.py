@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,21 @@ def test_what_the_kernel_refuses_is_said_in_a_file_too(tmp_path: Path) -> None:
         )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "serving\n")
     assert "capabilities: not here" in (tmp_path / "stderr").read_text()
+
+
+def test_it_has_the_ordinary_class() -> None:
+    """Whatever the guard was started with: a page must not get ahead of it."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except PermissionError:
+        pytest.skip("needs: the right to SCHED_FIFO")
+    try:
+        served = Served()
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    found = os.sched_getscheduler(served.pid)
+    served.close()
+    assert found == os.SCHED_OTHER
 
 
 def test_the_working_directory_holds_no_code_of_ours(

@@ -83,14 +83,18 @@ def test_rounded_adds_one_decimal_of_certainty(
     found = leaves(pair, tmp_path, "rounded")
     assert {data[:1] for data in found} == {b"S", b"T"}
     assert scan(b"".join(found)) == {"certainty"}
-    said = snapshots(found)[-1]
+    for said in snapshots(found):
+        assert set(said) == TOP
+        told = [*said["members"].values(), *said["channels"].values()]
+        assert all(set(one) == MEMBER | {"certainty"} for one in said["members"].values())
+        assert all(set(one) == CHANNEL | {"certainty"} for one in said["channels"].values())
+        assert all(one["certainty"] == round(one["certainty"], 1) for one in told)
     assert {name: m["certainty"] for name, m in said["members"].items()} == {
         "one": 1.0, "two": 0.9, "three": 0.8,
     }  # fmt: skip
-    assert set(said["members"]["one"]) == MEMBER | {"certainty"}
-    assert all(
-        re.fullmatch(rb"[01]\.\d", n) for n in re.findall(rb'certainty": ([\d.]+)', found[-1])
-    )
+    written = re.findall(rb'certainty": ([^,}]+)', b"".join(found))
+    assert len(written) == 4 * len(snapshots(found))  # three members and a channel
+    assert all(re.fullmatch(rb"[01]\.\d", number) for number in written)
 
 
 def test_full_shows_what_the_others_keep_back(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -109,6 +110,22 @@ def test_what_comes_from_elsewhere_never_reaches_the_loop(
     assert idle.ask(method, "/rearm", body, **given)[0] == status
     assert idle.request() is None
     assert not idle.lost
+
+
+def test_pages_that_are_left_open_keep_nobody_out(served: Served) -> None:
+    """Of the operator's requests and the metrics; pages beyond the limit are let go."""
+    from edgeguard.output.telemetry.server import MOST_STREAMS
+
+    request = f"GET /events HTTP/1.0\r\nHost: {served.host}\r\n\r\n".encode()
+    with contextlib.ExitStack() as pages:
+        found = []
+        for _ in range(20):
+            page = pages.enter_context(socket.create_connection(("127.0.0.1", served.port), 20))
+            page.sendall(request)
+            found.append(page.recv(12))
+        assert found == [b"HTTP/1.0 200"] * MOST_STREAMS + [b""] * (20 - MOST_STREAMS)
+        assert served.ask("GET", "/metrics")[0] == 200
+        assert served.ask("POST", "/takeover", {"token": 3})[0] == 400
 
 
 @pytest.mark.parametrize("path", ["/", "/events", "/metrics", "/frame.png"])

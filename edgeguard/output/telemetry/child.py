@@ -3,17 +3,20 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import signal
 import socket
 import sys
+
+from edgeguard import sandbox
 
 
 def main() -> None:
     """Arguments: the number of the inherited socket, host, port. Says what it serves, or why not,
     and ends when the deciding process does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the deciding process
-    os.nice(10)
+    with contextlib.suppress(OSError):  # then it keeps the one that it has
+        sandbox.ordinary(10)
     decider = socket.socket(fileno=int(sys.argv[1]))
     try:
         from edgeguard.output.telemetry.board import Board
@@ -27,7 +30,3 @@ def main() -> None:
         decider.send(f"needs {error.name}; pip install 'edgeguard-monitor[telemetry]'".encode())
     except OSError as error:
         decider.send((error.strerror or str(error)).encode())
-
-
-if __name__ == "__main__":
-    main()
