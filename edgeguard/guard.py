@@ -105,7 +105,7 @@ class Guard:
         """
         eye = self._eyes.get(camera) or self._parts.eye(camera)
         if type(t_ns) is not int or not -MAX_NS <= t_ns <= MAX_NS:
-            t_ns = _stamp(t_ns)
+            t_ns = as_stamp(t_ns)
         eye.see(frame, box, t_ns, monotonic_ns())
 
     def suggest(
@@ -133,12 +133,12 @@ class Guard:
         """
         if self._remote:
             wiring.take_answers(self._core, self._remote)
-        given = signals if type(signals) is dict else _as_dict(signals)
+        given = signals if type(signals) is dict else as_dict(signals)
         if self._to_prove or authenticated is not None:
             given = given.copy()
             for name in self._to_prove:
                 given.pop(name, None)
-            given.update(_as_dict(authenticated))
+            given.update(as_dict(authenticated))
         last = self._last or self._parts.first_commands(given)
         rule, spent_ns = self._shadow.run(given.copy(), last, t_ns)
         for listener in self._listeners:
@@ -282,7 +282,7 @@ class Guard:
         self.close()
 
 
-def _stamp(t_ns: Any) -> int:
+def as_stamp(t_ns: Any) -> int:
     """A stamp that is no plain int; raises ValueError when it is none at all."""
     try:
         t_ns = operator.index(t_ns)
@@ -293,7 +293,7 @@ def _stamp(t_ns: Any) -> int:
     return int(t_ns)
 
 
-def _as_dict(signals: object) -> dict[str, Any]:
+def as_dict(signals: object) -> dict[str, Any]:
     """The signals as the border reads them; what is no mapping has none."""
     try:
         return dict(signals) if isinstance(signals, Mapping) else {}

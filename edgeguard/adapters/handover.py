@@ -11,13 +11,12 @@ stops. The deadline is the range of a signal in guard.toml, so the policy decide
 from __future__ import annotations
 
 import logging
-import operator
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from edgeguard.decision import Decision, Mode
 from edgeguard.errors import ConfigError
-from edgeguard.guard import MAX_NS, Guard
+from edgeguard.guard import Guard, as_dict, as_stamp
 
 if TYPE_CHECKING:
     from edgeguard.output.mcu import Behind
@@ -65,7 +64,7 @@ class Handover:
         stamp_ns = _stamp(t_ns)
         self._now_ns = self._now_ns + self._period_ns if stamp_ns is None else stamp_ns
         waited_s = 0.0 if self._since_ns is None else (self._now_ns - self._since_ns) / 1e9
-        given = {**_plain(signals), self._signal: min(waited_s, MOST_S)}
+        given = {**as_dict(signals), self._signal: min(waited_s, MOST_S)}
         proved = () if authenticated is None else (authenticated,)
         decision = self._decide(given, t_ns, *proved)
         stops = decision.mode >= Mode.SAFE_STOP  # then the demand is over, whoever comes
@@ -87,18 +86,9 @@ class Handover:
             _log.error("asking a person: %s: %s", type(error).__name__, error)
 
 
-def _stamp(t_ns: object) -> int | None:
+def _stamp(t_ns: int) -> int | None:
     """Nanoseconds, or None for what is no stamp."""
     try:
-        found = operator.index(t_ns)  # type: ignore[arg-type]
+        return as_stamp(t_ns)
     except Exception:  # whatever it is
         return None
-    return found if abs(found) <= MAX_NS else None
-
-
-def _plain(signals: object) -> dict[str, float]:
-    """As the guard reads them: what is no mapping has none."""
-    try:
-        return dict(signals) if isinstance(signals, Mapping) else {}
-    except Exception:  # a mapping of the caller's own may do anything
-        return {}

@@ -108,12 +108,12 @@ def full_range_tflite(file: Path) -> None:
     """The same."""
     from edgeguard.lab.zoo import quantize_tflite
 
-    model = quantize_tflite._read(file.read_bytes())
+    model = quantize_tflite.read(file.read_bytes())
     graph = model.subgraphs[0]
     (scores,) = [graph.tensors[i] for i in graph.outputs
                  if graph.tensors[i].name == quantize_onnx.SCORES.encode()]  # fmt: skip
     scores.quantization.scale[0], scores.quantization.zeroPoint[0] = SCALE, 0
-    file.write_bytes(quantize_tflite._written(model))
+    file.write_bytes(quantize_tflite.written(model))
 
 
 def _fed(file: Path, pictures: U8) -> U8:

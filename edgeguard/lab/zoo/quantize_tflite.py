@@ -30,9 +30,9 @@ def export_float(net: torch.nn.Module, path: Path, shape: tuple[int, ...] = (32,
     ready = litert_torch.to_channel_last_io(net, args=[0]).eval()
     with contextlib.redirect_stdout(io.StringIO()):
         litert_torch.convert(ready, (torch.zeros(1, *shape),)).export(str(path))
-    model = _read(path.read_bytes())
+    model = read(path.read_bytes())
     shorten_names(model)
-    path.write_bytes(_written(model))
+    path.write_bytes(written(model))
 
 
 def quantize_tflite(float_path: Path, path: Path, x: npt.NDArray[np.float32]) -> None:
@@ -54,17 +54,17 @@ def quantize_tflite(float_path: Path, path: Path, x: npt.NDArray[np.float32]) ->
     }
     ranges[SCORES] = {side: value * HEAD_ROOM for side, value in ranges[SCORES].items()}
     content = maker.quantize(ranges, enable_progress_report=False).quantized_model
-    path.write_bytes(_written(_read(bytes(content))))
+    path.write_bytes(written(read(bytes(content))))
 
 
-def _read(content: bytes) -> Any:
+def read(content: bytes) -> Any:
     """A flatbuffer as an editable tree."""
     from ai_edge_quantizer.utils import tfl_flatbuffer_utils
 
     return tfl_flatbuffer_utils.read_model(content)
 
 
-def _written(model: Any) -> bytes:
+def written(model: Any) -> bytes:
     """The tree as a flatbuffer again, without the converter's notes."""
     import flatbuffers
 
@@ -93,7 +93,7 @@ def shorten_names(model: Any) -> None:
 
 def quantization(path: Path) -> dict[str, tuple[float, int]]:
     """Scale and zero point of the input and of both outputs, read from an int8 file."""
-    graph = _read(path.read_bytes()).subgraphs[0]
+    graph = read(path.read_bytes()).subgraphs[0]
     found = {}
     for index in [*graph.inputs, *graph.outputs]:
         tensor = graph.tensors[index]
