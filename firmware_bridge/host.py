@@ -30,6 +30,7 @@ from firmware_bridge.native import (
 from firmware_bridge.table import table_hash
 
 HELLO_EVERY_US = 100_000  # until a CHALLENGE comes, and from there until ARMED
+AGREED_US = 500_000  # how long a person's word to arm holds, where a cause is still present
 NO_TIME_US = 1 << 30  # since something that never was
 
 STOPPED, LOST = bit("PEER_STOPPED"), bit("LINK_LOST")
@@ -143,6 +144,7 @@ class HostLink:
         self._asked_us = 0
         self._passed_us: int | None = None
         self._greeted_us: int | None = None
+        self._agreed_us = 0
         self.phase = Phase.IDLE
         self.refusal: str | None = None
         """Why the last arming failed, in words."""
@@ -164,8 +166,13 @@ class HostLink:
     # ------------------------------------------------------------------ arming
 
     def arm(self, now_us: int) -> None:
-        """Begin the handshake; also to arm again. It goes on by itself in `receive` and `tick`."""
+        """Begin the handshake; also to arm again. It goes on by itself in `receive` and `tick`.
+
+        A session that is open stays so until the next one is: the microcontroller judges by what it
+        hears now, and one that refuses is still commanded.
+        """
         self.phase, self.refusal = Phase.GREETING, None
+        self._agreed_us = now_us
         self._greet(now_us)
 
     def _greet(self, now_us: int) -> None:
@@ -253,12 +260,13 @@ class HostLink:
             self_test=boot.self_test,
             table=bytes(boot.policy),
         )
-        if self.phase is Phase.ARMED:  # it was reset: what was agreed on is gone
+        if self._link.in_session:  # it was reset: what was agreed on is gone
             self._close()
 
     def _close(self) -> None:
         lib.eg_link_close(self._link)
-        self.phase = Phase.IDLE
+        if self.phase is Phase.ARMED:  # else a handshake goes on
+            self.phase = Phase.IDLE
 
     # ------------------------------------------------------------------- out
 
@@ -272,7 +280,7 @@ class HostLink:
 
     def decided(self, decision: Decided, now_us: int) -> None:
         """Send a decision: COMMAND, VERDICT, and ANSWER where one was asked for."""
-        if self.phase is not Phase.ARMED:
+        if not self._link.in_session:
             return
         command = self._message("COMMAND").command
         command.tick = decision.sequence
@@ -303,7 +311,7 @@ class HostLink:
 
     def log(self, sequence: int, digest: bytes) -> None:
         """Send the head of the recorder's chain; hash: 32 bytes."""
-        if self.phase is Phase.ARMED:
+        if self._link.in_session:
             head = self._message("LOG_HEAD").log_head
             head.sequence, head.hash = sequence, digest
             self._heads.append((sequence, digest))
@@ -311,7 +319,7 @@ class HostLink:
 
     def begin(self) -> None:
         """The loop runs from now on: that nobody ticked before is no fault of the link."""
-        if self.phase is not Phase.ARMED:
+        if not self._link.in_session:
             lib.eg_link_close(self._link)
 
     def tick(self, now_us: int) -> int:
@@ -319,17 +327,23 @@ class HostLink:
 
         Here the handshake is begun again: when nothing came back, or for a reason that passes.
         """
-        waiting = self.phase in (Phase.GREETING, Phase.ASKING)
-        waiting |= self.phase is Phase.REFUSED and self.result in PASSING
-        if waiting and self._greeted_us is not None and now_us - self._greeted_us >= HELLO_EVERY_US:
+        if self._waiting(now_us) and self._greeted_us is not None and now_us - self._greeted_us >= HELLO_EVERY_US:
             self.phase = Phase.GREETING
             self._greet(now_us)
         causes = self.age(now_us)
-        if self.phase is Phase.ARMED and causes & LOST:
+        if self._link.in_session and causes & LOST:
             self._close()  # as the other end does, which is heard again from then on
-        if self.phase is not Phase.ARMED or self.stopped:
+        if not self._link.in_session or self.stopped:
             causes |= STOPPED
         return causes
+
+    def _waiting(self, now_us: int) -> bool:
+        """Whether the handshake may be begun again. In a session a cause may be one that the next
+        COMMAND ends: that the host itself stopped."""
+        if self.phase is not Phase.REFUSED:
+            return self.phase in (Phase.GREETING, Phase.ASKING)
+        passes = self._link.in_session and now_us - self._agreed_us < AGREED_US
+        return self.result in PASSING or (self.result == "CAUSE" and passes)
 
     def age(self, now_us: int) -> int:
         """Time passes on the link; its causes as a mask."""

@@ -50,8 +50,9 @@ static void power_came(eg_record_t *r) {
   for (uint32_t i = 0; i < EG_ARMS_PER_MINUTE; i++) r->arm_us[i] = EG_AGE_MAX;
 }
 
-/* No board here has a register that tells one reset from another, so each reset is announced. One
- * that nobody announced is the watchdog's (or the reset pin's). */
+/* Not every board has a register that tells one reset from another, so each reset is announced. One
+ * that nobody announced is the watchdog's (or the reset pin's). A port that can tell that power came
+ * wipes what was saved. */
 void eg_record_boot(eg_record_t *r, eg_record_t saved[EG_SAVES]) {
   const eg_record_t *last = newest(saved);
   if (last) {

@@ -46,6 +46,17 @@ static void begin(const eg_sensed_t *sensed, eg_record_t *r) {
   r->output[EG_STEERING] = sensed->steering.validity == EG_VALID ? sensed->steering.value : 0;
 }
 
+/* A host that was found wrong may say that nobody drives any more, not that somebody does: that
+ * would end the stop which it gave cause for. */
+static void engage(eg_mcu_t *m) {
+  const uint32_t distrust =
+      EG_BIT(EG_ANSWER_WRONG) | EG_BIT(EG_LINK_FAULTY) | EG_BIT(EG_LINK_LOST);
+  const eg_inbox_t *b = &m->heard.inbox;
+  if (!m->heard.link.in_session || b->serial == 0) return;
+  bool trusted = ((m->kept.state.active | m->in.missed) & distrust) == 0;
+  if (trusted || b->command.engaged) m->kept.engaged = b->command.engaged;
+}
+
 void eg_sense(eg_mcu_t *m, uint32_t now_us, uint32_t elapsed_us) {
   eg_input_t *in = &m->in;
   board_sense(&m->sensed);
@@ -58,7 +69,6 @@ void eg_sense(eg_mcu_t *m, uint32_t now_us, uint32_t elapsed_us) {
   in->signal[EG_STEERING] = m->sensed.steering;
   if (m->kept.failed) return;
   for (uint32_t i = 0; i < EG_OUTPUTS; i++) suggest(m, i, now_us);
-  const eg_inbox_t *b = &m->heard.inbox;
-  if (m->heard.link.in_session && b->serial) m->kept.engaged = b->command.engaged;
+  engage(m);
   in->engaged = m->kept.engaged;
 }

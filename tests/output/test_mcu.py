@@ -56,6 +56,41 @@ def test_it_is_armed_again_with_the_guards_token_at_standstill(tmp_path: Path) -
     assert driven.behind.said.startswith("NOMINAL")
 
 
+def lose_the_rules(driven: Driven) -> None:
+    """A rule that raises: CONTROLLER_LOST, so the guard stops, and the microcontroller with it."""
+    shadow = driven.guard._parts.shadow
+    kept = shadow._controllers
+    shadow._controllers = (("target_speed", lambda *_: 1 / 0),)
+    driven.ticks(1500)
+    shadow._controllers = kept
+    driven.ticks(200)
+
+
+def test_a_guard_that_stopped_arms_both_ends_again_in_one_go(tmp_path: Path) -> None:
+    """The microcontroller still holds that its host stops when the handshake begins."""
+    driven = Driven(tmp_path)
+    driven.ticks(500)
+    lose_the_rules(driven)
+    assert driven.decision.mode.name == "SAFE_STOP"
+    assert "PEER_STOPPED" in driven.behind.said
+    assert driven.behind.rearm(TOKEN) is None
+    driven.ticks(50)
+    assert driven.behind.said.startswith("NOMINAL")
+    assert driven.decision.mode.name == "NOMINAL"
+
+
+def test_a_refused_handshake_leaves_the_session_as_it_is(tmp_path: Path) -> None:
+    """It moves: no arming; the commands go on, and so does the vehicle."""
+    driven = Driven(tmp_path)
+    driven.ticks(2000)
+    assert driven.decision.command["target_speed"] > 5
+    driven.mcu.rearm()
+    driven.ticks(100)
+    assert driven.mcu.host.refusal is not None
+    assert driven.behind.said.startswith("NOMINAL")
+    assert driven.decision.mode.name == "NOMINAL"
+
+
 PROVED = POLICY.replace("[signal.speed]", "[signal.speed]\nauthenticated = true")
 
 

@@ -280,6 +280,43 @@ static void armed_is_engaged_until_a_command_says_otherwise(void) {
   CHECK(!r.twin.mcu.out.active, "active after it");
 }
 
+static void everything_twice(rig_t *r) {
+  r->twice = 1;
+}
+
+/* It gave cause for the stop: that nobody asks for commands any more would end it. */
+static void a_host_that_was_found_wrong_does_not_end_the_stop(void) {
+  static const struct {
+    void (*prepare)(rig_t *r);
+    uint32_t cause;
+  } wrong[] = {{no_answer, EG_ANSWER_WRONG}, {everything_twice, EG_LINK_FAULTY}};
+  for (uint32_t i = 0; i < 2; i++) {
+    rig_t r;
+    rig_steady(&r);
+    wrong[i].prepare(&r);
+    for (int t = 0; t < 30 && r.twin.mcu.out.mode != EG_SAFE_STOP; t++) rig_turn(&r);
+    CHECK(r.twin.mcu.out.causes & EG_BIT(wrong[i].cause), "causes %x", r.twin.mcu.out.causes);
+    r.engaged = 0;
+    stops(&r, wrong[i].cause);
+    CHECK(r.twin.mcu.heard.inbox.command.engaged == 0, "it was not heard");
+    CHECK(r.twin.mcu.out.active && rig_out(&r, EG_SPEED) == 0, "out %d", rig_out(&r, EG_SPEED));
+  }
+}
+
+/* A person who drove when it was found wrong may hand over to the stop. */
+static void but_it_may_begin_it(void) {
+  rig_t r;
+  rig_steady(&r);
+  r.engaged = 0;
+  rig_turns(&r, 5);
+  no_answer(&r);
+  rig_turns(&r, 20);
+  CHECK(!r.twin.mcu.out.active, "takes the vehicle from the person");
+  r.engaged = 1;
+  rig_turns(&r, 2);
+  CHECK(r.twin.mcu.out.active && r.twin.mcu.out.mode == EG_SAFE_STOP, "does not stop");
+}
+
 int main(void) {
   silence_stops();
   garbage_stops();
@@ -301,5 +338,7 @@ int main(void) {
   a_frame_from_the_turn_that_lost_it_counts_for_nothing();
   two_lost_frames_and_a_late_one_are_nothing();
   armed_is_engaged_until_a_command_says_otherwise();
+  a_host_that_was_found_wrong_does_not_end_the_stop();
+  but_it_may_begin_it();
   return 0;
 }

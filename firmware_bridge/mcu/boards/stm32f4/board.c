@@ -6,7 +6,7 @@
  *   steering  potentiometer on ADC1 channel 1, PA1: 0 to 4095 is -0.6 to 0.6 rad
  *   actuators TIM4 channels 1 and 2, PB6 and PB7, 1 kHz: 0 to 40 m/s, -0.6 to 0.6 rad (pwm_of)
  *   watchdog  IWDG, 60 ms (41 to 113: its oscillator is not the processor's, nor as exact)
- *   time      TIM2, 32 bits, 1 MHz
+ *   time      TIM2, 32 bits, 1 MHz, from the crystal (HSE_MHZ)
  *   nonces    seeded by the hardware RNG: they resist guessing as well as replay */
 #include <string.h>
 
@@ -30,6 +30,9 @@
 #define IWDG 0x40003000u
 #define RNG 0x50060800u
 
+#ifndef HSE_MHZ
+#define HSE_MHZ 12u /* the crystal: 12 on Adafruit's Feather, 8 on ST's Discovery */
+#endif
 #define PULSES_PER_M 64
 #define SPEED_FULL (40 * EG_ONE) /* Q16.16 m/s at PWM_FULL */
 #define STEERING_FULL 39322      /* Q16.16, 0.6 rad */
@@ -49,17 +52,23 @@ static uint32_t rx_at;
 static uint16_t wheel;           /* TIM3 at the last look */
 static uint32_t wheel_us;        /* and when that was */
 static int32_t speed;            /* Q16.16 m/s, filtered */
+static bool measured;            /* there is one */
 static int32_t said[EG_OUTPUTS]; /* what the PWM stands for */
 
 static void set(uint32_t address, uint32_t bits) {
   EG_REG(address) |= bits;
 }
 
-/* HSI 16 MHz / 8 * 168 / 2; APB1 42 MHz, APB2 84 MHz; five wait states of flash. */
+/* The crystal: the RC oscillator is off by up to 4 %, and the link's clock allows 200 ppm. One that
+ * does not start ends in the watchdog. 2 MHz * 168 / 2; APB1 42 MHz, APB2 84 MHz; five wait states
+ * of flash. */
 static void start_clock(void) {
+  set(RCC, 1u << 16);
+  while (!(EG_REG(RCC) & 1u << 17)) {
+  }
   set(RCC + 0x40u, 1u << 28); /* power interface */
   PWR_CR |= 1u << 14;         /* voltage scale 1: needed above 144 MHz */
-  EG_REG(RCC + 0x04u) = 8u | 168u << 6 | 0u << 16 | 7u << 24;
+  EG_REG(RCC + 0x04u) = HSE_MHZ / 2u | 168u << 6 | 0u << 16 | 1u << 22 | 7u << 24;
   set(RCC, 1u << 24);
   while (!(EG_REG(RCC) & 1u << 25)) {
   }
@@ -114,15 +123,26 @@ static void start_adc(void) {
   set(ADC1 + 0x08u, 1u << 30);
 }
 
+/* It starts with its longest time, and takes the shorter one when it is reloaded. */
 static void start_watchdog(void) {
+  EG_REG(IWDG) = 0xCCCCu;
   EG_REG(IWDG) = 0x5555u;
   EG_REG(IWDG + 0x04u) = 1u;   /* 32 kHz / 8 */
   EG_REG(IWDG + 0x08u) = 240u; /* 60 ms: three turns of the longest period */
-  EG_REG(IWDG) = 0xCCCCu;
+  while (EG_REG(IWDG + 0x0Cu) & 3u) { /* until both have arrived there */
+  }
+  EG_REG(IWDG) = 0xAAAAu;
+}
+
+/* RAM keeps what it holds for a while without power: what was saved is of a drive that is over. */
+static void forget_after_power(void) {
+  if (EG_REG(RCC + 0x74u) & (1u << 27 | 1u << 25)) memset(saved, 0, sizeof saved);
+  set(RCC + 0x74u, 1u << 24);
 }
 
 void board_init(uint8_t entropy[EG_ENTROPY_BYTES]) {
   start_watchdog();
+  forget_after_power();
   start_clock();
   start_pins();
   start_link();
@@ -186,15 +206,16 @@ static int32_t speed_of_wheel(void) {
   return found < -SPEED_FULL ? -SPEED_FULL : (int32_t)found;
 }
 
-/* Smoothed over eight turns. A potentiometer at either end is a broken wire. */
+/* Smoothed over eight turns, from the first on. A potentiometer at either end is a broken wire. */
 void board_sense(eg_sensed_t *sensed) {
-  speed += (speed_of_wheel() - speed) / 8;
+  speed += (speed_of_wheel() - speed) / (measured ? 8 : 1);
+  measured = true;
   int32_t angle = (int32_t)(EG_REG(ADC1 + 0x4Cu) & 0xFFFu);
   bool wired = angle > 20 && angle < 4075;
   sensed->speed.validity = EG_VALID;
   sensed->speed.value = speed;
   sensed->steering.validity = wired ? EG_VALID : EG_INVALID;
-  sensed->steering.value = (angle - 2048) * (STEERING_FULL / 2048);
+  sensed->steering.value = (angle - 2048) * STEERING_FULL / 2048;
 }
 
 /* From 5 to 95 % of the time: no pulses, as from a reset to the first turn, are no command, and the
