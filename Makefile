@@ -59,9 +59,11 @@ msan: $(VENV)/test
 mutants: $(VENV)/test
 	$(BIN)/python native/core/quality/mutants.py $(if $(SAMPLE),--sample $(SAMPLE)) --json build/mutants.json
 
-# The proofs of the core and the link, each with seeded bugs that it must reject (SHORT=1: the fast ones).
+# The proofs of the core and the link, each with seeded bugs that it must reject (SHORT=1: the fast ones;
+# SMALL=1: with the microcontroller's sizes, without the bugs).
 prove: $(VENV)/test
-	$(BIN)/python native/core/proofs/prove.py $(if $(SHORT),--short) --json build/prove.json
+	$(BIN)/python native/core/proofs/prove.py $(if $(SHORT),--short) $(if $(SMALL),--small --no-bugs) \
+	  --json build/prove.json
 
 # cppcheck with its MISRA addon, clang-tidy, complexity and length: what they find is argued in docs/misra.md.
 rules: $(VENV)/test

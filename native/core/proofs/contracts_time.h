@@ -6,14 +6,20 @@
 #include "contracts_flow.h"
 #include "well_formed.h"
 
-#define MEMBER_AGES(s, i) (s)->member[i].age_us, (s)->member[i].newest_us
+#define OF_MEMBER(s, i) (s)->member[i].age_us, (s)->member[i].newest_us
+#define OF_FOUR(s, i)                                                                              \
+  OF_MEMBER(s, i), OF_MEMBER(s, (i) + 1), OF_MEMBER(s, (i) + 2), OF_MEMBER(s, (i) + 3)
+#ifdef EG_SMALL
+#define AGES(s) OF_FOUR(s, 0), (s)->camera[0].age_us
+#else
+#define AGES(s)                                                                                    \
+  OF_FOUR(s, 0), OF_FOUR(s, 4), (s)->camera[0].age_us, (s)->camera[1].age_us,                      \
+      (s)->camera[2].age_us, (s)->camera[3].age_us
+#endif
 
 uint32_t eg_time_advance(const eg_policy_t *p, eg_state_t *s, uint32_t elapsed_us)
     REQUIRES(READS(p) && WRITES(s) && sizes_ok(p) && cameras_ok(p, s))
-        ASSIGNS(MEMBER_AGES(s, 0), MEMBER_AGES(s, 1), MEMBER_AGES(s, 2), MEMBER_AGES(s, 3),
-                MEMBER_AGES(s, 4), MEMBER_AGES(s, 5), MEMBER_AGES(s, 6), MEMBER_AGES(s, 7),
-                s->camera[0].age_us, s->camera[1].age_us, s->camera[2].age_us, s->camera[3].age_us,
-                s->flow, s->check[EG_CHECK_TIME]) ENSURES(cameras_ok(p, s))
+        ASSIGNS(AGES(s), s->flow, s->check[EG_CHECK_TIME]) ENSURES(cameras_ok(p, s))
     /* TIME-1 */ ENSURES(IMPLIES(a_member < p->members,
                                  s->member[a_member].age_us ==
                                      AGED(OLD(s->member[a_member].age_us), STEP_US(p, elapsed_us))))

@@ -19,7 +19,7 @@ static uint32_t signed_off_c(eg_state_t *s, eg_check_t check, uint32_t crc, uint
 #define SHOWS_AGAIN(i)                                                                             \
   (i < OLD(c->seen) && OLD(c->kept[i].scene) == f->scene &&                                        \
    (OLD(c->kept[i].view) != f->view || OLD(c->kept[i].hash) == f->hash))
-#define ANY_AGAIN (SHOWS_AGAIN(0) || SHOWS_AGAIN(1) || SHOWS_AGAIN(2) || SHOWS_AGAIN(3))
+#define ANY_AGAIN ANY_FRAME(SHOWS_AGAIN)
 #define ARRIVED (f->serial != (SEEN_BEFORE ? OLD(c->kept[0].serial) : 0))
 
 static void keep_c(eg_camera_state_t *c, const eg_frame_t *f)

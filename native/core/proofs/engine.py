@@ -69,6 +69,7 @@ class Job:
     proves: tuple[str, ...] = ()  # contracts that it proves by other means than `enforce`
     seconds: int = 0  # that it took where it was measured; 0: so few that it is in the short set
     tags: frozenset[str] = frozenset()  # properties that it is to prove
+    defines: tuple[str, ...] = ()  # of the build that it is a proof of
 
 
 @dataclass
@@ -188,9 +189,10 @@ def _includes(core: Path) -> list[str]:
 def _key(job: Job, core: Path) -> str:
     """Of what is compiled and how, and of the ids in it; other comments change nothing."""
     sources = [str(job.file), *(str(core / f) for f in job.links)]
-    text = _tool(["cc", "-E", "-P", "-C", "-w", "-std=c99", *_includes(core), *sources], 60)
-    how = replace(job, file=Path(), tags=frozenset(), seconds=0)
-    sum_ = hashlib.sha256(repr((VERSION, how, CHECKS, ID.findall(text))).encode())
+    how = ["-std=c99", *job.defines, *_includes(core)]
+    text = _tool(["cc", "-E", "-P", "-C", "-w", *how, *sources], 60)
+    asked = replace(job, file=Path(), tags=frozenset(), seconds=0)
+    sum_ = hashlib.sha256(repr((VERSION, asked, CHECKS, ID.findall(text))).encode())
     sum_.update(" ".join(re.sub(r"/\*.*?\*/", "", text, flags=re.S).split()).encode())
     if job.loops:
         sum_.update((HERE / job.loops).read_bytes())
@@ -199,7 +201,8 @@ def _key(job: Job, core: Path) -> str:
 
 def _check(job: Job, core: Path, binary: Path, limit_s: int) -> str:
     sources = [str(job.file), *(str(core / f) for f in job.links)]
-    compile_ = ["goto-cc", "-std=c99", *_includes(core), "--function", job.name, *sources]
+    compile_ = ["goto-cc", "-std=c99", *job.defines, *_includes(core), "--function", job.name]
+    compile_ += sources
     _tool([*compile_, "-o", str(binary)], 60)
     if job.enforce or job.replace or job.loops:
         wrap = ["goto-instrument", "--dfcc", job.name]

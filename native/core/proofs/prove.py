@@ -16,7 +16,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -154,6 +154,7 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--short", action="store_true", help="only harnesses without `seconds`")
+    parser.add_argument("--small", action="store_true", help="as the microcontroller is built")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="harnesses or properties")
     parser.add_argument("--core", type=Path, default=CORE, help="folder of the C sources")
     parser.add_argument("--json", type=Path, help="write the figures")
@@ -169,6 +170,8 @@ def main() -> int:
     if given.json:
         figures.check_writable(given.json)
     jobs, bugs = engine.read_jobs(), read_bugs(HERE / "bugs")
+    if given.small:
+        jobs = [replace(job, defines=("-DEG_SMALL",)) for job in jobs]
     lacking = missing(jobs)
     if lacking:
         print(f"missing: {', '.join(lacking)}; apt-get install -y {' '.join(lacking)}")

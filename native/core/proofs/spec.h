@@ -43,20 +43,30 @@ uint32_t __CPROVER_uninterpreted_crc32(uint32_t crc, uint32_t word);
 #define ALL29(f)                                                                                   \
   (ALL16(f) && f(16) && f(17) && f(18) && f(19) && f(20) && f(21) && f(22) && f(23) && f(24) &&    \
    f(25) && f(26) && f(27) && f(28))
+#define ALL1(f) f(0)
+
+/* Sizes of the host's build, or of the microcontroller's (prove.py --small). */
+#ifdef EG_SMALL
+#define SIZES (EG_MAX_MEMBERS == 4 && EG_MAX_CAMERAS == 1 && EG_MAX_SIGNALS == 4)
+#define MORE_SIZES (EG_MAX_DETECTORS == 1 && EG_FRAMES_KEPT == 1)
+#define ALL_MEMBERS ALL4
+#define ALL_CAMERAS ALL1
+#define ALL_DETECTORS ALL1
+#define ANY_FRAME(f) f(0)
+#else
+#define SIZES (EG_MAX_MEMBERS == 8 && EG_MAX_CAMERAS == 4 && EG_MAX_SIGNALS == 16)
+#define MORE_SIZES (EG_MAX_DETECTORS == 16 && EG_FRAMES_KEPT == 4)
 #define ALL_MEMBERS ALL8
 #define ALL_CAMERAS ALL4
-
 #define ALL_DETECTORS ALL16
+#define ANY_FRAME(f) (f(0) || f(1) || f(2) || f(3))
+#endif
 #define ALL_CHANNELS ALL4
-
 #define ALL_CAUSES ALL29
 #define ALL_ROWS ALL8
 
-typedef char sizes_are_written_out[EG_MAX_MEMBERS == 8 && EG_MAX_CAMERAS == 4 &&
-                                           EG_MAX_SIGNALS == 16 && EG_MAX_DETECTORS == 16 &&
-                                           EG_MAX_CHANNELS == 4 && EG_CHECKS == 7 &&
-                                           EG_CAUSES == 29 && EG_MAX_ROWS == 8 &&
-                                           EG_FRAMES_KEPT == 4
+typedef char sizes_are_written_out[SIZES && MORE_SIZES && EG_MAX_CHANNELS == 4 && EG_CHECKS == 7 &&
+                                           EG_CAUSES == 29 && EG_MAX_ROWS == 8
                                        ? 1
                                        : -1];
 
