@@ -221,7 +221,8 @@ def card_path(model: str | Path) -> Path:
             return tried[-1]
     names = " or ".join(path.name for path in tried) or model.name + SUFFIX
     raise ConfigError(
-        f"{model}: has no card ({names}) beside it; `edgeguard init {model.name}` writes one"
+        f"{model}: has no card ({names}) beside it; `edgeguard init {model.name}` writes that of a"
+        " classifier, docs/card.md says how to write others"
     )
 
 

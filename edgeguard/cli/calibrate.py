@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -113,6 +114,7 @@ def _run(options: Options) -> None:
     target = _write_all(cfg, cards, found, job, fits, rates, options)
     _print(found, job, rates, target)
     _print_risk(cfg, fits)
+    _print_unnamed(cfg, target, options)
     if options.plots and job:
         _draw(found, target)
     if options.json_to is not None:
@@ -140,6 +142,21 @@ def _check_given(cfg: GuardConfig, options: Options, related: bool) -> None:
         raise click.UsageError(
             f"{options.file} leaves certainties to be calibrated: give --target-accuracy"
         )
+    if options.rate is None:
+        _check_rates(cfg, options)
+
+
+def _check_rates(cfg: GuardConfig, options: Options) -> None:
+    """Refuse a limit without the rate of false trips that it is found for."""
+    from edgeguard.cli.calibration_arrays import CALIBRATED
+
+    for name, detector in cfg.detectors.items():
+        wished = CALIBRATED in (detector.above, detector.below)
+        if wished and detector.max_false_trips_per_hour is None:
+            raise click.UsageError(
+                f"{options.file}: detector.{name}: leaves a limit to be calibrated: give its table "
+                "max_false_trips_per_hour, or --max-false-trips-per-hour for all"
+            )
 
 
 def _rates(cfg: GuardConfig, found: Calibration, options: Options) -> dict[str, float]:
@@ -305,6 +322,13 @@ def _print_risk(cfg: GuardConfig, fits: dict[tuple[str, str], dict[str, Any]]) -
         f"risk: false alarms per hour at level 2: <= {promised:g} promised, {rate:.3g} measured in "
         f"{hours:.2g} h of clean blocks ({len(blocks)} detectors)"
     )
+
+
+def _print_unnamed(cfg: GuardConfig, target: Path, options: Options) -> None:
+    """A guard reads the file that its guard.toml names, and no other."""
+    if cfg.guard.calibration is None or target.resolve() != _target(cfg).resolve():
+        name = os.path.relpath(target, options.file.parent)
+        click.echo(f'next: in [guard] of {options.file} write: calibration = "{name}"')
 
 
 def _table(title: str, *columns: str) -> Table:

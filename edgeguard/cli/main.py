@@ -52,6 +52,7 @@ EXTRAS = {
     "Box2D": "drive",
     "PIL": "lab",
     "scipy": "lab",
+    "sklearn": "lab",
     "pymavlink": "mavlink",
     "cantools": "can",
     "torch": "lab",

@@ -22,6 +22,7 @@ _TEMPERATURE = schema.Bounds(low=0.01, high=100.0)
 _SHARE = schema.Bounds(above=0.0, high=1.0)
 _ANY = schema.Bounds()
 OF_DETECTOR = ("scale", "offset", "above", "below")
+_UNNAMED = '[guard] names no calibration: write calibration = "calibration.toml" there'
 
 
 class Calibrated(NamedTuple):
@@ -36,15 +37,14 @@ def apply(made: Draft, cards: dict[str, Card]) -> Calibrated:
     if made.guard is None:
         return Calibrated({}, {})
     if made.guard.calibration is None:
-        missing = 'is "calibrated", but [guard] names no calibration; run `edgeguard calibrate`'
         for path in wishes(made):
-            made.report.add(path, missing)
+            made.report.add(path, f'is "calibrated", but {_UNNAMED}; run `edgeguard calibrate`')
         for name, _ in _embedded(made):
             made.report.add(
                 ("detector", name, "feature"),
-                "has to be fitted, but [guard] names no calibration; run `edgeguard calibrate`",
+                f"has to be fitted, but {_UNNAMED}; run `edgeguard calibrate`",
             )
-        _watch(made, {}, "[guard] names no calibration")
+        _watch(made, {}, _UNNAMED)
         return Calibrated({}, {})
     return _File(made, made.guard.calibration).apply(made, cards)
 

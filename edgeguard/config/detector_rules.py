@@ -185,11 +185,6 @@ def _thresholds(made: Draft, at: KeyPath, detector: schema.Detector) -> None:
     for key, limit in (("below", low), ("above", high)):
         if isinstance(limit, float) and most and not 0.0 <= limit <= most:
             made.report.add((*at, key), f"is {limit:g}; {feature} lies between 0 and {most:g}")
-        if limit == "calibrated" and detector.max_false_trips_per_hour is None:
-            made.report.add(
-                (*at, "max_false_trips_per_hour"),
-                f'missing; {key} = "calibrated" needs to know what you can bear',
-            )
 
 
 def order(made: Draft, at: KeyPath, detector: schema.Detector) -> None:

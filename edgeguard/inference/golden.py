@@ -49,7 +49,8 @@ def load_golden(card: Card) -> tuple[Array, Array]:
     """
     if card.golden is None:
         raise ModelRefused(
-            f"{card.model_path}: its card has no golden vectors; `edgeguard init` writes them"
+            f"{card.model_path}: its card has no golden vectors; `edgeguard init` writes those of a"
+            " classifier, docs/card.md says how to write others"
         )
     path = card.directory / card.golden.file
     try:

@@ -131,6 +131,32 @@ def test_from_frames_to_a_guard_that_uses_the_numbers(place, capfd):
     assert found["calibrate.dark.below"]["n"] == 40
 
 
+def test_a_guard_that_names_no_calibration_is_told_to(place, capfd):
+    (place / "guard.toml").write_text(TOML.replace('calibration = "calibration.toml"\n', ""))
+    x, track = pictures()
+    save(place, x=x, y=answers(x), track=track)
+    with pytest.raises(ConfigError, match=r'write calibration = "calibration.toml" there'):
+        config.load(place / "guard.toml")
+    assert calibrate(place, "--target-accuracy", "0.9") == 0
+    line = f'next: in [guard] of {place / "guard.toml"} write: calibration = "calibration.toml"'
+    assert line in capfd.readouterr().out
+    (place / "new").mkdir()
+    assert calibrate(place, "--target-accuracy", "0.9", "--out", str(place / "new/c.toml")) == 0
+    assert 'write: calibration = "new/c.toml"' in capfd.readouterr().out
+
+
+def test_the_rate_may_come_with_the_command_alone(place, capfd):
+    text = re.sub("max_false_trips_per_hour = .*\n", "", TOML)
+    (place / "guard.toml").write_text(text)
+    x, track = pictures()
+    save(place, x=x, y=answers(x), track=track)
+    assert calibrate(place, "--target-accuracy", "0.9") == 2
+    assert "detector.dark: leaves a limit to be calibrated" in capfd.readouterr().err
+    assert calibrate(place, "--target-accuracy", "0.9", "--max-false-trips-per-hour", "500") == 0
+    assert "next:" not in capfd.readouterr().out
+    config.load(place / "guard.toml")
+
+
 def test_what_the_tracks_cannot_support_is_refused_and_nothing_written(place, capfd):
     x, track = pictures()
     save(place, x=x, y=answers(x), track=track)

@@ -17,6 +17,7 @@ from edgeguard.errors import EdgeguardError
         (PermissionError(13, "Permission denied", "out.json"), "out.json: Permission denied"),
         (FileNotFoundError(2, "No such file or directory", "a"), "a: No such file or directory"),
         (ModuleNotFoundError("no", name="torch.nn"), "needs torch; pip install"),
+        (ModuleNotFoundError("no", name="sklearn.datasets"), "edgeguard-monitor[lab]'"),
     ],
 )
 def test_what_a_user_did_wrong_is_a_sentence(

@@ -183,12 +183,10 @@ REFUSED = [
     ("above = 0.8\n", "", "[detector.dark]", "detector.dark", "give above, below or both"),
     ("above = 0.8\n", "above = 1.8\n", "above = 1.8", "detector.dark.above", "between 0 and 1"),
     ("below = -30.0", "below = 3.0", "below = 3.0", "detector.odd.below", "trip on everything"),
-    ("above = 0.8\n", 'above = "calibrated"\n', "[detector.dark]",
-     "detector.dark.max_false_trips_per_hour", "what you can bear"),
     ("above = 0.8\n", 'above = "calibratd"\n', "calibratd", "detector.dark.above",
      'must be a number or "calibrated"'),
     ("above = -2.0", 'above = "calibrated"', "above", "detector.odd.above",
-     "[guard] names no calibration"),
+     '[guard] names no calibration: write calibration = "calibration.toml" there'),
     ('kind = "image"\ncamera = "front"', 'kind = "image"\ncamera = "front"\nmember = "plain"',
      'member = "plain"', "detector.dark.member", "it watches a camera"),
     # causes

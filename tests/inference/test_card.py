@@ -114,7 +114,7 @@ def test_a_card_is_found_beside_its_model(tmp_path: Path) -> None:
     tiny_models.tiny(tmp_path)
     (tmp_path / "tiny.int8.onnx").touch()
     assert Card.beside(tmp_path / "tiny.int8.onnx").name == "tiny"
-    with pytest.raises(ConfigError, match=r"other\.card\.json.*edgeguard init"):
+    with pytest.raises(ConfigError, match=r"other\.card\.json.*edgeguard init.*docs/card\.md"):
         Card.beside(tmp_path / "other.onnx")
 
 

@@ -152,7 +152,7 @@ def test_a_card_without_golden_vectors_is_refused_but_opens_for_writing_them(
     tmp_path: Path,
 ) -> None:
     card = tiny(tmp_path, golden=None)
-    assert "no golden vectors" in refusal(card)
+    assert "no golden vectors; `edgeguard init` writes those of a classifier" in refusal(card)
     golden = record(open_model(card), images(3), tmp_path / "new.npz")
     assert (golden.file, golden.inputs) == ("new.npz", 3)
     load_model(tiny(tmp_path, golden={"file": golden.file, "sha256": golden.sha256}))
