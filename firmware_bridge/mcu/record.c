@@ -51,8 +51,8 @@ static void power_came(eg_record_t *r) {
 }
 
 /* Not every board has a register that tells one reset from another, so each reset is announced. One
- * that nobody announced is the watchdog's (or the reset pin's). A port that can tell that power came
- * wipes what was saved. */
+ * that nobody announced is the watchdog's (or the reset pin's). A port that can tell that power
+ * came wipes what was saved. */
 void eg_record_boot(eg_record_t *r, eg_record_t saved[EG_SAVES]) {
   const eg_record_t *last = newest(saved);
   if (last) {

@@ -49,8 +49,7 @@ static void begin(const eg_sensed_t *sensed, eg_record_t *r) {
 /* A host that was found wrong may say that nobody drives any more, not that somebody does: that
  * would end the stop which it gave cause for. */
 static void engage(eg_mcu_t *m) {
-  const uint32_t distrust =
-      EG_BIT(EG_ANSWER_WRONG) | EG_BIT(EG_LINK_FAULTY) | EG_BIT(EG_LINK_LOST);
+  const uint32_t distrust = EG_BIT(EG_ANSWER_WRONG) | EG_BIT(EG_LINK_FAULTY) | EG_BIT(EG_LINK_LOST);
   const eg_inbox_t *b = &m->heard.inbox;
   if (!m->heard.link.in_session || b->serial == 0) return;
   bool trusted = ((m->kept.state.active | m->in.missed) & distrust) == 0;

@@ -127,8 +127,8 @@ static void start_adc(void) {
 static void start_watchdog(void) {
   EG_REG(IWDG) = 0xCCCCu;
   EG_REG(IWDG) = 0x5555u;
-  EG_REG(IWDG + 0x04u) = 1u;   /* 32 kHz / 8 */
-  EG_REG(IWDG + 0x08u) = 240u; /* 60 ms: three turns of the longest period */
+  EG_REG(IWDG + 0x04u) = 1u;          /* 32 kHz / 8 */
+  EG_REG(IWDG + 0x08u) = 240u;        /* 60 ms: three turns of the longest period */
   while (EG_REG(IWDG + 0x0Cu) & 3u) { /* until both have arrived there */
   }
   EG_REG(IWDG) = 0xAAAAu;
