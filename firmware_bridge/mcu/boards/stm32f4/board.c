@@ -127,16 +127,16 @@ static void start_adc(void) {
 static void start_watchdog(void) {
   EG_REG(IWDG) = 0xCCCCu;
   EG_REG(IWDG) = 0x5555u;
-  EG_REG(IWDG + 0x04u) = 1u;          /* 32 kHz / 8 */
-  EG_REG(IWDG + 0x08u) = 240u;        /* 60 ms: three turns of the longest period */
-  while (EG_REG(IWDG + 0x0Cu) & 3u) { /* until both have arrived there */
+  EG_REG(IWDG + 0x04u) = 1u;                  /* 32 kHz / 8 */
+  EG_REG(IWDG + 0x08u) = 240u;                /* 60 ms: three turns of the longest period */
+  while ((EG_REG(IWDG + 0x0Cu) & 3u) != 0u) { /* until both have arrived there */
   }
   EG_REG(IWDG) = 0xAAAAu;
 }
 
 /* RAM keeps what it holds for a while without power: what was saved is of a drive that is over. */
 static void forget_after_power(void) {
-  if (EG_REG(RCC + 0x74u) & (1u << 27 | 1u << 25)) memset(saved, 0, sizeof saved);
+  if ((EG_REG(RCC + 0x74u) & (1u << 27 | 1u << 25)) != 0u) memset(saved, 0, sizeof saved);
   set(RCC + 0x74u, 1u << 24);
 }
 
