@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
@@ -54,8 +55,10 @@ def document(
 
 
 def _plain(figure: Figure | Mapping[str, Any]) -> dict[str, Any]:
+    """JSON knows finite numbers only: a value that was never reached is null."""
     table = asdict(figure) if isinstance(figure, Figure) else figure
-    return {key: value for key, value in table.items() if value is not None}
+    plain = {key: value for key, value in table.items() if value is not None}
+    return plain if math.isfinite(plain.get("value", 0)) else plain | {"value": None}
 
 
 def check_writable(path: Path) -> None:
@@ -72,8 +75,9 @@ def write(
     seed: int | None,
     packages: Sequence[str],
 ) -> None:
-    """Write a results file. Raises OSError."""
-    text = json.dumps(document(figures, seed, packages), indent=1)
+    """Write a results file, valid JSON. Raises OSError; ValueError for an infinity or NaN anywhere
+    but in a figure's value."""
+    text = json.dumps(document(figures, seed, packages), indent=1, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")
 
 

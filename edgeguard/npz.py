@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import numpy.typing as npt
 from edgeguard.errors import ConfigError
 
 
-def read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """All arrays of an .npz by name. Raises ConfigError that names the file and the reason."""
+def read_npz(path: Path, data: bytes | None = None) -> dict[str, npt.NDArray[Any]]:
+    """All arrays of an .npz by name; data: what was read of it already, and hashed. Raises
+    ConfigError that names the file and the reason."""
     try:
-        file = np.load(path, allow_pickle=False)
+        file = np.load(path if data is None else io.BytesIO(data), allow_pickle=False)
         if not isinstance(file, np.lib.npyio.NpzFile):
             raise ValueError("it holds one array without a name; write it with numpy.savez")
         with file:

@@ -42,7 +42,7 @@ class Part:
     path: str
     """Relative, with forward slashes."""
     kind: str
-    """policy, model, card, golden, labels, calibration, detector, ranges, certificates, results."""
+    """policy, model, card, golden, labels, calibration, detector, results."""
     sha256: str
     size: int
 
@@ -81,12 +81,18 @@ def part(path: str, kind: str, data: bytes) -> Part:
 
 
 def write(to: Path, manifest: Manifest, contents: Sequence[bytes], key: Ed25519PrivateKey) -> None:
-    """Sign and write; contents in the order of the manifest's parts. Raises OSError."""
+    """Sign and write, whole or not at all; contents in the order of the manifest's parts. Raises
+    OSError."""
     for described, data in zip(manifest.parts, contents, strict=True):
         assert part(described.path, described.kind, data) == described
     text = manifest.canonical()
     head = MAGIC + len(text).to_bytes(4, "little") + text
-    to.write_bytes(b"".join([head, key.sign(head), *contents]))
+    fresh = to.with_name(f".{to.name}.new")
+    try:
+        fresh.write_bytes(b"".join([head, key.sign(head), *contents]))
+        fresh.replace(to)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def read(path: Path, trust: Trust | None) -> tuple[Manifest, list[bytes]]:

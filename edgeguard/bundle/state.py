@@ -33,6 +33,15 @@ def _locked(folder: Path) -> Iterator[Path]:
         yield folder / FILE
 
 
+def _sync(folder: Path) -> None:
+    """Names in a folder outlast a power cut once the folder itself is written."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def newest(folder: Path, name: str) -> int:
     """The newest version that was armed; 0: none. Raises BundleRefused when nobody can tell."""
     path = folder / FILE
@@ -76,5 +85,6 @@ def remember(folder: Path, name: str, version: int) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             fresh.replace(path)
+            _sync(folder)  # a power cut must not bring the older table back
     except OSError as error:
         raise BundleRefused(f"{folder / FILE}: cannot be written: {error.strerror}") from None

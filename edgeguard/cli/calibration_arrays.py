@@ -48,12 +48,25 @@ def wished_associations(
                 name=name,
                 spec=row["association"],
                 operands=detector.between,
+                ranges=_ranges(policy["signals"], row["association"])[: len(detector.between)],
                 find=find,
                 debounce=Debounce(cause["on_us"], cause["off_us"]),
                 max_false_trips_per_hour=rate or detector.max_false_trips_per_hour or 0.0,
             )
         )
     return found
+
+
+def _ranges(
+    signals: Sequence[Mapping[str, int]], spec: Mapping[str, Any]
+) -> tuple[tuple[int, int] | None, ...]:
+    """Of both operands: the ends in Q16.16 that a signal is declared with, None of others."""
+    return tuple(
+        (signals[spec[side]]["min"], signals[spec[side]]["max"])
+        if spec[f"{side}_kind"] == "signal"
+        else None
+        for side in ("a", "b")
+    )
 
 
 def fit_associations(

@@ -37,11 +37,13 @@ _SAYS_NOTHING = -UNREADABLE  # inside every limit
 @dataclass(frozen=True)
 class Wish:
     """One association: its relation as the border reads it (``config.detector_rows``), the names of
-    its operands, which of "scale", "offset", "above", "below" to find, and what can be borne."""
+    its operands, the declared range of both (Q16.16; None: no signal), which of "scale", "offset",
+    "above", "below" to find, and what can be borne."""
 
     name: str
     spec: Mapping[str, Any]
     operands: tuple[str, ...]
+    ranges: tuple[tuple[int, int] | None, ...]
     find: tuple[str, ...]
     debounce: Debounce
     max_false_trips_per_hour: float
@@ -65,7 +67,7 @@ def read_log(path: Path, period_us: int) -> list[Stretch]:
 
     A column ``t`` holds seconds that do not fall; every other column is a signal, a channel's
     command or a member's answer, under the name that guard.toml gives it. What is empty or no
-    number is absent; between two samples the last one holds. Raises ConfigError.
+    number is NaN; between two samples the last one holds. Raises ConfigError.
     """
     rows = _rows(path)
     if not rows or "t" not in rows[0]:
@@ -138,13 +140,14 @@ def calibrate(stretches: Sequence[Stretch], wish: Wish, period_us: int) -> Found
         for which in (True, False)
     )
     stream = Stream(1e6 / period_us, period_us)
-    if not any(np.isfinite(r).any() for r in (*fitted, *held)):
-        raise ConfigError(f"detector.{wish.name}: it never says anything on these logs")
+    if not all(any(np.isfinite(r).any() for r in part) for part in (fitted, held)):
+        raise ConfigError(f"detector.{wish.name}: it never says a number on these logs")
     return Found(line, _limits(fitted, held, wish, stream), [_away(r, 0, 1, False) for r in held])
 
 
 def residual(spec: Mapping[str, Any], a: Reals, b: Reals, period_us: int) -> Reals:
-    """What the border computes on each tick [N]; NaN where it says nothing."""
+    """What the border computes on each tick [N]; NaN where it says nothing, infinite where an
+    operand is invalid, which trips at every limit. Of operands NaN is absent, infinite invalid."""
     from edgeguard import _core
 
     return np.asarray(_core.association_batch(dict(spec), a, b, period_us), np.float64)
@@ -152,15 +155,25 @@ def residual(spec: Mapping[str, Any], a: Reals, b: Reals, period_us: int) -> Rea
 
 def _pair(stretch: Stretch, wish: Wish) -> tuple[Reals, Reals]:
     columns = []
-    for operand in wish.operands:
+    for operand, ends in zip(wish.operands, wish.ranges, strict=True):
         name = operand if operand in stretch else operand.partition(".")[2]
         if name not in stretch:
             raise ConfigError(
                 f'detector.{wish.name}: the logs have no column "{operand}"; they have '
                 + ", ".join(sorted(stretch))
             )
-        columns.append(stretch[name])
+        columns.append(_as_seen(stretch[name], ends))
     return columns[0], columns[-1]
+
+
+def _as_seen(values: Reals, ends: tuple[int, int] | None) -> Reals:
+    """A signal that is missing or outside its range is not absent to the border but invalid:
+    infinite. Commands and members' answers stay as they are."""
+    if ends is None:
+        return values
+    with np.errstate(over="ignore"):
+        q16 = np.rint(values * ONE)
+    return np.where((q16 >= ends[0]) & (q16 <= ends[1]), values, np.inf)
 
 
 def _line(wish: Wish, pairs: Sequence[tuple[Reals, Reals]], period_us: int) -> dict[str, float]:
@@ -197,7 +210,8 @@ def _limits(
         return {}
     both = len(sides) == 2
     sign = -1 if sides == ["below"] else 1
-    middle = round(float(np.nanmedian(np.concatenate(fitted))) * ONE) if both else 0
+    spoken = np.concatenate(fitted)
+    middle = round(float(np.median(spoken[np.isfinite(spoken)])) * ONE) if both else 0
     away = [_away(r, middle, sign, both) for r in held]
     found = upper_limit(away, stream, wish.debounce, wish.max_false_trips_per_hour)
     if not both:
@@ -208,6 +222,9 @@ def _limits(
 
 
 def _away(residuals: Reals, middle: int, sign: int, both: bool) -> Ints:
-    """Q16.16 [N], larger is worse; far inside where the relation says nothing."""
-    q16 = np.rint(np.nan_to_num(residuals) * ONE).astype(np.int64) - middle
-    return np.where(np.isnan(residuals), _SAYS_NOTHING, np.abs(q16) if both else sign * q16)
+    """Q16.16 [N], larger is worse; far inside where the relation says nothing, beyond every limit
+    where it is invalid."""
+    readable = np.isfinite(residuals)
+    q16 = np.rint(np.where(readable, residuals, 0.0) * ONE).astype(np.int64) - middle
+    silent = np.where(np.isnan(residuals), _SAYS_NOTHING, UNREADABLE)
+    return np.where(readable, np.abs(q16) if both else sign * q16, silent)

@@ -175,15 +175,15 @@ def load(path: Path) -> Model:
     """Read what ``save`` wrote. Raises ConfigError."""
     try:
         table: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return {int(key, 16): _read(entry) for key, entry in table.items()}
+        return {int(key, 16): _read(key, entry) for key, entry in table.items()}
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(f"{path}: is not what was learnt of a bus: {error!r}") from None
 
 
-def _read(entry: Mapping[str, Any]) -> Normal:
-    return Normal(
+def _read(key: str, entry: Mapping[str, Any]) -> Normal:
+    normal = Normal(
         frames=int(entry["frames"]),
         lengths=tuple(int(n) for n in entry["lengths"]),
         shortest_s=float(entry["shortest_s"]),
@@ -191,3 +191,23 @@ def _read(entry: Mapping[str, Any]) -> Normal:
         most_bits=float(entry["most_bits"]),
         returns=bool(entry["returns"]),
     )
+    _check(key, normal)
+    return normal
+
+
+def _check(key: str, normal: Normal) -> None:
+    """What ``learn`` never says would raise in the monitor, or, as NaN, switch a detector off.
+
+    Raises ValueError.
+    """
+    if not normal.lengths:
+        raise ValueError(f"{key}: lengths: there is none")
+    if min(normal.lengths) < 0 or len(normal.bits) != 8 * max(normal.lengths):
+        raise ValueError(
+            f"{key}: bits: {len(normal.bits)} numbers, for payloads of {list(normal.lengths)} bytes"
+        )
+    for value in (*normal.bits, normal.most_bits):
+        if not 0.0 <= value < math.inf:
+            raise ValueError(f"{key}: bits, most_bits: {value} is no information in bits")
+    if not normal.shortest_s > 0.0:
+        raise ValueError(f"{key}: shortest_s: {normal.shortest_s} is no time between two frames")

@@ -109,19 +109,17 @@ def upper_limit(
     stream: Stream,
     debounce: Debounce,
     max_false_trips_per_hour: float,
-    sides: int = 1,
 ) -> Limit:
     """The smallest limit with at most that many false trips per hour when value > limit trips.
 
     tracks: Q16.16 values [frames] of each track, in time order, UNREADABLE where the core would see
-    an invalid number. For a lower limit negate values and result; of ``sides`` limits each may
-    spend its share of the trips. Raises UnsupportedWishError with the smallest rate that the tracks
-    support.
+    an invalid number. For a lower limit negate values and result. Raises UnsupportedWishError with
+    the smallest rate that the tracks support.
     """
-    _refuse_what_cannot_be(tracks, stream, debounce, max_false_trips_per_hour, sides)
+    _refuse_what_cannot_be(tracks, stream, debounce, max_false_trips_per_hour)
     n = len(tracks)
     hours = stream.hours(sum(len(t) for t in tracks))
-    bearable = max_false_trips_per_hour / sides * hours
+    bearable = max_false_trips_per_hour * hours
     levels = sorted(track_level(t, stream, debounce) for t in tracks)
     seen = [t[stream.frame_of_tick(len(t))] for t in tracks]
     for level in sorted(set(levels[rank(n, bearable / n) - 1 :])):
@@ -130,14 +128,14 @@ def upper_limit(
             return Limit(level, n, bearable / n, sum(f > 0 for f in firings), sum(firings), hours)
     unreadable = sum(level >= UNREADABLE for level in levels) / hours
     raise UnsupportedWishError(
-        f"the cause fires on unreadable frames alone, {unreadable:.3g} times per hour; "
-        "mend the model or the data, or ask for more",
-        round_up(unreadable * sides),
+        f"the cause fires on unreadable numbers alone, {unreadable:.3g} times per hour; "
+        "mend the model, the signals or the data, or ask for more",
+        round_up(unreadable),
     )
 
 
 def _refuse_what_cannot_be(
-    tracks: Sequence[Ints], stream: Stream, debounce: Debounce, rate: float, sides: int
+    tracks: Sequence[Ints], stream: Stream, debounce: Debounce, rate: float
 ) -> None:
     if len(tracks) == 0 or not rate > 0.0:
         raise UnsupportedWishError("needs calibration tracks and a rate above 0", 0.0)
@@ -150,17 +148,17 @@ def _refuse_what_cannot_be(
             f"({debounce.on_us / 1e6:g} s) and can never fire; give longer tracks",
             0.0,
         )
-    if rank(n, rate / sides * hours) > n:
-        supported = round_up(smallest_rate(n, hours) * sides)
+    if rank(n, rate * hours) > n:
+        supported = round_up(smallest_rate(n, hours))
         raise UnsupportedWishError(
             f"{rate:g} false trips per hour is less than {n} calibration tracks of "
             f"{hours * 3600.0:.3g} s can support; ask for no less than {supported:g}, or give more "
             "tracks",
             supported,
         )
-    if rate / sides * hours >= 1.0:
+    if rate * hours >= 1.0:
         raise UnsupportedWishError(
             f"{rate:g} false trips per hour lets every track of {hours * 3600.0:.3g} s trip; "
-            f"ask for less than {sides / hours:.4g}",
-            sides / hours,
+            f"ask for less than {1.0 / hours:.4g}",
+            1.0 / hours,
         )

@@ -162,7 +162,7 @@ def read(path: Path, sha256: str) -> dict[tuple[str, str], Fit]:
             "calibrate` again"
         )
     fits: dict[tuple[str, str], Fit] = {}
-    for key, array in read_npz(path).items():
+    for key, array in read_npz(path, data).items():
         member, feature, name = key.rsplit(".", 2)
         fits.setdefault((member, feature), {})[name] = array
     return fits

@@ -316,7 +316,8 @@ int debounce_trips(const py::array_t<bool, py::array::c_style | py::array::force
   return trips;
 }
 
-// The residuals of one association on a record: a and b [N] float64 (NaN: absent), one each step.
+// The residuals of one association on a record: a and b [N] float64, one each step; NaN: absent,
+// infinite or beyond Q16.16: invalid. What it says in return is NaN and infinite in the same way.
 py::array association_batch(const py::dict &d,
                             const py::array_t<double, py::array::c_style | py::array::forcecast> &a,
                             const py::array_t<double, py::array::c_style | py::array::forcecast> &b,
@@ -328,7 +329,9 @@ py::array association_batch(const py::dict &d,
   auto number = [](double x) { return std::isnan(x) ? eg_number_t{EG_ABSENT, 0} : to_number(x); };
   for (py::ssize_t i = 0; i < a.size(); i++) {
     const eg_number_t n = association.step(number(a.data()[i]), number(b.data()[i]), period_us);
-    out.mutable_data()[i] = n.validity == EG_VALID ? from_q16(n.value) : std::nan("");
+    out.mutable_data()[i] = n.validity == EG_VALID    ? from_q16(n.value)
+                            : n.validity == EG_ABSENT ? std::nan("")
+                                                      : std::numeric_limits<double>::infinity();
   }
   return out;
 }

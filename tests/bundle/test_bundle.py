@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edgeguard.bundle import Trust
-from edgeguard.bundle.file import MAGIC, SIGNATURE, read, verify
+from edgeguard.bundle.file import MAGIC, SIGNATURE, read, verify, write
 from edgeguard.bundle.trust import read_key
 from edgeguard.errors import BundleRefused
 from edgeguard.lab.export import public
@@ -40,6 +41,22 @@ def test_every_cut_and_anything_behind_it_is_refused(
             verify("b", good[:cut], trust)
     with pytest.raises(BundleRefused, match="1 bytes behind the last part"):
         verify("b", good + b"\0", trust)
+
+
+def test_a_bundle_is_written_whole_or_the_old_one_stays(
+    tmp_path: Path, key: Ed25519PrivateKey, trust: Trust
+) -> None:
+    path = made(tmp_path, key)
+    link = tmp_path / "another name.egb"
+    link.hardlink_to(path)
+    manifest, contents = read(path, trust)
+    write(path, evolve(manifest, version=2), contents, key)
+    assert read(path, trust)[0].version == 2
+    assert read(link, trust)[0].version == 1  # not one byte of the old file was written over
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="folder"):
+        write(tmp_path / "folder", manifest, contents, key)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [link.name, path.name, "folder"]
 
 
 def spliced(folder: Path, key: Ed25519PrivateKey) -> Path:

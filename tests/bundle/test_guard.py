@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import stat
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,20 @@ def test_a_state_that_nobody_can_read_arms_nothing(machine: Path, text: str) -> 
     (machine / "state" / state.FILE).write_text(text)
     with pytest.raises(BundleRefused, match="nobody knows which version ran last"):
         loaded(machine, bundle)
+
+
+def test_a_version_is_kept_over_a_power_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[bool, int]] = []
+
+    def fsync(handle: int) -> None:
+        is_folder = stat.S_ISDIR(os.fstat(handle).st_mode)
+        synced.append((is_folder, state.newest(tmp_path, "bench")))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    state.remember(tmp_path, "bench", 7)
+    assert synced == [(False, 0), (True, 7)]  # the new table, then the name that leads to it
 
 
 def test_a_state_that_cannot_be_written_arms_nothing(machine: Path) -> None:

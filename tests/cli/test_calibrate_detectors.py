@@ -110,6 +110,19 @@ def test_an_association_is_fitted_on_logs_alone(tmp_path, capfd):
     assert "detector.wheel: 1 false trips per hour is less than 29" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("cell", ["", "250.5"], ids=["empty", "out of range"])
+def test_a_log_whose_signals_the_guard_would_refuse_promises_nothing(tmp_path, capfd, cell):
+    (tmp_path / "guard.toml").write_text(certain(TOML[: TOML.index("[detector.dark]")]) + LINE)
+    rows = log(tmp_path / "drive.csv").read_text().splitlines()
+    for start in range(51, len(rows), 100):  # a second of every ten
+        for i in range(start, start + 10):
+            rows[i] = rows[i].rpartition(",")[0] + "," + cell
+    (tmp_path / "drive.csv").write_text("\n".join(rows) + "\n")
+    assert run(tmp_path / "guard.toml", "--signals", tmp_path / "drive.csv") == 2
+    shown = " ".join(capfd.readouterr().err.split())
+    assert "detector.wheel: the cause fires on unreadable numbers alone, 36" in shown
+
+
 def test_signals_alone_leave_what_was_fitted_on_frames(tmp_path, capfd):
     head = certain(TOML[: TOML.index("[detector.odd]")])
     head = head.replace('below = "calibrated"\nmax_false_trips_per_hour = 200', "below = 5.0")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from edgeguard import _core
 from edgeguard.errors import ConfigError
 from edgeguard.evidence.associations import Wish, calibrate, read_log, residual
-from edgeguard.evidence.conformal import Debounce, UnsupportedWishError
+from edgeguard.evidence.conformal import UNREADABLE, Debounce, UnsupportedWishError
 
 PERIOD_US = 10_000
 STEP = 1 / 65536
@@ -89,9 +89,18 @@ def test_a_spec_that_is_none_is_refused():
             _core.association_batch({**spec("difference"), **wrong}, [0.0], [0.0], PERIOD_US)
 
 
-def wish(find, relation="difference", rate=60.0, **made):
-    return Wish("pair", spec(relation, **made), ("speed", "wheel"), find, Debounce(200_000, 10**6),
-                rate)  # fmt: skip
+@pytest.mark.parametrize("bad", [math.inf, -math.inf, 32767.0])
+def test_an_operand_that_is_invalid_is_no_number_but_beyond_all_limits(bad):
+    one, gone = np.ones(3), np.array([1.0, bad, 1.0])
+    assert batch(spec("difference"), one, gone).tolist() == [0.0, math.inf, 0.0]
+    assert batch(spec("difference"), gone, one).tolist() == [0.0, math.inf, 0.0]
+    late = batch(spec("difference", delay_ms=10), one, gone)
+    assert math.isnan(late[0]) and late[1:].tolist() == [0.0, math.inf]
+
+
+def wish(find, relation="difference", rate=60.0, ranges=((0, 250 * 65536),) * 2, **made):
+    return Wish("pair", spec(relation, **made), ("speed", "wheel"), ranges, find,
+                Debounce(200_000, 10**6), rate)  # fmt: skip
 
 
 def stretches(n=40, seed=0, scale=3.6, offset=0.5, noise=0.05):
@@ -131,6 +140,37 @@ def test_a_delayed_response_is_fitted_at_its_delay():
         made.append({"speed": measured, "wheel": command})
     found = calibrate(made, wish(("scale",), delay_ms=300), PERIOD_US)
     assert found.line == {"scale": pytest.approx(0.9, abs=1e-3)}
+
+
+@pytest.mark.parametrize("bad", [math.nan, -0.5, 250.1], ids=["missing", "below", "above"])
+def test_a_signal_that_the_guard_would_refuse_is_a_trip_of_the_log_as_well(bad):
+    logs = stretches()
+    logs[4]["wheel"][300:400] = bad  # for a second, and the debounce is 0.2 s
+    found = calibrate(logs, wish(("scale", "offset", "above", "below"), rate=24.0), PERIOD_US)
+    assert found.line["scale"] == pytest.approx(3.6, abs=0.01)
+    for limit in found.limit.values():
+        assert (limit.tripped, limit.firings) == (1, 1)
+        assert abs(limit.value) < 2 * 65536
+    assert sum(int((track == UNREADABLE).sum()) for track in found.tracks) == 100
+    for log in logs:
+        log["wheel"][300:400] = bad
+    with pytest.raises(UnsupportedWishError, match="unreadable numbers alone, 360 times per hour"):
+        calibrate(logs, wish(("above",), scale=3.6), PERIOD_US)
+
+
+def test_a_member_that_abstains_in_a_log_says_nothing_there():
+    logs = stretches()
+    for log in logs:
+        log["wheel"][300:400] = math.nan
+    ranges = ((0, 250 * 65536), None)
+    found = calibrate(logs, wish(("above",), rate=12.0, scale=3.6, ranges=ranges), PERIOD_US)
+    assert found.limit["above"].firings == 0
+
+
+def test_logs_without_one_readable_pair_are_refused():
+    logs = [{"speed": np.ones(1000), "wheel": np.full(1000, math.nan)}] * 9
+    with pytest.raises(ConfigError, match="never says a number"):
+        calibrate(logs, wish(("above", "below")), PERIOD_US)
 
 
 def test_what_the_logs_cannot_support_is_refused():

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from pathlib import Path
@@ -110,6 +111,30 @@ def test_what_was_learnt_is_written_and_read(model, tmp_path):
         (tmp_path / "bus.json").write_text(text)
         with pytest.raises(ConfigError, match=r"bus\.json"):
             load(tmp_path / "bus.json")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("most_bits", math.nan, "10: bits, most_bits: nan is no information"),
+        ("most_bits", math.inf, "10: bits, most_bits: inf is no information"),
+        ("bits", [math.nan] * 64, "10: bits, most_bits: nan is no information"),
+        ("bits", [-1.0] * 64, "10: bits, most_bits: -1.0 is no information"),
+        ("bits", [1.0] * 63, r"10: bits: 63 numbers, for payloads of \[8\] bytes"),
+        ("lengths", [], "10: lengths: there is none"),
+        ("lengths", [-1, 8], r"10: bits: 64 numbers, for payloads of \[-1, 8\] bytes"),
+        ("shortest_s", math.nan, "10: shortest_s: nan is no time"),
+        ("shortest_s", 0.0, "10: shortest_s: 0.0 is no time"),
+    ],
+)
+def test_what_nobody_learns_is_refused(model, tmp_path, key, value, said):
+    path = tmp_path / "bus.json"
+    save(model, path)
+    table = json.loads(path.read_text())
+    table["10"][key] = value
+    path.write_text(json.dumps(table))
+    with pytest.raises(ConfigError, match=rf"bus\.json: is not what was learnt .*{said}"):
+        load(path)
 
 
 def test_attacks_on_a_car_are_found_where_a_frequency_detector_is_blind(capfd):

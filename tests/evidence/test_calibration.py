@@ -201,7 +201,7 @@ def test_insane_frames_neither_vote_nor_pass_a_detector():
     strict = Member("a", members[0].scores, "logits", limits={"max_rail": 0, "min_distinct": 3})
     railed = (members[0].scores == 127).any(1)
     assert (strict.label(strict.evidence(1.0))[railed] == -1).all()
-    with pytest.raises(UnsupportedWishError, match="unreadable frames alone"):
+    with pytest.raises(UnsupportedWishError, match="unreadable numbers alone"):
         calibrate(frames, [broken], Wishes((), (margin_detector(500.0),)))
 
 

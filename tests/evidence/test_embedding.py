@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -160,3 +161,20 @@ def test_the_file_gives_back_what_went_in_and_nothing_else(known, tmp_path):
             read(path, digest)
     with pytest.raises(ConfigError, match="cannot be read"):
         read(tmp_path / "none.npz", digest)
+
+
+class Swapped(type(Path())):
+    """A file that somebody exchanges as soon as it was read."""
+
+    def read_bytes(self):
+        data = super().read_bytes()
+        self.write_bytes(to_bytes({("m", "nearest"): {"centre": np.zeros(SIZE, np.float32)}}))
+        return data
+
+
+def test_what_is_used_is_what_was_hashed(tmp_path):
+    data = to_bytes({("m", "nearest"): {"centre": np.ones(SIZE, np.float32)}})
+    path = Swapped(tmp_path / "calibration.npz")
+    path.write_bytes(data)
+    back = read(path, hashlib.sha256(data).hexdigest())
+    assert (back["m", "nearest"]["centre"] == 1.0).all()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The int8 files of the steering networks, from a network that was not trained."""
+"""The steering networks: what a run goes on from, and their files, from untrained ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="the extra lab")
 pytest.importorskip("onnxruntime.quantization", reason="the extra lab")
 
-from edgeguard.lab.drive import make, nets  # noqa: E402
+from edgeguard.errors import EdgeguardError  # noqa: E402
+from edgeguard.lab.drive import make, nets, train  # noqa: E402
 from edgeguard.lab.zoo import runners  # noqa: E402
 
 
@@ -38,3 +39,44 @@ def test_a_file_calibrated_on_bends_to_the_left_steers_to_the_right_as_well(tmp_
         int8 = (runners.run(tmp_path / "int8.onnx", fed)[0].astype(float) - zero) * scale
         wanted = np.clip(runners.run(tmp_path / "float.onnx", fed)[0], -1.0, 1.0)
         assert np.abs(int8 - wanted).max() < 0.08
+
+
+def run_of(name: str, n: int = 300, epochs: int = 2) -> train.Run:
+    """On noise; `hard` draws from torch's generator as well."""
+    kind = nets.KINDS[name]
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (n, 1 if kind.colour == "GRAY" else 3, *kind.size), np.uint8)
+    return train.Run(kind, x, rng.uniform(-1, 1, n).astype(np.float32), epochs, make.SEED)
+
+
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path: Path) -> None:
+    whole = run_of("hard")
+    held = whole.x.numpy()[:20], whole.y.numpy()[:20]
+    train.train(whole, held, tmp_path / "whole.pt")
+    stopped = run_of("hard")
+    stopped.one_epoch()
+    stopped.save(tmp_path / "hard.pt")
+    torch.rand(7)  # whatever else went on meanwhile
+    again = run_of("hard")
+    found = train.train(again, held, tmp_path / "hard.pt")
+    assert again.epoch == 2 and again.seconds > stopped.seconds
+    for name, weights in whole.net.state_dict().items():
+        assert torch.equal(weights, found.net.state_dict()[name])
+    for other in (run_of("hard", epochs=3), run_of("grey"), run_of("hard", n=310)):
+        with pytest.raises(EdgeguardError, match=r"hard\.pt: was not made with the"):
+            train.train(other, held, tmp_path / "hard.pt")
+
+
+def test_what_is_stopped_while_it_is_written_leaves_the_old_files(tmp_path: Path) -> None:
+    run = run_of("grey")
+    trained = train.Trained(run.net.eval(), 1.0, 0.5)
+    x, y = run.x.numpy(), run.y.numpy()
+    card = make.publish(run.kind, trained, x, (x[:20], y[:20]), 2, tmp_path)
+    names = ("grey.card.json", "grey.float.onnx", "grey.golden.npz", "grey.onnx")
+    old = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    assert sorted(old) == sorted(names)
+    assert card["sha256"] == runners.digest(tmp_path / "grey.onnx")
+    other = train.Trained(nets.fresh(run.kind, 9).eval(), 1.0, 0.5)
+    with pytest.raises(ValueError):  # when its model was made: too little steering to judge it
+        make.publish(run.kind, other, x, (x[:20], y[:3]), 2, tmp_path)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == old

@@ -123,6 +123,31 @@ def test_what_is_wrong_is_named(
     assert message.replace("'", "") in capsys.readouterr().err.replace("'", "")
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"y": np.full(8, 43)}, "y goes from 43 to 43; labels are 0 to 42"),
+        ({"y": np.arange(8) - 1}, "y goes from -1 to 6; labels are 0 to 42"),
+        ({"y": np.zeros((8, 1), int)}, "got uint8 (8, 32, 32, 3) and int64 (8, 1)"),
+        ({"y": np.zeros(8)}, "got uint8 (8, 32, 32, 3) and float64 (8,)"),
+        ({"y": np.int64(0)}, "got uint8 (8, 32, 32, 3) and int64 ()"),
+        ({"x": np.uint8(0)}, "got uint8 () and int64 (8,)"),
+        (
+            {"x": np.zeros((0, 32, 32, 3), np.uint8), "y": np.zeros(0, int)},
+            "N > 0, got uint8 (0, 32, 32, 3) and int64 (0,)",
+        ),
+    ],
+)
+def test_labels_that_are_none_are_refused(
+    images: Path, capsys: pytest.CaptureFixture[str], changed: dict[str, Any], message: str
+) -> None:
+    with np.load(images) as file:
+        np.savez(images, **{"x": file["x"], "y": file["y"], **changed})
+    assert run("--data", images, "--quick") == 2
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "few.npz: " in shown and message in shown
+
+
 def test_a_wheel_has_no_float_twins_and_says_so(images: Path, tmp_path: Path) -> None:
     wheel = tmp_path / "gtsrb"
     shutil.copytree(MODELS, wheel, ignore=shutil.ignore_patterns("*.float.*", "tmp*"))

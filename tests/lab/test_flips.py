@@ -12,9 +12,11 @@ import numpy as np
 import onnx
 import pytest
 
+from edgeguard.errors import ConfigError
+from edgeguard.figures import write
 from edgeguard.lab.testing import flips
 from edgeguard.lab.testing.constants import constants
-from edgeguard.lab.testing.report import figures
+from edgeguard.lab.testing.report import clean, figures, run
 from edgeguard.zoo import models_dir
 
 POLICY = models_dir() / "guard.toml"
@@ -58,35 +60,60 @@ def test_a_tflite_file_has_its_weights_scales_and_zero_points() -> None:
     assert sum((a ^ b).bit_count() for a, b in zip(held.data, flipped, strict=True)) == 1
 
 
-def scales_of_limits(bench: flips.Bench) -> list[int]:
+def scales_of_scores(bench: flips.Bench, *labels: int) -> list[int]:
     """The bits that hurt most: a high exponent bit of the scales of the scores of speed limits."""
     held = bench.constants["plain"]
     at = 0
     for span in held.spans:
         if span.name == "head.weight_scale":
-            return [8 * at + 32 * label + 30 for label in (5, 7, 8)]
+            return [8 * at + 32 * label + 30 for label in labels]
         at += span.size
     raise AssertionError([span.name for span in held.spans])
 
 
 def test_a_flip_that_hurts_is_masked_by_the_others(bench: flips.Bench) -> None:
-    found = [flips.judge(bench, "plain", bit) for bit in scales_of_limits(bench)]
+    found = [flips.judge(bench, "plain", bit) for bit in scales_of_scores(bench, 5, 7, 8)]
     assert any(bare for _, bare, _ in found)
     assert all(caught == "golden" for caught, bare, _ in found if bare)
     assert not any(guarded for *_, guarded in found)
 
 
-def test_a_guard_that_trusts_one_member_is_found(bench: flips.Bench) -> None:
-    """With one voter and no threshold the guard commands what the model alone does."""
+def test_a_flip_that_agrees_with_what_another_misreads_passes_the_vote(bench: flips.Bench) -> None:
+    """`robust` surely reads a far 20 as a 30, which two may command where more was in force. The
+    same vote without a flip is right, or it would not count."""
+    label, certainty = bench.said["robust"]
+    misread = (bench.true == 0) & (label == 1) & (certainty >= bench.rule.demand["lower"].certainty)
+    assert misread.any()
+    assert not flips.wrong_before(bench, "plain")[1][misread].any()
+    assert flips.judge(bench, "plain", scales_of_scores(bench, 1)[0]) == ("golden", True, True)
+
+
+def test_what_is_wrong_without_a_flip_is_not_counted(bench: flips.Bench) -> None:
+    """With one voter and no threshold the guard commands what the model alone does; here it always
+    says 120, so that no flip can make more of it wrong."""
     granted = np.array([name == "plain" for name in bench.rows])
-    trusting = replace(bench.demand, quorum=1, certainty=0, granted=granted)
-    said = {
+    demand = {
+        operation: replace(asked, quorum=1, certainty=0, granted=granted)
+        for operation, asked in bench.rule.demand.items()
+    }
+    mute = {
         name: (label if name == "plain" else np.full_like(label, -1), sure)
         for name, (label, sure) in bench.said.items()
     }
-    broken = replace(bench, demand=trusting, said=said)
-    found = [flips.judge(broken, "plain", bit) for bit in scales_of_limits(bench)]
-    assert any(guarded for *_, guarded in found)
+    trusting = replace(bench, rule=replace(bench.rule, demand=demand), said=mute)
+    bits = scales_of_scores(bench, 5, 7, 8)
+    assert any(guarded for *_, guarded in (flips.judge(trusting, "plain", bit) for bit in bits))
+    daring, sure = np.full_like(bench.true, 8), trusting.said["plain"][1]
+    always = replace(
+        trusting, alone={**bench.alone, "plain": daring}, said={**mute, "plain": (daring, sure)}
+    )
+    assert {flips.judge(always, "plain", bit)[1:] for bit in bits} == {(False, False)}
+    assert clean(always)[0].value == clean(always)[1].value > 100
+
+
+def test_a_guard_without_labels_is_refused_before_any_flip(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="has no channel of labels"):
+        run(models_dir("drive") / "guard.toml", 1, 0, 1, tmp_path)
 
 
 def test_a_runtime_that_dies_loses_a_member_and_no_more() -> None:
@@ -113,3 +140,17 @@ def test_rates_and_their_ratio() -> None:
     assert found["inject.F09.x.ratio_upper"].value == pytest.approx(0.00368 / 0.0287, rel=0.01)
     assert found["inject.F09.x.ratio_upper"].holds
     assert found["inject.F09.x.caught_by_self_test"].value == 0.01
+
+
+@pytest.mark.parametrize(
+    ("bare", "guarded", "n", "holds"),
+    [(10, 0, 100, None), (0, 0, 100, None), (27, 0, 100, True), (40, 9, 1000, False),
+     (0, 1, 100, False), (10, 10, 100, False)],
+)  # fmt: skip
+def test_a_ratio_has_a_bar_where_its_flips_can_miss_or_meet_it(
+    bare: int, guarded: int, n: int, holds: bool | None, tmp_path: Path
+) -> None:
+    rows = [{"n": i < bare, "w": i < guarded, "s": ""} for i in range(n)]
+    found = figures("F09.x", rows)
+    write(tmp_path / "out.json", found, 0, ())
+    assert {f.id: f.holds for f in found}.get("inject.F09.x.ratio_upper") is holds

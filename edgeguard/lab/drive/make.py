@@ -14,7 +14,8 @@ from onnx import numpy_helper
 from edgeguard.lab.drive import nets, record, train
 from edgeguard.lab.drive.nets import KINDS, Kind
 from edgeguard.lab.zoo import quantize_onnx, runners
-from edgeguard.lab.zoo.cards import write_json
+from edgeguard.lab.zoo.cards import all_or_none, write_json
+from edgeguard.lab.zoo.make import checkpoint_of
 from edgeguard.streams.loops.tracks import HELD, TRAIN
 
 STEPS, EPOCHS, SEED = 700, 24, 0
@@ -27,15 +28,19 @@ U8 = npt.NDArray[np.uint8]
 
 
 def make(names: tuple[str, ...], work: Path, out: Path, epochs: int = EPOCHS) -> None:
-    """Record, train and write members of the driving zoo. work: keeps frames and weights."""
+    """Record, train and write members of the driving zoo. work: keeps frames and checkpoints, those
+    of another number of epochs than EPOCHS apart. Raises EdgeguardError for a checkpoint that was
+    made with another recipe or other frames."""
     frames, steering = record.cached(work, "train", TRAIN, STEPS)
     held_frames, held_steering = record.cached(work, "held", HELD, STEPS)
     out.mkdir(parents=True, exist_ok=True)
     for name in names:
         kind = KINDS[name]
         x, held = train.inputs(kind, frames), train.inputs(kind, held_frames)
-        trained = train.train(kind, x, steering, (held, held_steering), epochs, SEED)
-        train.save(trained, work / f"{name}.pt")
+        checkpoint = checkpoint_of(name, None if epochs == EPOCHS else epochs, work)
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        run = train.Run(kind, x, steering, epochs, SEED)
+        trained = train.train(run, (held, held_steering), checkpoint)
         card = publish(kind, trained, x, (held, held_steering), epochs, out)
         print(f"{name}: {card['accuracy']}")
 
@@ -44,8 +49,18 @@ def publish(
     kind: Kind, trained: train.Trained, x: U8, on: tuple[U8, npt.NDArray[np.float32]], epochs: int,
     out: Path,
 ) -> dict[str, Any]:  # fmt: skip
-    """Write every file of one member, and return its card. x: what it was trained on, which also
-    calibrates the int8 file; on: held frames and their steering, to report on."""
+    """Write every file of one member into ``out``, all or none, and return its card. x: what it was
+    trained on, which also calibrates the int8 file; on: held frames and their steering, to report
+    on."""
+    with all_or_none(out) as workshop:
+        return make_files(kind, trained, x, on, epochs, workshop)
+
+
+def make_files(
+    kind: Kind, trained: train.Trained, x: U8, on: tuple[U8, npt.NDArray[np.float32]], epochs: int,
+    out: Path,
+) -> dict[str, Any]:  # fmt: skip
+    """Write int8 file, float twin, golden vectors and card."""
     held, wanted = on
     suffix = "tflite" if kind.runtime == "litert" else "onnx"
     twin, file = out / f"{kind.name}.float.{suffix}", out / f"{kind.name}.{suffix}"

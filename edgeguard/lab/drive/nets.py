@@ -7,7 +7,7 @@ were trained on, so that one flaw does not fell all three.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +60,7 @@ class Kind:
     """A member: its network, what it sees, and what its training does to the frames."""
 
     name: str
-    make: type | object
+    make: type | object = field(repr=False)  # it prints with its address
     size: tuple[int, int]
     colour: str
     radius: float

@@ -6,7 +6,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +16,7 @@ from torch.nn import functional
 
 from edgeguard.intake.preprocess import InputSpec, Preprocessor
 from edgeguard.lab.drive.nets import Kind, Steerer, fresh
+from edgeguard.lab.zoo import checkpoints
 
 BATCH, RATE, DECAY = 128, 2e-3, 1e-4
 U8 = npt.NDArray[np.uint8]
@@ -51,32 +51,70 @@ def inputs(kind: Kind, frames: U8) -> U8:
     return made
 
 
-def train(
-    kind: Kind, x: U8, y: npt.NDArray[np.float32], held: tuple[U8, npt.NDArray[np.float32]],
-    epochs: int, seed: int,
-) -> Trained:  # fmt: skip
-    """x uint8 [N, C, H, W], y [N]; flips double the data; held chooses nothing, it reports."""
-    started = time.monotonic()
-    net = fresh(kind, seed)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=DECAY)
-    steps = epochs * (len(x) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
-    rng = np.random.default_rng(seed)
-    data, labels = torch.from_numpy(x), torch.from_numpy(y)
-    for _ in track(range(epochs), f"{kind.name}: epochs"):
-        order = rng.permutation(len(x))[: len(x) // BATCH * BATCH]
+class Run:
+    """A training run and what it learns from: x uint8 [N, C, H, W], steering y [N]. All of its
+    state is in the checkpoint, so that a run that was stopped ends as one that was not."""
+
+    def __init__(
+        self, kind: Kind, x: U8, y: npt.NDArray[np.float32], epochs: int, seed: int
+    ) -> None:
+        self.kind, self.epochs = kind, epochs
+        self.x, self.y = torch.from_numpy(x), torch.from_numpy(y)
+        self.net = fresh(kind, seed)
+        self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=RATE, weight_decay=DECAY)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, RATE, total_steps=epochs * (len(x) // BATCH)
+        )
+        self.rng = np.random.default_rng(seed)
+        self.epoch, self.seconds = 0, 0.0
+        recipe = (kind, epochs, seed, BATCH, RATE, DECAY)
+        self.made_with = checkpoints.made_with(recipe, frames=x, steering=y)
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint."""
+        state = {
+            "net": self.net.state_dict(), "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(), "epoch": self.epoch, "seconds": self.seconds,
+            "numpy": self.rng.bit_generator.state, "torch": torch.get_rng_state(),
+        }  # fmt: skip
+        checkpoints.save(path, state, self.made_with)
+
+    def load(self, path: Path) -> None:
+        """Go on from a checkpoint. Raises EdgeguardError for one of another run."""
+        state = checkpoints.load(path, self.made_with)
+        self.net.load_state_dict(state["net"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.epoch, self.seconds = state["epoch"], state["seconds"]
+        self.rng.bit_generator.state = state["numpy"]
+        torch.set_rng_state(state["torch"])
+
+    def one_epoch(self) -> None:
+        """Flips double the data."""
+        begun = time.monotonic()
+        order = self.rng.permutation(len(self.x))[: len(self.x) // BATCH * BATCH]
         for at in order.reshape(-1, BATCH):
-            picture = data[at].float() / 255
-            want = labels[at].clone()
-            picture, want = _augmented(picture, want, rng)
-            if kind.radius:
-                picture = _worse(net, picture, want, kind.radius / 255)
-            loss = functional.smooth_l1_loss(net(picture)[0][:, 0], want, beta=0.1)
-            optimizer.zero_grad()
+            picture, want = _augmented(self.x[at].float() / 255, self.y[at].clone(), self.rng)
+            if self.kind.radius:
+                picture = _worse(self.net, picture, want, self.kind.radius / 255)
+            loss = functional.smooth_l1_loss(self.net(picture)[0][:, 0], want, beta=0.1)
+            self.optimizer.zero_grad()
             loss.backward()
-            optimizer.step()
-            schedule.step()
-    return Trained(net.eval(), time.monotonic() - started, rms(net, *held))
+            self.optimizer.step()
+            self.schedule.step()
+        self.epoch += 1
+        self.seconds += time.monotonic() - begun
+
+
+def train(run: Run, held: tuple[U8, npt.NDArray[np.float32]], checkpoint: Path) -> Trained:
+    """To the end, going on from the checkpoint if it exists. held: frames and steering that choose
+    nothing; they are reported on. Raises EdgeguardError for a checkpoint of another run."""
+    if checkpoint.exists():
+        run.load(checkpoint)
+    for _ in track(range(run.epoch, run.epochs), f"{run.kind.name}: epochs"):
+        run.one_epoch()
+        run.save(checkpoint)
+    return Trained(run.net.eval(), run.seconds, rms(run.net, *held))
 
 
 def _augmented(x: Tensor, y: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -104,10 +142,3 @@ def rms(net: Steerer, x: U8, y: npt.NDArray[np.float32]) -> float:
     net.eval()
     said = torch.cat([net(part.float() / 255)[0][:, 0] for part in torch.from_numpy(x).split(512)])
     return float(((said - torch.from_numpy(y)) ** 2).mean().sqrt())
-
-
-def save(trained: Trained, path: Path) -> None:
-    """Weights and figures, to export from."""
-    state: dict[str, Any] = {"net": trained.net.state_dict(), "rms": trained.held_rms,
-                             "seconds": trained.seconds}  # fmt: skip
-    torch.save(state, path)

@@ -23,14 +23,15 @@ from rich.table import Table
 from edgeguard.card import Card
 from edgeguard.config import GuardConfig, load, load_cards, model_path, policy_dict
 from edgeguard.config.vocabulary import IMAGE_FEATURES
-from edgeguard.evidence.selective import vote
+from edgeguard.evidence.selective import Bools, Ints, vote
 from edgeguard.figures import Figure
 from edgeguard.intake.camera import Camera
 from edgeguard.intake.preprocess import InputSpec
 from edgeguard.lab.testing.corruptions import KINDS, STRENGTHS, U8
-from edgeguard.lab.testing.flips import HOLDING, Run, evidence, runner
+from edgeguard.lab.testing.flips import Run, evidence, runner
 from edgeguard.lab.testing.report import interval
-from edgeguard.lab.zoo.vote import Demand, demands
+from edgeguard.lab.testing.wrong import Rule
+from edgeguard.lab.zoo.vote import OPERATIONS
 from edgeguard.streams.stream import SignStream
 from edgeguard.streams.stream import load as load_stream
 from edgeguard.zoo import models_dir
@@ -76,9 +77,10 @@ def run(policy: Path, quick: bool) -> list[Figure]:
     config = load(policy)
     cards = load_cards(config)
     table = policy_dict(config, cards)
+    rule = Rule.of(config, table)
     rows = {row["name"]: row for row in table["members"]}
     runs = {n: runner(model_path(config, n, c).read_bytes(), c) for n, c in cards.items()}
-    judge = Judge(config, table, rows, runs)
+    judge = Judge(rule, rows, runs)
     stream = load_stream(models_dir() / "stream.npz")
     conditions = list(_conditions(stream, LAST // 5 if quick else LAST))
     found = [
@@ -154,29 +156,18 @@ def _trips(config: GuardConfig, features: Sequence[float]) -> bool:
 class Judge:
     """What the members say to pictures, and what the policy makes of it."""
 
-    def __init__(
-        self, config: GuardConfig, table: dict[str, Any], rows: dict[str, Any], runs: dict[str, Run]
-    ) -> None:
-        channel = next(i for i, c in enumerate(config.channels.values()) if c.kind == "label")
-        self.value = np.array([
-            row["value"] / 65536 if row["channel"] == channel else np.nan for row in table["labels"]
-        ])  # fmt: skip
-        self.demand: dict[str, Demand] = demands(config, table)
-        self.rows, self.runs = rows, runs
+    def __init__(self, rule: Rule, rows: dict[str, Any], runs: dict[str, Run]) -> None:
+        self.rule, self.rows, self.runs = rule, rows, runs
 
     def outcome(self, seen: Seen) -> Outcome:
         """Ask every member about every picture."""
         said = {m: evidence(self.rows[m], run(np.concatenate(seen.tensors[m])))
                 for m, run in self.runs.items()}  # fmt: skip
-        labels = np.stack([said[m][0] for m in self.rows], axis=1).astype(np.int64)
-        sure = np.stack([said[m][1] for m in self.rows], axis=1).astype(np.int64)
+        labels, sure = (np.stack([said[m][k] for m in self.rows], axis=1) for k in (0, 1))
         true, number = np.array(seen.true), np.array(seen.number)
-        target = np.where(np.isnan(self.value[true]), HOLDING, self.value[true])
-        unhealthy = np.array(seen.unhealthy)
-        wrong = self._taken(labels, sure, target, "raise") & ~unhealthy
-        lowered = self._taken(labels, sure, target, "lower")
-        held = self._held(labels, sure)
-        accepted = (wrong | lowered | held) & ~unhealthy
+        healthy = ~np.array(seen.unhealthy)
+        taken = [self.rule.taken(labels, sure, operation) >= 0 for operation in OPERATIONS]
+        accepted = np.any(taken, axis=0) & healthy
         return Outcome(
             name=seen.name,
             tracks=len(set(seen.number)),
@@ -184,35 +175,16 @@ class Judge:
             accuracy={m: float((said[m][0] == true).mean()) for m in self.rows},
             accepted=float(accepted.mean()),
             flagged=float((~accepted).mean()),
-            common=_tracks(number, self._agree(labels, target)),
-            wrong=_tracks(number, wrong),
+            common=_tracks(number, self._agree(labels, true)),
+            wrong=_tracks(number, self.rule.wrong(labels, sure, true) & healthy),
         )
 
-    def _commands(self, label: Array) -> Array:
-        return np.where(label >= 0, self.value[label], np.nan)
-
-    def _taken(self, labels: Array, sure: Array, target: Array, operation: str) -> Array:
-        """The vote takes a command above (raise) or below (lower) what is in force."""
-        demand = self.demand[operation]
-        votes = vote(labels, sure, demand.granted, demand.quorum)
-        with np.errstate(invalid="ignore"):
-            apart = self._commands(votes.winner) - target
-            side = apart > 1e-3 if operation == "raise" else apart < -1e-3
-        return np.asarray(side & (votes.level >= demand.certainty))
-
-    def _held(self, labels: Array, sure: Array) -> Array:
-        """The vote takes an answer that changes nothing."""
-        demand = self.demand["lower"]
-        votes = vote(labels, sure, demand.granted, demand.quorum)
-        return np.asarray((votes.winner >= 0) & (votes.level >= demand.certainty))
-
-    def _agree(self, labels: Array, target: Array) -> Array:
+    def _agree(self, labels: Ints, true: Ints) -> Bools:
         """As many members as a quorum needs say the same, whatever their certainty, and it is
         above what the true sign allows."""
-        demand = self.demand["lower"]
+        demand = self.rule.demand["lower"]
         votes = vote(labels, np.zeros_like(labels), demand.granted, demand.quorum)
-        with np.errstate(invalid="ignore"):
-            return np.asarray((votes.level >= 0) & (self._commands(votes.winner) > target + 1e-3))
+        return self.rule.above(np.where(votes.level >= 0, votes.winner, -1), true)
 
 
 def _tracks(number: Array, hit: Array) -> tuple[int, int]:
@@ -251,6 +223,7 @@ def _print(found: Sequence[Outcome]) -> None:
     table.caption = (
         "not accepted: no quorum, too little certainty, or an image detector trips; a quorum is"
         " wrong: tracks with a picture on which as many members as a quorum needs agree on a"
-        " command above the limit; guard is wrong: it would be taken, before debounce"
+        " command above the limit; guard is wrong: it would be taken before debounce, from"
+        " whatever was commanded before"
     )
     Console(highlight=False, width=None if Console().is_terminal else 130).print(table)

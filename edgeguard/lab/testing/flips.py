@@ -3,8 +3,8 @@
 guard?
 
 Bits are drawn uniformly over all bits of all constants of the file: weights, biases, scales, zero
-points. A flip counts when any of 200 fixed held-out pictures then gives a wrong command: a speed
-target above what the true sign allows. Without the guard the model alone commands; with it the
+points. A flip counts when any of 200 fixed held-out pictures then gives a wrong command (see
+``wrong``) and gave none before the flip. Without the guard the model alone commands; with it the
 other members vote as they do, with the policy's quorums and certainties; debounce is off. What the
 golden self-test would have caught is counted apart. Rates with bits drawn like this: Porsia et al.
 2025.
@@ -26,21 +26,19 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeguard.card import Card
-from edgeguard.config import GuardConfig, load, load_cards, model_path, policy_dict
-from edgeguard.errors import EdgeguardError
+from edgeguard.config import load, load_cards, model_path, policy_dict
 from edgeguard.evidence.calibration import Member
-from edgeguard.evidence.selective import vote
+from edgeguard.evidence.selective import Bools, Ints
 from edgeguard.inference.golden import STEPS, load_golden
 from edgeguard.intake.camera import Camera
 from edgeguard.intake.preprocess import InputSpec
 from edgeguard.lab.testing.constants import Constants, constants
-from edgeguard.lab.zoo.vote import Demand, demands
+from edgeguard.lab.testing.wrong import Rule
 from edgeguard.streams.stream import load as load_stream
 from edgeguard.zoo import models_dir
 
 PICTURES = 200
 LIMIT_S = 60  # of one flip
-HOLDING = 50 / 3.6  # m/s in force where the true sign commands nothing
 Array = npt.NDArray[Any]
 Run = Callable[[Array], Array]
 """Inputs [N, ...] to raw scores [N, n]."""
@@ -52,14 +50,13 @@ class Bench:
 
     inputs: dict[str, Array]
     """By member [N, ...], as fed to the model."""
-    target: npt.NDArray[np.float64]
-    """What the true sign allows [N], m/s."""
-    value: npt.NDArray[np.float64]
-    """What a label commands [labels], m/s; NaN: nothing."""
-    said: dict[str, tuple[Array, Array]]
-    """Label and certainty [N] of every member as it is."""
-    demand: Demand
-    """What raising asks for."""
+    true: Ints
+    """The sign on each picture [N]."""
+    alone: dict[str, Ints]
+    """The label [N] with the largest score of every member as it is."""
+    said: dict[str, tuple[Ints, Ints]]
+    """Label and certainty [N] of every member as it is, by the guard's evidence."""
+    rule: Rule
     rows: dict[str, dict[str, Any]]
     cards: dict[str, Card]
     constants: dict[str, Constants]
@@ -67,83 +64,54 @@ class Bench:
 
 @cache
 def bench(policy: Path) -> Bench:
-    """The shipped stream's clean pictures: signs that no model was trained on.
+    """Pictures of the shipped stream: signs that no model was trained on, from far to near.
 
-    Only pictures count that every member gets right and the guard accepts: elsewhere a flip could
-    not be told from what was wrong before.
+    Whatever the members say to them: a flip of one can only err through the vote where another errs
+    by itself. Raises EdgeguardError.
     """
     config = load(policy)
     cards = load_cards(config)
     table = policy_dict(config, cards)
+    rule = Rule.of(config, table)
     rows = {row["name"]: row for row in table["members"]}
     files = {name: model_path(config, name, card) for name, card in cards.items()}
     held = {name: constants(path.read_bytes(), path.suffix) for name, path in files.items()}
     inputs, true = _pictures(cards)
-    values = _values(config, table)
-    said = {
-        name: evidence(rows[name], runner(held[name].data, cards[name])(inputs[name]))
-        for name in cards
-    }
-    good = np.all([label == true for label, _ in said.values()], axis=0)
-    good &= _accepted(demands(config, table)["lower"], said, rows)
-    right = np.flatnonzero(good)
-    if len(right) < PICTURES:
-        raise EdgeguardError(
-            f"only {len(right)} pictures are right before any flip; want {PICTURES}"
-        )
-    chosen = right[np.linspace(0, len(right) - 1, PICTURES).astype(int)]
-    allowed = np.where(np.isnan(values[true]), HOLDING, values[true])
+    scores = {name: runner(held[name].data, cards[name])(inputs[name]) for name in cards}
     return Bench(
-        inputs={name: x[chosen] for name, x in inputs.items()},
-        target=allowed[chosen],
-        value=values,
-        said={name: (label[chosen], sure[chosen]) for name, (label, sure) in said.items()},
-        demand=demands(config, table)["raise"],
+        inputs=inputs,
+        true=true,
+        alone={name: _largest(found) for name, found in scores.items()},
+        said={name: evidence(rows[name], found) for name, found in scores.items()},
+        rule=rule,
         rows=rows,
         cards=cards,
         constants=held,
     )
 
 
-def _accepted(demand: Demand, said: dict[str, tuple[Array, Array]], rows: dict[str, Any]) -> Array:
-    """Pictures whose answer the vote takes as it is."""
-    labels = np.stack([said[name][0] for name in rows], axis=1).astype(np.int64)
-    certainty = np.stack([said[name][1] for name in rows], axis=1).astype(np.int64)
-    return np.asarray(
-        vote(labels, certainty, demand.granted, demand.quorum).level >= demand.certainty
-    )
-
-
-def _values(config: GuardConfig, table: dict[str, Any]) -> npt.NDArray[np.float64]:
-    """What each label commands on the channel of labels."""
-    channel = next(i for i, c in enumerate(config.channels.values()) if c.kind == "label")
-    return np.array(
-        [row["value"] / 65536 if row["channel"] == channel else np.nan for row in table["labels"]]
-    )
-
-
-def _pictures(cards: dict[str, Card]) -> tuple[dict[str, Array], Array]:
-    """The nearest frames of every track, preprocessed as deployed."""
+def _pictures(cards: dict[str, Card]) -> tuple[dict[str, Array], Ints]:
+    """Frames evenly over the stream, preprocessed as deployed; and their signs."""
     stream = load_stream(models_dir() / "stream.npz")
-    first = stream.per_track - 2 * PICTURES // len(stream.tracks)
     specs = {name: InputSpec.of(card.input) for name, card in cards.items()}
     tensors = {spec: np.zeros(spec.shape, spec.dtype) for spec in set(specs.values())}
     camera = Camera(tensors, "BGR")
     found: dict[str, list[Array]] = {name: [] for name in cards}
     true = []
-    for index in range(stream.frames):
-        number, step = divmod(index, stream.per_track)
-        if step < first:
-            continue
+    for index in np.linspace(0, stream.frames - 1, PICTURES).astype(int).tolist():
         shot = stream.shot(index, 0)
         camera.look(shot.frame, shot.box)
-        true.append(stream.labels[number])
+        true.append(stream.labels[index // stream.per_track])
         for name, spec in specs.items():
             found[name].append(tensors[spec].copy())
     return {name: np.concatenate(x) for name, x in found.items()}, np.array(true)
 
 
-def evidence(row: dict[str, Any], scores: Array) -> tuple[Array, Array]:
+def _largest(scores: Array) -> Ints:
+    return np.asarray(scores.reshape(len(scores), -1).argmax(axis=1))
+
+
+def evidence(row: dict[str, Any], scores: Array) -> tuple[Ints, Ints]:
     """Label (-1: abstains) and certainty Q0.16, as the deployed evidence kernel sees raw scores."""
     spec = row["scores"]
     limits = {key: row[key] for key in ("max_rail", "min_distinct", "sum_min", "sum_max")}
@@ -151,7 +119,7 @@ def evidence(row: dict[str, Any], scores: Array) -> tuple[Array, Array]:
         row["name"], scores, spec["kind"], spec["scale"], spec["zero_point"], limits=limits
     )
     found = member.evidence(spec["temperature"])
-    return member.label(found), found["certainty"].astype(np.int64)
+    return member.label(found).astype(np.int64), found["certainty"].astype(np.int64)
 
 
 def runner(data: bytes, card: Card) -> Run:
@@ -224,23 +192,21 @@ def judge(held: Bench, member: str, where: int) -> tuple[str, bool, bool]:
         caught = "" if _passes_golden(card, run) else "golden"
     except Exception:  # whatever a runtime says to a damaged file
         return "refused", False, False
-    label, sure = evidence(held.rows[member], scores)
-    alone = scores.reshape(len(scores), -1).argmax(axis=1)
-    return caught, _raises(held, alone), _through_guard(held, member, label, sure)
+    said = {**held.said, member: evidence(held.rows[member], scores)}
+    before = wrong_before(held, member)
+    bare = held.rule.above(_largest(scores), held.true) & ~before[0]
+    guarded = _through_guard(held, said) & ~before[1]
+    return caught, bool(bare.any()), bool(guarded.any())
 
 
-def _raises(held: Bench, label: Array, accepted: Array | None = None) -> bool:
-    with np.errstate(invalid="ignore"):
-        wrong = (label >= 0) & (held.value[label] > held.target + 1e-3)
-    return bool((wrong if accepted is None else wrong & accepted).any())
+def wrong_before(held: Bench, member: str) -> tuple[Bools, Bools]:
+    """On which pictures [N] a member as it is commands wrongly alone; and the guard."""
+    return held.rule.above(held.alone[member], held.true), _through_guard(held, held.said)
 
 
-def _through_guard(held: Bench, member: str, label: Array, sure: Array) -> bool:
-    said = {**held.said, member: (label, sure)}
-    labels = np.stack([said[name][0] for name in held.rows], axis=1).astype(np.int64)
-    certainty = np.stack([said[name][1] for name in held.rows], axis=1).astype(np.int64)
-    votes = vote(labels, certainty, held.demand.granted, held.demand.quorum)
-    return _raises(held, votes.winner, votes.level >= held.demand.certainty)
+def _through_guard(held: Bench, said: dict[str, tuple[Ints, Ints]]) -> Bools:
+    labels, certainty = (np.stack([said[name][k] for name in held.rows], axis=1) for k in (0, 1))
+    return held.rule.wrong(labels, certainty, held.true)
 
 
 def _passes_golden(card: Card, run: Run) -> bool:

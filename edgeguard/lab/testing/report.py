@@ -31,6 +31,7 @@ def run(policy: Path, n: int, seed: int, jobs: int, results: Path) -> list[Figur
     """Make the flips that are missing; print the table. Raises EdgeguardError."""
     config = load(policy)
     cards = load_cards(config)
+    held = flips.bench(policy)  # what is wrong with the policy is said before anything flips
     names = [f"F09.{name}" for name in cards]
     files = [policy, *(model_path(config, name, card) for name, card in cards.items())]
     store = Store(results / f"flips-seed{seed}-{key_of(files)}.jsonl")
@@ -40,9 +41,10 @@ def run(policy: Path, n: int, seed: int, jobs: int, results: Path) -> list[Figur
     finally:
         store.close()
     rows = {name: [r for i, r in store.rows.get(name, {}).items() if i < n] for name in names}
-    found = [figure for name in names for figure in figures(name, rows[name])]
     _print(rows)
-    return found
+    return [
+        *clean(held), *(figure for name in names for figure in figures(name, rows[name]))
+    ]  # fmt: skip
 
 
 def _go(store: Store, make: Callable[..., Any], counts: dict[str, int], jobs: int) -> None:
@@ -58,11 +60,24 @@ def _go(store: Store, make: Callable[..., Any], counts: dict[str, int], jobs: in
         campaign(counts, store, make, jobs=jobs, progress=lambda f, k: bar.advance(tasks[f], k))
 
 
+def clean(held: flips.Bench) -> list[Figure]:
+    """`inject.F09.*clean_wrong`: pictures with a wrong command before any flip, where none counts:
+    of the guard, and of each member alone."""
+    wrong = {name: flips.wrong_before(held, name) for name in held.rows}
+    guard = next(iter(wrong.values()))[1]
+    found = {"": guard, **{f"{name}.": alone for name, (alone, _) in wrong.items()}}
+    return [
+        Figure(f"inject.F09.{of}clean_wrong", int(hit.sum()), "pictures", len(hit))
+        for of, hit in found.items()
+    ]
+
+
 def figures(name: str, rows: Sequence[Row]) -> list[Figure]:
     """`inject.F09.MEMBER.*`: rates with 95 % intervals (Clopper-Pearson), and their ratio.
 
     The ratio's bound is the upper end with the guard over the lower end without it, each at
-    97.5 %: together at least 95 %.
+    97.5 %: together at least 95 %. It is not there where nothing went wrong through the guard and
+    too little without it to say so of any guard.
     """
     n = len(rows)
     bare, guarded = sum(row["n"] for row in rows), sum(row["w"] for row in rows)
@@ -74,10 +89,18 @@ def figures(name: str, rows: Sequence[Row]) -> list[Figure]:
         Figure(f"{at}.injections", n),
         Figure(f"{at}.wrong_rate_bare", bare / n, "1", n, (low, high)),
         Figure(f"{at}.wrong_rate_guard", guarded / n, "1", n, (guard_low, guard_high)),
-        at_most(f"{at}.ratio_upper", guard_high / low if low else float("inf"), RATIO, "1", n),
+        *_ratio(at, bare, guarded, n),
         Figure(f"{at}.caught_by_self_test", seen["golden"] / n, "1", n),
         Figure(f"{at}.refused_by_runtime", (seen["refused"] + seen["crashed"]) / n, "1", n),
     ]
+
+
+def _ratio(at: str, bare: int, guarded: int, n: int) -> list[Figure]:
+    least = interval(max(1, bare), n)[0]  # there is no ratio to none
+    bound = interval(guarded, n)[1] / least
+    if guarded == 0 and bound > RATIO:
+        return []
+    return [at_most(f"{at}.ratio_upper", bound, RATIO, "1", n)]
 
 
 def interval(k: int, n: int) -> tuple[float, float]:
@@ -94,11 +117,12 @@ def _print(rows: Mapping[str, Sequence[Row]]) -> None:
         table.add_column(name, justify="left" if name == "model" else "right")
     for name, made in rows.items():
         found = {f.id.rpartition(".")[2]: f for f in figures(name, made)}
+        ratio = found.get("ratio_upper")
         table.add_row(
             name.removeprefix("F09."), f"{len(made):,}",
             _rate(found["wrong_rate_bare"]), _rate(found["wrong_rate_guard"]),
-            f"{found['ratio_upper'].value:.2g}", f"{found['caught_by_self_test'].value:.2%}",
-            f"{found['refused_by_runtime'].value:.2%}",
+            f"{ratio.value:.2g}" if ratio else "too few flips",
+            f"{found['caught_by_self_test'].value:.2%}", f"{found['refused_by_runtime'].value:.2%}",
         )  # fmt: skip
     console = Console(highlight=False, width=None if Console().is_terminal else 130)
     console.print(table)

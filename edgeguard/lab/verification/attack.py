@@ -45,13 +45,15 @@ class Attack:
     def _descend(self, net: Net, low: Tensor, high: Tensor, value: Value, q: Tensor) -> Tensor:
         """One run from q; the best input of the run by the net's own scores."""
         best, least = q, torch.full((len(q),), torch.inf, dtype=torch.float64)
-        for step in range(self.steps):
+        for step in range(self.steps + 1):
             leaf = q.detach().requires_grad_()
             worth = value(through(net, leaf))
-            (gradient,) = torch.autograd.grad(worth.sum(), leaf)
             better = (worth < least).view(-1, *[1] * (q.dim() - 1))
             best = torch.where(better, q, best)
             least = torch.minimum(least, worth.detach())
+            if step == self.steps:
+                break
+            (gradient,) = torch.autograd.grad(worth.sum(), leaf)
             size = torch.ceil((high - low) * (1 - step / self.steps))
             q = torch.minimum(torch.maximum(q - size * gradient.sign(), low), high)
         return best

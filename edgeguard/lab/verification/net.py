@@ -21,6 +21,12 @@ factors, of the bias and its scale (read refuses one that is more than 4 u away)
 scale, of the conversion of an integer sum, of the last product or division. The sum of the absolute
 terms is bounded over the box that is looked at.
 
+Sums of two tensors have kernels of their own (MLAS, qladd.cpp), which do not add products of q less
+its zero point: those for x86-64 and POWER begin with the zero points of both inputs and of the
+output, so that larger terms than those of the result are rounded; the one for ARM rounds both
+ratios of the scales to whole numbers of 2**-21 of the power of two below the larger ratio.
+``Steps._added`` pays for them.
+
 **Files without that error.** Where the scales of input and weight are m * 2**k with small odd m,
 all partial sums are integer multiples of one power of two, and exact in float32 as long as the
 absolute terms sum to less than 2**24 of it: then only the last roundings are left, and every
@@ -37,15 +43,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from edgeguard.lab.verification.maps import Conv, Dense, Map, Shape
+from edgeguard.lab.verification.maps import Conv, Dense, Map, Scale, Shape
 
 UNIT = 2.0**-24  # half the distance of 1 to the next float32
 SLACK = 16  # roundings besides those of the sum
+ADDED = 8  # roundings of a term in the kernels of QLinearAdd
+FIXED = 2.0**-21  # of the larger ratio: twice what QLinearAdd on ARM rounds either of them by
 LAST = 7  # those that an exact sum leaves, and one for the float64 that bounds are computed in
 
 
@@ -104,7 +113,18 @@ class Steps:
             size = size + one.spread(torch.maximum((least - zero).abs(), (most - zero).abs()))
         n = sum(one.terms for one in self.maps) + SLACK
         share = n * UNIT / (1 - n * UNIT)
-        return torch.where(size < self.exact, LAST * UNIT, share) * size + 1e-9
+        found = torch.where(size < self.exact, LAST * UNIT, share) * size + 1e-9
+        return found if len(self.maps) == 1 else found + self._added(low, high)
+
+    def _added(self, low: Sequence[Tensor], high: Sequence[Tensor]) -> Tensor:
+        """What the kernels of QLinearAdd are further from p, [N, *shape]."""
+        far = torch.zeros(())
+        size = torch.tensor(float(abs(self.grid.zero)))
+        largest = max(abs(cast(Scale, one).factor) for one in self.maps)
+        for one, zero, least, most in zip(self.maps, self.zeros, low, high, strict=True):
+            far = far + torch.maximum((least - zero).abs(), (most - zero).abs())
+            size = size + one.spread(torch.maximum(least.abs(), most.abs()) + abs(zero))
+        return FIXED * largest * far + ADDED * UNIT * size
 
     def round(self, p: Tensor) -> Tensor:
         """The staircase."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from edgeguard.lab.verification.maps import Conv, Dense, Scale, Shape, average
 from edgeguard.lab.verification.net import UNIT, Grid
 from edgeguard.lab.verification.read import Reader
-from edgeguard.lab.verification.values import Constant, Integers, Pending, Term, Value
+from edgeguard.lab.verification.values import Constant, Ends, Integers, Pending, Term, Value
 
 Inputs = list[Value | None]
 Attributes = dict[str, Any]
@@ -47,11 +47,19 @@ def _integers(r: Reader, value: Value | None, what: str) -> Integers:
     return value
 
 
+def _floats(r: Reader, value: Value | None, what: str) -> Integers:
+    """A dequantized tensor: what operators on real numbers take."""
+    x = _integers(r, value, what)
+    if not x.real or x.scale == 0.0:
+        raise r.refuse(f"{what} is not dequantized; want a DequantizeLinear between")
+    return x
+
+
 def _pending(r: Reader, value: Value | None, what: str = "the input") -> Pending:
     """Any tensor as a linear function, to be clipped or rounded."""
     if isinstance(value, Pending):
         return value
-    source = _integers(r, value, what)
+    source = _floats(r, value, what)
     zeros = torch.zeros(r.shape(source.number), dtype=torch.float64)
     return Pending((Term(source, lambda step: Scale(source.scale / step)),), zeros)
 
@@ -59,7 +67,9 @@ def _pending(r: Reader, value: Value | None, what: str = "the input") -> Pending
 def _quantize(r: Reader, i: Inputs, a: Attributes) -> Value:
     grid = _scalar_grid(r, i[1], i[2] if len(i) > 2 else None)
     x = i[0]
-    if isinstance(x, Integers) and x.number == 0 and r.input is None:
+    if isinstance(x, Integers) and x.number == 0 and x.scale == 0.0:  # the float input itself
+        if r.input not in (None, grid):
+            raise r.refuse("the input is quantized twice, on other grids; quantize it once")
         r.input = grid
         return Integers(0, grid.scale, grid.zero, real=False)
     if isinstance(x, Integers) and r.input is not None:
@@ -78,10 +88,16 @@ def _dequantize(r: Reader, i: Inputs, a: Attributes) -> Value:
         scale = cast(Constant, i[1]).array.astype(np.float64)
         zero = cast(Constant, i[2]).array.astype(np.int64) if len(i) > 2 and i[2] else 0
         return Constant(x.array, scale, np.broadcast_to(zero, scale.shape), a.get("axis", 1))
-    grid = _scalar_grid(r, i[1], i[2] if len(i) > 2 else None)
-    if isinstance(x, Integers) and x.number == 0 and r.input is not None and x.scale == 0.0:
+    return _dequantized(r, i, 0, "the input")
+
+
+def _dequantized(r: Reader, i: Inputs, at: int, what: str) -> Integers:
+    """Tensor, scale and zero point from ``at`` on; of an integer input they are its grid."""
+    grid = _scalar_grid(r, i[at + 1], i[at + 2] if len(i) > at + 2 else None)
+    x = _integers(r, i[at], what)
+    if x.number == 0 and x.scale == 0.0 and r.input is not None:
         r.input = Grid(grid.scale, grid.zero, r.input.low, r.input.high)
-    return Integers(_integers(r, x, "the input").number, grid.scale, grid.zero, real=True)
+    return Integers(x.number, grid.scale, grid.zero, real=True)
 
 
 def _weight(r: Reader, value: Value | None) -> Constant:
@@ -90,9 +106,13 @@ def _weight(r: Reader, value: Value | None) -> Constant:
     return value
 
 
-def _parts(weight: Constant, outputs: int, axis: int) -> tuple[Tensor, Tensor]:
+def _parts(r: Reader, weight: Constant, outputs: int, axis: int) -> tuple[Tensor, Tensor]:
     """Integers less their zero points, and one scale per output."""
     assert weight.scale is not None and weight.zero is not None
+    if weight.scale.size > 1 and weight.axis % weight.array.ndim != axis:
+        raise r.refuse(
+            f"the weight has its scales along axis {weight.axis}; want axis {axis}, its outputs"
+        )
     whole = torch.from_numpy(weight.array.astype(np.float64) - weight._along(weight.zero))
     return whole, torch.from_numpy(np.broadcast_to(weight.scale.reshape(-1), outputs).copy())
 
@@ -113,11 +133,11 @@ def _bias(r: Reader, value: Value | None, scales: Tensor) -> Tensor:
 
 
 def _conv(r: Reader, i: Inputs, a: Attributes) -> Value:
-    x, weight = _integers(r, i[0], "the input"), _weight(r, i[1])
+    x, weight = _floats(r, i[0], "the input"), _weight(r, i[1])
     if a.get("auto_pad", b"NOTSET") != b"NOTSET" or weight.array.ndim != 4:
         raise r.refuse("only two-dimensional Conv with explicit pads is known")
     outputs = weight.array.shape[0]
-    whole, scales = _parts(weight, outputs, 0)
+    whole, scales = _parts(r, weight, outputs, 0)
     pads, stride = tuple(a.get("pads", (0, 0, 0, 0))), tuple(a.get("strides", (1, 1)))
     dilation, groups, inside = (
         tuple(a.get("dilations", (1, 1))),
@@ -139,7 +159,7 @@ def _dense(r: Reader, x: Integers, weight: Constant, bias: Value | None, over: b
     if len(r.shape(x.number)) != 1:
         raise r.refuse(f"reads a tensor of shape {r.shape(x.number)}; want a vector (Flatten)")
     outputs = weight.array.shape[1 if over else 0]
-    whole, scales = _parts(weight, outputs, 1 if over else 0)
+    whole, scales = _parts(r, weight, outputs, 1 if over else 0)
     whole = whole.T.contiguous() if over else whole
     constant = _bias(r, bias, scales * x.scale).clone()
     term = Term(x, lambda step: Dense(whole, scales * x.scale / step), scales * x.scale)
@@ -151,11 +171,11 @@ def _gemm(r: Reader, i: Inputs, a: Attributes) -> Value:
         raise r.refuse("Gemm with alpha, beta or transA is not known")
     bias = i[2] if len(i) > 2 else None
     over = not a.get("transB", 0)
-    return _dense(r, _integers(r, i[0], "the input"), _weight(r, i[1]), bias, over)
+    return _dense(r, _floats(r, i[0], "the input"), _weight(r, i[1]), bias, over)
 
 
 def _matmul(r: Reader, i: Inputs, a: Attributes) -> Value:
-    return _dense(r, _integers(r, i[0], "the input"), _weight(r, i[1]), None, over=True)
+    return _dense(r, _floats(r, i[0], "the input"), _weight(r, i[1]), None, over=True)
 
 
 def _add(r: Reader, i: Inputs, a: Attributes) -> Value:
@@ -163,12 +183,12 @@ def _add(r: Reader, i: Inputs, a: Attributes) -> Value:
         i = [i[1], i[0]]
     first = _pending(r, i[0]) if isinstance(i[1], Constant) else None
     if first is not None:
-        if first.ends.on(Grid(1.0, 0, -9, 9)) != (-9, 9) or first.then:
-            raise r.refuse("Add of a constant behind a Relu or Reshape is not known")
+        if first.ends != Ends() or first.then is not None:
+            raise r.refuse("Add of a constant behind a Relu, Clip or Reshape is not known")
         number = torch.from_numpy(np.asarray(cast(Constant, i[1]).real()))
         number = number.reshape(number.shape[1:]) if number.dim() > len(first.shape) else number
         return Pending(first.terms, first.constant + number)
-    one, other = (_integers(r, v, "an input of Add") for v in i)
+    one, other = (_floats(r, v, "an input of Add") for v in i)
     if r.shape(one.number) != r.shape(other.number):
         raise r.refuse("Add that repeats one of its inputs is not known")
     terms = tuple(Term(s, lambda step, s=s: Scale(s.scale / step)) for s in (one, other))  # type: ignore[misc]
@@ -205,11 +225,11 @@ def _average_pool(r: Reader, i: Inputs, a: Attributes) -> Value:
     if a.get("ceil_mode") or any(a.get("pads", ())) or any(d != 1 for d in a.get("dilations", ())):
         raise r.refuse("AveragePool with ceil_mode, pads or dilations is not known")
     kernel, stride = tuple(a["kernel_shape"]), tuple(a.get("strides", (1, 1)))
-    return _pool(r, _integers(r, i[0], "the input"), kernel, stride)  # type: ignore[arg-type]
+    return _pool(r, _floats(r, i[0], "the input"), kernel, stride)  # type: ignore[arg-type]
 
 
 def _global_average(r: Reader, i: Inputs, a: Attributes) -> Value:
-    x = _integers(r, i[0], "the input")
+    x = _floats(r, i[0], "the input")
     height, width = r.shape(x.number)[1:]
     return _pool(r, x, (height, width), (height, width))
 
@@ -268,11 +288,6 @@ def _constant(r: Reader, i: Inputs, a: Attributes) -> Value:
     if "value" in a:
         return Constant(numpy_helper.to_array(a["value"]))
     return Constant(np.asarray(next(iter(a.values()))))
-
-
-def _dequantized(r: Reader, i: Inputs, at: int, what: str) -> Integers:
-    grid = _scalar_grid(r, i[at + 1], i[at + 2])
-    return Integers(_integers(r, i[at], what).number, grid.scale, grid.zero, real=True)
 
 
 def _quantized_weight(r: Reader, i: Inputs, at: int, axis: int) -> Constant:

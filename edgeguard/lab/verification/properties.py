@@ -101,6 +101,8 @@ def _property(path: Path, number: int, table: Mapping[str, Any], net: Net) -> Pr
 def _boxes(path: Path, where: str, table: Mapping[str, Any], net: Net) -> tuple[Tensor, Tensor]:
     if ("box" in table) == ("pictures" in table):
         raise ConfigError(f"{where}: want one of box and pictures")
+    if "radius" in table and "pictures" not in table:
+        raise ConfigError(f"{where}: radius: belongs to pictures; widen the box itself")
     if "pictures" in table:
         file = path.parent / str(table["pictures"])
         pictures = read_npz(file)
@@ -135,9 +137,14 @@ def _rows(where: str, table: Mapping[str, Any], net: Net) -> tuple[Tensor, Tenso
     kinds = [key for key in ("score", "label", "range") if key in table]
     if len(kinds) != 1:
         raise ConfigError(f"{where}: want one of score, label and range")
+    ends = {key: table[key] for key in ("at_least", "at_most") if key in table}
+    if ends and kinds != ["score"]:
+        raise ConfigError(f"{where}: {next(iter(ends))}: belongs to score, not to {kinds[0]}")
     classes = net.layers[net.output - 1].shape[0]
     one = torch.eye(classes, dtype=torch.float64)
     if kinds == ["range"]:
+        if table["range"] is not True:
+            raise ConfigError(f"{where}: range: want true")
         return one[:0], torch.zeros(0, dtype=torch.float64), False
     if kinds == ["label"]:
         label = table["label"]
@@ -146,7 +153,6 @@ def _rows(where: str, table: Mapping[str, Any], net: Net) -> tuple[Tensor, Tenso
         others = [k for k in range(classes) if k != label]
         return one[label] - one[others], torch.zeros(classes - 1, dtype=torch.float64), True
     row = _weights(where, table["score"], classes)
-    ends = {key: table[key] for key in ("at_least", "at_most") if key in table}
     if not ends or not all(isinstance(v, (int, float)) for v in ends.values()):
         raise ConfigError(f"{where}: score needs a number at_least or at_most, or both")
     signs = [(1.0 if key == "at_least" else -1.0) for key in ends]
@@ -200,13 +206,16 @@ def _least(net: Net, found: Bounds, rows: Tensor) -> Tensor:
 
 
 def _ranges(net: Net, found: Bounds) -> Tensor:
-    """Ends [K, 2] of the integer scores over the boxes, by intervals and CROWN."""
+    """Ends [K, 2] of the scores over the boxes, by intervals and CROWN; integers if they are."""
     layer = net.layers[net.output - 1]
     one = torch.eye(layer.shape[0], dtype=torch.float64)
     n = len(found.low[0])
     both = crown.Crown(net, found).least(net.output, torch.cat([one, -one]).expand(n, -1, -1))
-    low = torch.maximum(both[:, : len(one)].ceil(), found.low[net.output])
-    high = torch.minimum((-both[:, len(one) :]).floor(), found.high[net.output])
+    low, high = both[:, : len(one)], -both[:, len(one) :]
+    if not getattr(layer, "raw", False):
+        low, high = low.ceil(), high.floor()
+    low = torch.maximum(low, found.low[net.output])
+    high = torch.minimum(high, found.high[net.output])
     return torch.stack([low.amin(0), high.amax(0)], 1)
 
 

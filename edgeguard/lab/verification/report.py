@@ -145,7 +145,8 @@ def methods(verdicts: Sequence[dict[int, Verdict]], radii: Sequence[int]) -> str
 def ablate(
     net: Net, runtime: Runtime, given: Labelled, radii: Sequence[int], effort: Effort
 ) -> list[Figure]:
-    """Each acceleration taken away: seconds, share decided, verdicts that contradict."""
+    """Each acceleration taken away: seconds, share decided, verdicts that contradict those of the
+    first case, certificates that an attack broke."""
     cases = {
         "all": effort,
         "unshared": replace(effort, shared=False),
@@ -164,10 +165,12 @@ def ablate(
         contradict = sum({a, b} == {"certified", "falsified"} for a, b in pairs)
         decided = sum(b != "unknown" for _, b in pairs)
         name = f"verify.ablate.{case}"
+        values = {figure.id.rpartition(".")[2]: figure.value for figure in seen}
         found += [
-            Figure(f"{name}.seconds", seen[-1].value, "s per picture", len(says)),
+            Figure(f"{name}.seconds", values["seconds"], "s per picture", len(says)),
             rate(f"{name}.decided", decided, len(pairs)),
             at_most(f"{name}.contradict", contradict, 0, "verdicts", len(pairs)),
+            at_most(f"{name}.broken", values["broken"], 0, "certificates", len(says)),
         ]
     return found
 

@@ -10,7 +10,6 @@ slowly; weights start so that boxes neither grow nor shrink (Shi et al. 2021).
 from __future__ import annotations
 
 import math
-import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +25,8 @@ from edgeguard.errors import EdgeguardError
 from edgeguard.lab.verification import boxes, exact_scales
 from edgeguard.lab.zoo import cards, data, nets, quantize_onnx, runners
 from edgeguard.lab.zoo.augment import Augment
-from edgeguard.lab.zoo.train import Run, as_tensor, batches, follow, prepare
+from edgeguard.lab.zoo.make import checkpoint_of
+from edgeguard.lab.zoo.train import Run, as_tensor, batches, follow, made_with, prepare
 
 NAME = "certified"
 LIGHT = Augment(
@@ -146,8 +146,10 @@ def validate(net: nets.Classifier, held: data.Images) -> dict[str, float]:
 
 
 def fit(recipe: Recipe, training: data.Images, held: data.Images, checkpoint: Path) -> Run:
-    """Train to the end of the recipe, going on from ``checkpoint`` if it exists."""
+    """Train to the end of the recipe, going on from ``checkpoint`` if it exists. Raises
+    EdgeguardError for one that was made with another recipe, split or data."""
     run = start(recipe)
+    run.made_with = made_with(recipe, training, held)
     if checkpoint.exists():
         run.load(checkpoint)
     x, y = as_tensor(training)
@@ -166,12 +168,8 @@ def fit(recipe: Recipe, training: data.Images, held: data.Images, checkpoint: Pa
 
 def publish(run: Run, recipe: Recipe, given: cards.Material, folder: Path) -> dict[str, Any]:
     """Write int8 file, float twin, golden vectors and card into ``folder``, all or none."""
-    with tempfile.TemporaryDirectory(dir=folder) as workshop:
-        card = make_files(run, recipe, given, Path(workshop))
-        for path in sorted(Path(workshop).iterdir()):
-            path.chmod(0o644)
-            path.replace(folder / path.name)
-    return card
+    with cards.all_or_none(folder) as workshop:
+        return make_files(run, recipe, given, workshop)
 
 
 def make_files(run: Run, recipe: Recipe, given: cards.Material, folder: Path) -> dict[str, Any]:
@@ -217,9 +215,9 @@ def make_files(run: Run, recipe: Recipe, given: cards.Material, folder: Path) ->
 @click.command()
 @click.option("--data-dir", help="Folder that holds gtsrb/.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("models/gtsrb"))
-@click.option("--checkpoint", type=click.Path(path_type=Path), default=Path(".zoo/certified.pt"))
-@click.option("--epochs", type=click.IntRange(min=0), help="Instead of the recipe's.")
-def main(data_dir: str | None, out: Path, checkpoint: Path, epochs: int | None) -> None:
+@click.option("--checkpoints", type=click.Path(path_type=Path), default=Path(".zoo"))
+@click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's.")
+def main(data_dir: str | None, out: Path, checkpoints: Path, epochs: int | None) -> None:
     """Train the member, going on from its checkpoint, and write its files."""
     torch.set_num_threads(1)
     recipe = Recipe() if epochs is None else replace(Recipe(), epochs=epochs)
@@ -227,6 +225,7 @@ def main(data_dir: str | None, out: Path, checkpoint: Path, epochs: int | None) 
         root, training, held = prepare(data_dir, out)
     except FileNotFoundError as error:
         raise EdgeguardError(str(error)) from None
+    checkpoint = checkpoint_of(NAME, epochs, checkpoints)
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     run = fit(recipe, training, held, checkpoint)
     test = data.load_file(root / "gtsrb" / "test_public_32.npz")

@@ -204,6 +204,8 @@ class Verifier:
     ) -> tuple[str, Tensor | None]:
         """Minimise the lead over each rival that bounds left open."""
         start = self._start()
+        if start is None:
+            return "unknown", None
         deadline = time.monotonic() + self.effort.milp_s
         for k in rivals:
             row = crown.rivals(self.net, y)[0, k]
@@ -222,15 +224,19 @@ class Verifier:
                 return "unknown", None
         return "certified", None
 
-    def _start(self) -> int:
-        """The first layer from which on the program has at most ``most`` integers."""
+    def _start(self) -> int | None:
+        """The first layer from which on the program has at most ``most`` integers, else that before
+        the scores; None where the layers behind read one before it."""
         sizes = [int(np.prod(self.net.shape))]
         sizes += [int(np.prod(layer.shape)) for layer in self.net.layers]
+        last = self.net.output - 1
         for number in range(self.net.output):
-            chain = all(min(layer.inputs) >= number for layer in self.net.layers[number:])
-            if chain and sum(sizes[number:]) <= self.effort.most:
+            between = slice(number, self.net.output)
+            chain = all(min(layer.inputs) >= number for layer in self.net.layers[between])
+            small = sum(sizes[number : self.net.output + 1]) <= self.effort.most
+            if chain and (small or number == last):
                 return number
-        return self.net.output - 1
+        return None
 
 
 def tightened(net: Net, low: Tensor, high: Tensor, dense: int) -> Bounds:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,12 +38,18 @@ class Material:
 
 def publish(run: Run, recipe: Recipe, given: Material, folder: Path) -> dict[str, Any]:
     """Write every file of one model into ``folder``, all or none, and return its card."""
+    with all_or_none(folder) as workshop:
+        return make_files(run, recipe, given, workshop)
+
+
+@contextmanager
+def all_or_none(folder: Path) -> Iterator[Path]:
+    """A folder to make files in; when all are made they are moved into ``folder``, none before."""
     with tempfile.TemporaryDirectory(dir=folder) as workshop:
-        card = make_files(run, recipe, given, Path(workshop))
+        yield Path(workshop)
         for path in sorted(Path(workshop).iterdir()):
             path.chmod(0o644)
             path.replace(folder / path.name)
-    return card
 
 
 def make_files(run: Run, recipe: Recipe, given: Material, folder: Path) -> dict[str, Any]:

@@ -75,15 +75,21 @@ def load_train(root: Path) -> Images:
 
 
 def load_file(path: Path) -> Images:
-    """Any file of the format of test_public_32.npz: x uint8 [N, 32, 32, 3], y [N]."""
+    """Any file of the format of test_public_32.npz: x uint8 [N, 32, 32, 3], y [N] whole numbers in
+    0..42, N > 0. Raises ValueError for another one."""
     with np.load(path) as file:
-        x, y = file["x"], file["y"].astype(np.int64)
-    if x.ndim != 4 or x.shape[1:] != (SIDE, SIDE, 3) or x.dtype != np.uint8 or len(x) != len(y):
+        x, y = file["x"], file["y"]
+    pictures = x.shape[1:] == (SIDE, SIDE, 3) and x.dtype == np.uint8
+    if not pictures or y.shape != (len(x),) or y.dtype.kind not in "iu" or len(y) == 0:
         raise ValueError(
-            f"{path}: want x uint8 [N, {SIDE}, {SIDE}, 3] and y [N], "
-            f"got {x.dtype} {x.shape} and {y.shape}"
+            f"{path}: want x uint8 [N, {SIDE}, {SIDE}, 3] and y [N] whole numbers, N > 0, "
+            f"got {x.dtype} {x.shape} and {y.dtype} {y.shape}"
         )
-    return Images(x, y, np.full(len(y), -1, np.int64))
+    if not 0 <= y.min() <= y.max() < CLASSES:
+        raise ValueError(
+            f"{path}: y goes from {y.min()} to {y.max()}; labels are 0 to {CLASSES - 1}"
+        )
+    return Images(x, y.astype(np.int64), np.full(len(y), -1, np.int64))
 
 
 def choose_calibration(

@@ -21,7 +21,8 @@ def train(
 
     A run writes a checkpoint after every epoch and goes on from its own; they lie in
     ``checkpoints``, by default ``.zoo`` here. Those of another number of epochs than the recipe's
-    lie apart: the one must not go on from the other.
+    lie apart: the one must not go on from the other. Raises EdgeguardError for a checkpoint, its
+    own or its teacher's, that was made with another recipe, split or data.
     """
     out_dir = Path(out_dir)
     recipe = recipe_for(name, epochs)

@@ -16,7 +16,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from edgeguard.errors import EdgeguardError
-from edgeguard.lab.zoo import data, nets
+from edgeguard.lab.zoo import checkpoints, data, nets
 from edgeguard.lab.zoo.adversarial import PGD, Linf, Target
 from edgeguard.lab.zoo.augment import Augment
 
@@ -172,7 +172,7 @@ RECIPES = {
 
 @dataclass
 class Run:
-    """State of a training run; all of it is in the checkpoint."""
+    """State of a training run; all of it is in the checkpoint, with what it was made with."""
 
     net: nets.Classifier
     average: nets.Classifier
@@ -180,9 +180,10 @@ class Run:
     epoch: int = 0
     seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
+    made_with: checkpoints.MadeWith = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
-        """Write the checkpoint; a crash while writing leaves the old one."""
+        """Write the checkpoint."""
         state = {
             "net": self.net.state_dict(),
             "average": self.average.state_dict(),
@@ -191,12 +192,11 @@ class Run:
             "seconds": self.seconds,
             "history": self.history,
         }
-        torch.save(state, path.with_suffix(".tmp"))
-        path.with_suffix(".tmp").replace(path)
+        checkpoints.save(path, state, self.made_with)
 
     def load(self, path: Path) -> None:
-        """Go on from a checkpoint."""
-        state = torch.load(path, weights_only=True)
+        """Go on from a checkpoint. Raises EdgeguardError for one of another run."""
+        state = checkpoints.load(path, self.made_with)
         self.net.load_state_dict(state["net"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -316,8 +316,15 @@ def validate(net: nets.Classifier, recipe: Recipe, held: data.Images) -> dict[st
     return figures
 
 
-def teacher_of(recipe: Recipe, kept: Path) -> nets.Classifier | None:
-    """The trained network that the recipe learns from. Raises EdgeguardError when there is none."""
+def made_with(recipe: object, training: data.Images, held: data.Images) -> checkpoints.MadeWith:
+    """What a run depends on: recipe with seed, tracks that are set aside, training frames."""
+    split = np.unique(held.track)
+    return checkpoints.made_with(recipe, split=split, images=training.x, labels=training.y)
+
+
+def teacher_of(recipe: Recipe, kept: Path, given: checkpoints.MadeWith) -> nets.Classifier | None:
+    """The network that the recipe learns from, trained to the end of its own recipe on what the
+    pupil is ``given``. Raises EdgeguardError when there is none."""
     if recipe.teacher is None:
         return None
     checkpoint = kept / f"{recipe.teacher}.pt"
@@ -325,8 +332,15 @@ def teacher_of(recipe: Recipe, kept: Path) -> nets.Classifier | None:
         raise EdgeguardError(
             f"{checkpoint}: not there; {recipe.name} learns from {recipe.teacher}: train that first"
         )
+    wanted = RECIPES[recipe.teacher]
+    state = checkpoints.load(checkpoint, given | checkpoints.made_with(wanted))
+    if state["epoch"] < wanted.epochs:
+        raise EdgeguardError(
+            f"{checkpoint}: is trained {state['epoch']} of {wanted.epochs} epochs; {recipe.name} "
+            f"learns from {recipe.teacher}: train that to its end first"
+        )
     teacher = nets.build(recipe.teacher, frozen=True)
-    teacher.load_state_dict(torch.load(checkpoint, weights_only=True)["average"])
+    teacher.load_state_dict(state["average"])
     return teacher
 
 
@@ -334,11 +348,12 @@ def fit(
     recipe: Recipe, training: data.Images, held: data.Images, checkpoint: Path, kept: Path
 ) -> Run:
     """Train to the end of the recipe, going on from ``checkpoint`` if it exists; ``kept``: where
-    the checkpoint of its teacher lies."""
+    the checkpoint of its teacher lies. Raises EdgeguardError where either is of another run."""
     run = start(recipe)
+    run.made_with = made_with(recipe, training, held)
     if checkpoint.exists():
         run.load(checkpoint)
-    teacher = teacher_of(recipe, kept)
+    teacher = teacher_of(recipe, kept, run.made_with)
     first = checkpoint.with_name(f"{recipe.name}-first.pt")
     x, y = as_tensor(training)
     while run.epoch < recipe.epochs:
@@ -354,7 +369,7 @@ def fit(
         shown = " ".join(f"{k} {v:.4f}" for k, v in figures.items())
         print(f"{recipe.name} {shown} {run.seconds:.0f} s", flush=True)
     if recipe.blend:
-        earlier = torch.load(first, weights_only=True)["average"]
+        earlier = checkpoints.load(first, run.made_with)["average"]
         run.average.load_state_dict(blended(run.average.state_dict(), earlier, recipe.blend))
     return run
 

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -14,7 +17,8 @@ pytest.importorskip("onnxruntime", reason="the judge")
 from edgeguard.lab.verification import crown, milp
 from edgeguard.lab.verification.attack import Attack
 from edgeguard.lab.verification.interval import bounds, box
-from edgeguard.lab.verification.net import Net, Steps
+from edgeguard.lab.verification.maps import Dense
+from edgeguard.lab.verification.net import Grid, Net, Steps
 from edgeguard.lab.verification.runtime import Runtime
 from edgeguard.lab.verification.verify import Effort, Verifier
 from tests.lab.verification import toys
@@ -119,6 +123,27 @@ def test_programs_never_exceed_the_true_minimum(
             found = bounds(net, low, high)
             least = milp.minimum(net, found, row, neurons(net, found, row, order, 0))
             assert least.lower <= float((scores @ row).min()) + 1e-4
+
+
+def test_scores_that_read_an_early_layer_leave_a_large_program_undecided(tmp_path: Path) -> None:
+    net, runtime = toys.opened("around", 1, tmp_path)
+    q = toys.near_border(runtime, torch.Generator().manual_seed(2))
+    y, boxes = runtime.run(q).argmax(1), {9: box(net, q, 9)}
+    effort = Effort(dense=0, milp_s=20.0, attack=Attack(0, 0, 1))
+    says = {most: Verifier(net, runtime, replace(effort, most=most)).boxes(q, y, boxes)[0][9]
+            for most in (3000, 12)}  # fmt: skip
+    assert says[12].says == "unknown"
+    assert says[3000].by == "program"
+
+
+def test_the_attack_judges_where_its_last_step_led() -> None:
+    weight, shift = torch.tensor([[1.0, -1.0] * 4]).double(), torch.zeros(1).double()
+    maps, grid = (Dense(weight, torch.ones(1).double()),), Grid(1.0, 0, -128, 127)
+    layer = Steps((0,), maps, shift, shift, (0,), shift, grid, -128, 127, "", raw=True)
+    net = Net(grid, (8,), False, (layer,), 1, "x", "y")
+    low, high = torch.full((1, 8), 3.0).double(), torch.full((1, 8), 5.0).double()
+    tried = Attack(steps=1, restarts=1, corners=0).along(net, low, high, torch.ones(1).double())
+    assert tried.tolist() == [[3.0, 5.0] * 4]
 
 
 def test_a_bound_without_the_rounding_is_caught(toy_nets: list[tuple[Net, Runtime]]) -> None:

@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("torch", reason="the lab needs it")
 pytest.importorskip("onnxruntime", reason="the judge")
 
+import onnx
 import torch
 from click.testing import CliRunner
 
@@ -23,9 +24,9 @@ from edgeguard.lab.verification.pixels import Pixels
 from edgeguard.lab.verification.properties import judge, read_properties
 from edgeguard.lab.verification.read import read_net
 from edgeguard.lab.verification.regions import clusters, hull
-from edgeguard.lab.verification.report import Labelled, second_opinions
+from edgeguard.lab.verification.report import Labelled, ablate, second_opinions
 from edgeguard.lab.verification.runtime import Runtime
-from edgeguard.lab.verification.verify import Verdict
+from edgeguard.lab.verification.verify import Effort, Verdict
 from edgeguard.zoo import models_dir
 from tests.lab.signs import signs
 from tests.lab.verification import toys
@@ -67,6 +68,25 @@ def test_a_range_holds_every_score_of_its_box(toy: Toy, tmp_path: Path) -> None:
     assert float((high - low).max()) < 5 * float((scores.amax(0) - scores.amin(0)).max()) + 1
 
 
+def test_a_range_of_scores_that_are_not_quantized_holds_them(tmp_path: Path) -> None:
+    weight = np.array([[3, -2, 1, 4], [-5, 1, 0, 2], [1, 1, -1, 1]], np.int8)
+    nodes = [
+        onnx.helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        onnx.helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        onnx.helper.make_node("DequantizeLinear", ["w", "s", "z"], ["v"]),
+        onnx.helper.make_node("Gemm", ["d", "v"], ["scores"], transB=1),
+    ]
+    constants = {"s": np.float32(0.1), "z": np.int8(0), "w": weight}
+    net = read_net(toys.write(tmp_path / "raw.onnx", nodes, constants))
+    text = '[[property]]\nname = "r"\nrange = true\nbox = { low = 0.2, high = 0.4 }\n'
+    _, ranges = found((tmp_path, net, Runtime.open(net)), tmp_path, text)
+    low, high = torch.tensor(ranges, dtype=torch.float64).T
+    scores = Runtime.open(net).run(toys.every(*torch.tensor([[[2.0] * 4], [[4.0] * 4]])))
+    assert float(scores.abs().max()) < 1.0 < 100 * float(scores.abs().max())  # rounding would tell
+    assert bool((low <= scores.amin(0)).all() and (scores.amax(0) <= high).all())
+    assert float((high - low).max()) < 1.1 * float((scores.amax(0) - scores.amin(0)).max())
+
+
 @pytest.mark.parametrize("side", ["at_least", "at_most"])
 def test_a_linear_property_is_judged_as_brute_force_judges_it(
     toy: Toy, tmp_path: Path, side: str
@@ -99,6 +119,14 @@ def test_a_linear_property_is_judged_as_brute_force_judges_it(
          "at_least or at_most"),
         ('[[property]]\nname = "a"\nscore = { 9 = 1.0 }\nat_most = 0\n'
          "box = { low = 0.0, high = 1.0 }\n", r"score\.9"),
+        ('[[property]]\nname = "a"\nlabel = 1\nat_least = 2.0\nbox = { low = 0.0, high = 1.0 }\n',
+         "at_least: belongs to score, not to label"),
+        ('[[property]]\nname = "a"\nrange = true\nat_most = 2.0\nbox = { low = 0.0, high = 1.0 }\n',
+         "at_most: belongs to score, not to range"),
+        ('[[property]]\nname = "a"\nrange = false\nbox = { low = 0.0, high = 1.0 }\n',
+         "range: want true"),
+        ('[[property]]\nname = "a"\nlabel = 1\nradius = 2\nbox = { low = 0.0, high = 1.0 }\n',
+         "radius: belongs to pictures"),
     ],
 )  # fmt: skip
 def test_a_wrong_file_is_refused_by_key(toy: Toy, tmp_path: Path, text: str, message: str) -> None:
@@ -130,6 +158,25 @@ def test_the_command_reports_certified_shares(toy: Toy, tmp_path: Path) -> None:
                                                                  "unknown")]  # fmt: skip
     assert sum(shares) == pytest.approx(1.0)
     assert "certified by bounds" in ran.output
+
+
+def test_an_ablation_counts_broken_certificates(toy: Toy, tmp_path: Path) -> None:
+    """Here each case breaks all it certifies: its runtime answers otherwise than its net."""
+    _, net, runtime = toy
+    x = np.load(pictures(toy, tmp_path))["x"]
+
+    class Liar(Runtime):
+        def run(self, q: torch.Tensor) -> torch.Tensor:
+            scores = super().run(q)
+            return scores if len(q) == len(x) else scores.flip(1)  # pictures, not attacks
+
+    lying = Liar(net, runtime.session)
+    y = runtime.run(Pixels.of(net).integers(x)).argmax(1)
+    figures = ablate(net, lying, Labelled(x, y), [0], Effort())
+    broken = [f for f in figures if f.id.endswith(".broken")]
+    assert [f.id for f in broken] == [f"verify.ablate.{c}.broken" for c in ("all", "unshared",
+                                                                           "regions")]  # fmt: skip
+    assert all(f.value > 0 and f.holds is False for f in broken)
 
 
 def test_the_command_names_what_is_wrong(toy: Toy, tmp_path: Path) -> None:

@@ -97,6 +97,73 @@ def test_another_scale_of_the_bias_is_refused(tmp_path: Path) -> None:
         read_net(changed(tmp_path, change))
 
 
+def node(kind: str, inputs: str, output: str, **attributes: object) -> onnx.NodeProto:
+    return helper.make_node(kind, inputs.split(), [output], **attributes)
+
+
+CONSTANTS = {
+    "s": np.float32(0.1), "z": np.int8(0), "t": np.float32(0.2), "w": np.ones((3, 4), np.int8),
+    "three": np.float32([0.1, 0.2, 0.3]), "zeros": np.zeros(3, np.int8),
+    "low": np.float32(-9.0), "high": np.float32(10.0), "c": np.float32([1.0, 2.0, 3.0]),
+    "v": np.ones((3, 3), np.int8),
+}  # fmt: skip
+ENTRY = [node("QuantizeLinear", "x s z", "q"), node("DequantizeLinear", "q s z", "d")]
+GEMM = [node("DequantizeLinear", "w s z", "m"), node("Gemm", "d m", "g", transB=1)]
+HIDDEN = [node("QuantizeLinear", "g s z", "h"), node("DequantizeLinear", "h s z", "k")]
+
+
+@pytest.mark.parametrize("op", ["Clip", "Relu"])
+def test_a_clip_before_a_constant_is_added_is_refused(op: str, tmp_path: Path) -> None:
+    clip = node(op, "g low high" if op == "Clip" else "g", "r")
+    nodes = [*ENTRY, *GEMM, clip, node("Add", "r c", "scores")]
+    with pytest.raises(UnsupportedModel, match="Add of a constant behind a Relu, Clip or Reshape"):
+        read_net(toys.write(tmp_path / "clip.onnx", nodes, CONSTANTS))
+
+
+def test_scales_along_the_inputs_of_a_weight_are_refused(tmp_path: Path) -> None:
+    """Square, so that only the axis tells that rows and columns are mixed up."""
+    for axis, refused in ((0, False), (-2, False), (1, True)):
+        nodes = [
+            *ENTRY, *GEMM, *HIDDEN,
+            node("DequantizeLinear", "v three zeros", "n", axis=axis),
+            node("Gemm", "k n", "scores", transB=1),
+        ]  # fmt: skip
+        file = toys.write(tmp_path / f"axis{axis}.onnx", nodes, CONSTANTS)
+        if not refused:
+            read_net(file)
+            continue
+        with pytest.raises(UnsupportedModel, match="scales along axis 1; want axis 0"):
+            read_net(file)
+
+
+def two_branches(scale: str) -> list[onnx.NodeProto]:
+    """The input is quantized once more, for a branch of its own."""
+    return [
+        *ENTRY, *GEMM, *HIDDEN, node("QuantizeLinear", f"x {scale} z", "q2"),
+        node("DequantizeLinear", f"q2 {scale} z", "d2"),
+        node("Gemm", "d2 m", "g2", transB=1),
+        node("QuantizeLinear", "g2 s z", "h2"), node("DequantizeLinear", "h2 s z", "k2"),
+        node("Add", "k k2", "sum"), node("QuantizeLinear", "sum s z", "o"),
+        node("DequantizeLinear", "o s z", "scores"),
+    ]  # fmt: skip
+
+
+def test_an_input_that_two_branches_quantize_alike_is_read_in_both(tmp_path: Path) -> None:
+    net = read_net(toys.write(tmp_path / "twice.onnx", two_branches("s"), CONSTANTS))
+    q = torch.tensor([[40.0, -7.0, 3.0, 90.0]], dtype=torch.float64)
+    assert net.run(q).tolist() == Runtime.open(net).run(q).tolist() == [[26.0] * 3]
+    with pytest.raises(UnsupportedModel, match="quantized twice, on other grids"):
+        read_net(toys.write(tmp_path / "other.onnx", two_branches("t"), CONSTANTS))
+
+
+def test_a_branch_that_reads_the_float_input_itself_is_refused(tmp_path: Path) -> None:
+    nodes = two_branches("s")
+    raw = [n for n in nodes if n.output[0] not in ("q2", "d2")]
+    next(n for n in raw if n.output[0] == "g2").input[0] = "x"
+    with pytest.raises(UnsupportedModel, match="the input is not dequantized"):
+        read_net(toys.write(tmp_path / "raw.onnx", raw, CONSTANTS))
+
+
 def test_a_float_file_is_refused() -> None:
     with pytest.raises(UnsupportedModel, match="not int8"):
         read_net(models_dir() / "plain.float.onnx")
@@ -151,6 +218,17 @@ def test_a_qlinear_file_of_another_tool_is_read(tmp_path: Path) -> None:
     found = check(Runtime.open(net), q.double())
     assert found.outside == 0 and found.farthest <= 1
     assert len(torch.unique(net.run(q.double()))) > 10  # the answers differ, so that it tells
+
+
+def test_the_grid_of_an_integer_input_is_that_of_its_first_operator(tmp_path: Path) -> None:
+    qlinear_file(tmp_path / "other.onnx", 17)
+    model = onnx.load(str(tmp_path / "other.onnx"))
+    del model.graph.node[0]
+    model.graph.node[0].input[0] = model.graph.input[0].name
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
+    onnx.save(model, str(tmp_path / "cut.onnx"))
+    grid = read_net(tmp_path / "cut.onnx").input
+    assert (grid.scale, grid.zero) == (pytest.approx(0.02), 120)
 
 
 def test_the_quantizer_of_the_repository_is_what_made_the_toys(tmp_path: Path) -> None:

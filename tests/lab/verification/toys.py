@@ -5,10 +5,14 @@ from __future__ import annotations
 
 import itertools
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from edgeguard.lab.verification.net import Net
@@ -55,15 +59,43 @@ class Toy(nn.Module):
         return self.head(embedding), embedding
 
 
+class Around(nn.Module):
+    """As ``Toy``, with scores that read the integers of the first layer once more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.first = nn.Sequential(nn.Conv2d(1, 3, 2), nn.ReLU(), nn.Flatten())
+        self.middle = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 3))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        embedding = self.first(x)
+        return embedding + self.middle(embedding), embedding
+
+
 def make(kind: str, seed: int, folder: Path) -> Path:
     """Write a toy int8 file."""
     twin, file = folder / f"{kind}{seed}.float.onnx", folder / f"{kind}{seed}.onnx"
     frames = np.random.default_rng(seed).random((64, *SHAPE), dtype=np.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        quantize_onnx.export_float(Toy(kind, seed).eval(), twin, SHAPE)
+        net = Around() if kind == "around" else Toy(kind, seed)
+        quantize_onnx.export_float(net.eval(), twin, SHAPE)
         quantize_onnx.quantize_onnx(twin, file, frames)
     return file
+
+
+def write(path: Path, nodes: Sequence[Any], constants: Mapping[str, Any]) -> Path:
+    """Write a file of these nodes, from x float32 [N, 4] to scores float32 [N, 3]."""
+    graph = helper.make_graph(
+        list(nodes), "toy",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 4])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [None, 3])],
+        [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()],
+    )  # fmt: skip
+    opsets = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), str(path))
+    return path
 
 
 def opened(kind: str, seed: int, folder: Path) -> tuple[Net, Runtime]:
