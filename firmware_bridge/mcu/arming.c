@@ -75,6 +75,7 @@ static void open(eg_heard_t *h) {
   eg_link_open(&h->link, h->arming.host_nonce, h->arming.nonce);
   eg_watchdog_init(&h->watchdog, eg_crc_of(h->arming.nonce, EG_NONCE_BYTES));
   h->inbox.stops = 0;
+  h->inbox.command.engaged = 1;
   h->head_came = h->head.sequence != 0; /* a host that crashed is told how far its log went */
 }
 

@@ -30,7 +30,7 @@ static void start(eg_mcu_t *m, uint16_t failed, const uint8_t entropy[EG_ENTROPY
   if (table) eg_init(&config->policy, &k->state);
   resume(k, board_memory()->record);
   k->failed = failed;
-  k->engaged = 1;
+  k->engaged = m->heard.inbox.command.engaged = 1;
   k->period_us = table ? config->policy.period_us : EG_TURN_US;
   k->last_us = board_now_us();
   k->image_crc = EG_CRC_START;

@@ -46,14 +46,13 @@ static void begin(const eg_sensed_t *sensed, eg_record_t *r) {
   r->output[EG_STEERING] = sensed->steering.validity == EG_VALID ? sensed->steering.value : 0;
 }
 
-/* A host that was found wrong may say that nobody drives any more, not that somebody does: that
- * would end the stop which it gave cause for. */
+/* A host that was found wrong may say that commands are asked for again, not that they no longer
+ * are: that would end the stop which it gave cause for. (One that is lost says nothing.) */
 static void engage(eg_mcu_t *m) {
-  const uint32_t distrust = EG_BIT(EG_ANSWER_WRONG) | EG_BIT(EG_LINK_FAULTY) | EG_BIT(EG_LINK_LOST);
-  const eg_inbox_t *b = &m->heard.inbox;
-  if (!m->heard.link.in_session || b->serial == 0) return;
+  const uint32_t distrust = EG_BIT(EG_ANSWER_WRONG) | EG_BIT(EG_LINK_FAULTY);
+  uint8_t said = m->heard.inbox.command.engaged;
   bool trusted = ((m->kept.state.active | m->in.missed) & distrust) == 0;
-  if (trusted || b->command.engaged) m->kept.engaged = b->command.engaged;
+  if (trusted || said) m->kept.engaged = said;
 }
 
 void eg_sense(eg_mcu_t *m, uint32_t now_us, uint32_t elapsed_us) {

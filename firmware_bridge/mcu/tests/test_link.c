@@ -272,6 +272,8 @@ static void two_lost_frames_and_a_late_one_are_nothing(void) {
 static void armed_is_engaged_until_a_command_says_otherwise(void) {
   rig_t r;
   rig_start(&r);
+  rig_step(&r);
+  CHECK(r.twin.mcu.kept.engaged == 1, "%u", r.twin.mcu.kept.engaged);
   CHECK(rig_arm(&r) == EG_ARM_OK, "result %u", r.armed.result);
   rig_step(&r);
   CHECK(r.twin.mcu.out.active, "inactive before the first command");
@@ -301,6 +303,38 @@ static void a_host_that_was_found_wrong_does_not_end_the_stop(void) {
     CHECK(r.twin.mcu.heard.inbox.command.engaged == 0, "it was not heard");
     CHECK(r.twin.mcu.out.active && rig_out(&r, EG_SPEED) == 0, "out %d", rig_out(&r, EG_SPEED));
   }
+}
+
+/* Nor in the very turn in which it is found. */
+static void not_even_at_once(void) {
+  rig_t r;
+  rig_steady(&r);
+  r.flip = 0x80;
+  r.engaged = 0;
+  stops(&r, EG_ANSWER_WRONG);
+}
+
+/* One that stops by itself is right. */
+static void a_person_may_take_over_in_the_hosts_stop(void) {
+  rig_t r;
+  rig_steady(&r);
+  r.mode = EG_SAFE_STOP;
+  rig_turns(&r, 5);
+  r.engaged = 0;
+  rig_turns(&r, 2);
+  CHECK(!r.twin.mcu.out.active, "the person fights the stop: causes %x", r.state.causes);
+}
+
+/* Nothing of the old session counts. */
+static void a_new_session_is_engaged_again(void) {
+  rig_t r;
+  rig_drive(&r, 0, 10);
+  r.engaged = 0;
+  rig_turns(&r, 5);
+  CHECK(rig_arm(&r) == EG_ARM_OK, "result %u", r.armed.result);
+  rig_step(&r);
+  CHECK(r.twin.mcu.out.active, "inactive before the first command");
+  CHECK(r.twin.mcu.kept.engaged == 1, "%u", r.twin.mcu.kept.engaged);
 }
 
 /* A person who drove when it was found wrong may hand over to the stop. */
@@ -339,6 +373,9 @@ int main(void) {
   two_lost_frames_and_a_late_one_are_nothing();
   armed_is_engaged_until_a_command_says_otherwise();
   a_host_that_was_found_wrong_does_not_end_the_stop();
+  not_even_at_once();
+  a_person_may_take_over_in_the_hosts_stop();
+  a_new_session_is_engaged_again();
   but_it_may_begin_it();
   return 0;
 }
