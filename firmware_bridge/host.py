@@ -327,7 +327,8 @@ class HostLink:
 
         Here the handshake is begun again: when nothing came back, or for a reason that passes.
         """
-        if self._waiting(now_us) and self._greeted_us is not None and now_us - self._greeted_us >= HELLO_EVERY_US:
+        last_us = self._greeted_us
+        if self._waiting(now_us) and last_us is not None and now_us - last_us >= HELLO_EVERY_US:
             self.phase = Phase.GREETING
             self._greet(now_us)
         causes = self.age(now_us)
