@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from edgeguard.cli import lab_attack, lab_defend, lab_patch, lab_shield, lab_verify
 from edgeguard.errors import EdgeguardError
@@ -31,13 +32,31 @@ command.add_command(lab_shield.command, "shield")
 command.add_command(lab_patch.command, "patch")
 
 
+EVALUATED = {
+    "gtsrb": ("data", "data_dir", "quick", "json_file"),
+    "gtsrb --ood": ("data_dir", "ood", "json_file"),
+    "can": ("data_dir", "json_file"),
+    "techniques": ("member",),
+}
+"""The options that each takes."""
+
+
+def _refuse_others(asked: str) -> None:
+    """Raises UsageError for an option that would change nothing."""
+    ctx = click.get_current_context()
+    for option in ctx.command.params:
+        given = ctx.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+        if given and isinstance(option, click.Option) and option.name not in EVALUATED[asked]:
+            raise click.UsageError(f"{asked} takes no {option.opts[0]}")
+
+
 @command.command()
 @click.argument("name", type=click.Choice(["gtsrb", "can", "techniques"]))
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[RESULTS.json]...")
 @click.option("--data", metavar="FILE.npz", help="Images to report on: x [N,32,32,3] uint8, y [N].")
 @data_dir
 @click.option("--quick", is_flag=True, help="Attack 100 images in place of 1,000.")
-@click.option("--ood", is_flag=True, help="The embedding detectors of ood.toml instead.")
+@click.option("--ood", is_flag=True, help="Of gtsrb: the embedding detectors of ood.toml instead.")
 @click.option("--member", default="plain", show_default=True, help="Of techniques: on whom.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the figures as JSON.")
 def evaluate(
@@ -49,7 +68,9 @@ def evaluate(
     of a model's life, with what the results files say of it.
 
     Exits 1 and names the bar when one does not hold.
+    An option that what is asked for does not take is refused.
     """
+    _refuse_others("gtsrb --ood" if ood and name == "gtsrb" else name)
     if files and name != "techniques":
         raise click.UsageError(f"{name} takes no results files; meant: techniques {files[0]}")
     if name == "techniques":

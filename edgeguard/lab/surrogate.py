@@ -33,6 +33,8 @@ Array = npt.NDArray[Any]
 Answer = Callable[[Array], list[Array]]
 """Inputs [N, ...] as the file takes them to its outputs, in its order."""
 BATCH = 64
+ULPS = 1e-5
+"""How far float32 probabilities may be apart (E2): the last bits of a softmax are the CPU's."""
 
 
 class SurrogateDisagrees(EdgeguardError):
@@ -57,7 +59,12 @@ class Surrogate:
             from edgeguard.lab.surrogate_onnx import read_onnx as read
         else:
             from edgeguard.lab.surrogate_tflite import read_tflite as read
-        return cls(path, spec, read(path))
+        program = read(path)
+        for name in program.lacking():
+            raise ModelRefused(
+                f"{path}: tensor {name!r} is read, but no layer that the surrogate knows makes it"
+            )
+        return cls(path, spec, program)
 
     def __call__(self, x: Tensor) -> list[Tensor]:
         """All outputs as the file gives them, integers held in float32.
@@ -69,20 +76,18 @@ class Surrogate:
     def scores(self, x: Tensor, output: str | None = None) -> Tensor:
         """The scores [N, n] as numbers; where they end in a softmax, what that softmax reads: the
         probabilities of a sure model have no gradient. output: a name; default: the first."""
-        program = self._program
-        values = program.run(x)
-        if program.logits is not None:
-            name, affine = program.logits
-            return values[name] if affine is None else Dequantize(affine)(values[name])
-        return self._number(values, self._index(output))
+        return self._scores(self._program.run(x), output)
 
     def both(self, x: Tensor, scores: str, embedding: str) -> tuple[Tensor, Tensor]:
-        """Scores [N, n] and embedding [N, d] as numbers, in one pass."""
+        """What `scores` gives [N, n] and the embedding [N, d] as numbers, in one pass."""
         values = self._program.run(x)
-        return (
-            self._number(values, self._index(scores)),
-            self._number(values, self._index(embedding)),
-        )
+        return self._scores(values, scores), self._number(values, self._index(embedding))
+
+    def _scores(self, values: dict[str, Tensor], output: str | None) -> Tensor:
+        if self._program.logits is None:
+            return self._number(values, self._index(output))
+        name, affine = self._program.logits
+        return values[name] if affine is None else Dequantize(affine)(values[name])
 
     def _index(self, output: str | None) -> int:
         names = [o.name for o in self.spec.outputs]
@@ -181,6 +186,8 @@ def agrees(surrogate: Surrogate, answer: Answer, inputs: Array, scores: int = 0)
 def _steps(got: Array, wanted: Array, spec: TensorSpec) -> Array:
     """Largest difference of each input [N], in output steps."""
     apart = np.abs(got.astype(np.float64) - wanted.astype(np.float64)).reshape(len(got), -1).max(1)
+    if spec.dtype == "float32" and spec.softmax:
+        apart[apart <= ULPS] = 0.0
     unit = spec.scale if spec.dtype == "float32" and spec.scale else 1.0
     return np.asarray(apart / unit)
 

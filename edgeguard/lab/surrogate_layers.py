@@ -226,6 +226,15 @@ class Program:
         """One more layer: what it reads, and the tensor that it writes."""
         self.steps.append((layer, inputs, output))
 
+    def lacking(self) -> list[str]:
+        """Tensors that are read before any layer has made them."""
+        made = {self.input, *self.constants}
+        found = []
+        for _, inputs, output in self.steps:
+            found += [name for name in inputs if name not in made]
+            made.add(output)
+        return found + [name for name in self.outputs if name not in made]
+
     def __call__(self, x: Tensor) -> list[Tensor]:
         """All outputs, in the order of the file."""
         values = self.run(x)

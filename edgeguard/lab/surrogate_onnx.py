@@ -20,7 +20,6 @@ import onnx
 import torch
 from onnx import helper, numpy_helper
 from torch import Tensor
-from torch.nn import functional
 
 from edgeguard.errors import ModelRefused
 from edgeguard.lab.surrogate_float import INTEGERS_ONLY, NumberLinear
@@ -28,15 +27,14 @@ from edgeguard.lab.surrogate_layers import (
     Affine,
     Dequantize,
     Linear,
-    MaxPool,
     Program,
     Quantize,
     ScaledSum,
     Window,
 )
+from edgeguard.lab.surrogate_numbers import NUMBERS, Attributes, window_of
 
 Array = npt.NDArray[Any]
-Attributes = dict[str, Any]
 RANGE = {"int8": (-128, 127), "uint8": (0, 255)}
 
 
@@ -63,30 +61,64 @@ class _Reader:
     weights: dict[str, _Weights] = field(default_factory=dict)
     program: Program = field(default_factory=Program)
     done: set[str] = field(default_factory=set)
-    """Outputs of QuantizeLinear nodes that were taken into the layer before them."""
+    """Outputs of nodes that were taken into the layer before them."""
     ends: set[str] = field(default_factory=set)
     """The graph's inputs and outputs."""
+    kinds: dict[str, str] = field(default_factory=dict)
+    """Of tensors of steps, the type."""
 
     def refuse(self, node: Any, why: str) -> ModelRefused:
         return ModelRefused(
             f"{self.where}: node {node.name or node.output[0]!r}: operator {node.op_type} {why}"
         )
 
-    def affine(self, scale: str, zero: str) -> Affine:
-        """The quantization that two constants state; the zero point's type is that of the steps."""
-        if self.constants[scale].size != 1:
+    def constant(self, name: str) -> Array:
+        """Raises ModelRefused for what is no constant."""
+        if name not in self.constants:
+            raise ModelRefused(
+                f"{self.where}: {name!r} is computed; the surrogate wants a constant"
+            )
+        return self.constants[name]
+
+    def settings(self, node: Any) -> list[Array | None]:
+        """What a node reads besides its data; None: left out."""
+        return [self.constant(name) if name else None for name in node.input[1:]]
+
+    def affine(self, steps: str, scale: str, zero: str = "") -> Affine:
+        """The quantization of a tensor of steps. Its type is the zero point's; without one, the
+        zero point is 0 and the type is what made the tensor, or uint8 (as ONNX has it)."""
+        if self.constant(scale).size != 1:
             raise ModelRefused(f"{self.where}: {scale}: activations per channel are not known")
-        point = self.constants[zero]
-        low, high = RANGE[point.dtype.name]
-        return Affine(float(self.constants[scale].item()), int(point.item()), low, high)
+        point = self.constant(zero) if zero else np.zeros(1, self.kinds.get(steps, "uint8"))
+        kind = self.kinds[steps] = point.dtype.name
+        if kind not in RANGE:
+            raise ModelRefused(f"{self.where}: {steps}: is {kind}; known: {', '.join(RANGE)}")
+        return Affine(float(self.constants[scale].item()), int(point.item()), *RANGE[kind])
+
+    def quantizer(self, node: Any) -> Affine:
+        """What a QuantizeLinear does."""
+        for a in node.attribute:
+            if a.name == "output_dtype" and a.i:
+                self.kinds[node.output[0]] = helper.tensor_dtype_to_np_dtype(a.i).name
+        return self.affine(node.output[0], *node.input[1:3])
 
     def numbers(self, name: str) -> str:
         """The name of a tensor as numbers; dequantizes it where that was put off."""
-        if name in self.constants and name not in self.program.constants:
-            self.program.constants[name] = torch.from_numpy(self.constants[name].copy())
-        if name in self.held:
+        known = self.program.constants
+        if name in self.constants and name not in known:
+            known[name] = torch.from_numpy(self.constants[name].copy())
+        elif name in self.weights and name not in known:
+            known[name] = self.weights[name].numbers()
+        elif name in self.held:
             steps, x = self.held.pop(name)
             self.program.add(Dequantize(x), [steps], name)
+        return name
+
+    def steps(self, name: str) -> str:
+        """The name of a tensor of steps, which may be a constant."""
+        if name in self.constants:
+            held = torch.from_numpy(self.constants[name].astype(np.float32))
+            self.program.constants[name] = held
         return name
 
     def requantized(self, node: Any) -> tuple[str, Affine] | None:
@@ -94,7 +126,7 @@ class _Reader:
         after = self.consumers[node.output[0]]
         if len(after) != 1 or after[0].op_type != "QuantizeLinear":
             return None
-        return after[0].output[0], self.affine(*after[0].input[1:3])
+        return after[0].output[0], self.quantizer(after[0])
 
     def inner(self, steps: str, affine: Affine) -> bool:
         """Whether ONNX Runtime makes these steps uint8 on x86-64: nobody else sees them."""
@@ -117,6 +149,9 @@ def read_onnx(path: Path) -> Program:
         for name in node.input:
             reader.consumers[name].append(node)
     entries = [v.name for v in graph.input if v.name not in reader.constants]
+    for value in graph.input:
+        kind = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+        reader.kinds[value.name] = kind.name
     if len(entries) != 1:
         raise ModelRefused(f"{path}: has {len(entries)} inputs; the surrogate takes one")
     reader.ends = {v.name for v in (*graph.input, *graph.output)}
@@ -144,6 +179,8 @@ def _take(reader: _Reader, node: Any) -> None:
 
 
 def _constant(reader: _Reader, node: Any, a: Attributes) -> bool:
+    if "value" not in a:
+        raise reader.refuse(node, "of another kind than a tensor is not known")
     reader.constants[node.output[0]] = numpy_helper.to_array(a["value"])
     return True
 
@@ -153,15 +190,15 @@ def _dequantize(reader: _Reader, node: Any, a: Attributes) -> bool:
     if source in reader.constants:
         reader.weights[node.output[0]] = _weights(reader, node.input[:3], a.get("axis", 1))
     else:
-        reader.held[node.output[0]] = source, reader.affine(*node.input[1:3])
+        reader.held[node.output[0]] = source, reader.affine(*node.input[:3])
     return True
 
 
 def _weights(reader: _Reader, names: Sequence[str], axis: int) -> _Weights:
     """Steps less their zero point, and the scales; one for each slice along the axis."""
-    steps, scales = reader.constants[names[0]].astype(np.int64), reader.constants[names[1]]
+    steps, scales = reader.constant(names[0]).astype(np.int64), reader.constant(names[1])
     if len(names) > 2 and names[2]:
-        zero = reader.constants[names[2]].astype(np.int64)
+        zero = reader.constant(names[2]).astype(np.int64)
         shape = [1] * steps.ndim
         if zero.size > 1:
             shape[axis] = zero.size
@@ -171,24 +208,15 @@ def _weights(reader: _Reader, names: Sequence[str], axis: int) -> _Weights:
 
 def _quantize(reader: _Reader, node: Any, a: Attributes) -> bool:
     if node.output[0] not in reader.done:
-        y = reader.affine(*node.input[1:3])
+        y = reader.quantizer(node)
         reader.program.add(Quantize(y), [reader.numbers(node.input[0])], node.output[0])
     return True
 
 
-def _window(a: Attributes) -> Window:
-    return Window(
-        stride=tuple(a.get("strides", (1, 1))),
-        pads=tuple(a.get("pads", (0, 0, 0, 0))),
-        dilation=tuple(a.get("dilations", (1, 1))),
-        groups=a.get("group", 1),
-        size=tuple(a.get("kernel_shape", (1, 1))),
-    )
-
-
 def _linear(reader: _Reader, node: Any, a: Attributes) -> bool:
     """Conv, Gemm, MatMul whose inputs were dequantized; requantized, or left as numbers."""
-    x, w, *bias = node.input
+    x, w, *rest = node.input
+    bias = [name for name in rest if name]
     if x not in reader.held or w not in reader.weights:
         return False
     if a.get("transA") or a.get("alpha", 1.0) != 1.0 or a.get("beta", 1.0) != 1.0:
@@ -197,11 +225,13 @@ def _linear(reader: _Reader, node: Any, a: Attributes) -> bool:
     is_conv = node.op_type == "Conv"
     if not is_conv and not a.get("transB"):
         weights = _Weights(weights.steps.T, weights.scales)
-    after = reader.requantized(node)
-    out, y = after or (node.output[0], None)
     steps, held = reader.held[x]
-    window = _window(a) if is_conv else None
-    added = reader.weights[bias[0]] if bias else _Weights(*np.zeros((2, len(weights.steps)), int))
+    last, bias = _summand(reader, node) or (node, bias)
+    reader.done.update(last.output)
+    after = reader.requantized(last)
+    out, y = after or (last.output[0], None)
+    window = window_of(a) if is_conv else None
+    added = _bias(reader, node, bias[0] if bias else "", weights, held)
     if after is not None and not reader.fused(node, (steps, held), after):
         layer = NumberLinear(weights.numbers(), added.numbers(), held, after[1], window)
         reader.program.add(layer, [steps], out)
@@ -210,6 +240,31 @@ def _linear(reader: _Reader, node: Any, a: Attributes) -> bool:
     if after:
         reader.done.add(out)
     return True
+
+
+def _summand(reader: _Reader, node: Any) -> tuple[Any, list[str]] | None:
+    """The Add behind a MatMul, and its constant, of which ONNX Runtime makes a Gemm."""
+    made = node.output[0]
+    after = reader.consumers[made]
+    if node.op_type != "MatMul" or len(after) != 1 or after[0].op_type != "Add":
+        return None
+    rest = [name for name in after[0].input if name != made and name in reader.constants]
+    return (after[0], rest) if rest and made not in reader.ends else None
+
+
+def _bias(reader: _Reader, node: Any, name: str, weights: _Weights, x: Affine) -> _Weights:
+    """Numbers are made steps of the accumulator, as ONNX Runtime does."""
+    many = len(weights.steps)
+    if name in reader.weights:
+        return reader.weights[name]
+    if not name:
+        return _Weights(np.zeros(many, np.int64), np.zeros(many))
+    numbers = reader.constant(name).reshape(-1)
+    if len(numbers) not in (1, many):
+        raise reader.refuse(node, f"adds {name!r} of shape {list(reader.constant(name).shape)}")
+    unit = np.float32(x.scale) * weights.scales.astype(np.float32)
+    steps = np.rint(numbers.astype(np.float32) / unit).astype(np.int64)
+    return _Weights(np.resize(steps, many), unit)
 
 
 def _add_linear(
@@ -222,12 +277,17 @@ def _add_linear(
     reader.program.add(layer, [names[0]], names[1])
 
 
+def _add(reader: _Reader, node: Any, a: Attributes) -> bool:
+    """Whether the layer before has it already."""
+    return node.output[0] in reader.done
+
+
 def _on_steps(reader: _Reader, node: Any, a: Attributes) -> bool:
     """What only moves steps, or compares them, between equal quantizations."""
     found, after = reader.held.get(node.input[0]), reader.requantized(node)
     if found is None or after is None or found[1] != after[1]:
         return False
-    layer = NUMBERS[node.op_type](a, [reader.constants.get(n) for n in node.input[1:]])
+    layer = NUMBERS[node.op_type](a, reader.settings(node))
     reader.program.add(layer, [found[0]], after[0])
     reader.done.add(after[0])
     return True
@@ -235,11 +295,11 @@ def _on_steps(reader: _Reader, node: Any, a: Attributes) -> bool:
 
 def _qlinear_conv(reader: _Reader, node: Any, a: Attributes) -> bool:
     i = node.input
-    bias = reader.constants[i[8]].astype(np.int64) if len(i) > 8 and i[8] else None
+    bias = reader.constant(i[8]).astype(np.int64) if len(i) > 8 and i[8] else None
     weights = _weights(reader, i[3:6], 0)
     bias = np.zeros(len(weights.steps), np.int64) if bias is None else bias
-    ends = reader.affine(*i[1:3]), reader.affine(*i[6:8])
-    _add_linear(reader, weights, bias, ends, _window(a), (i[0], node.output[0]))
+    ends = reader.affine(*i[:3]), reader.affine(node.output[0], *i[6:8])
+    _add_linear(reader, weights, bias, ends, window_of(a), (i[0], node.output[0]))
     return True
 
 
@@ -250,77 +310,31 @@ def _qgemm(reader: _Reader, node: Any, a: Attributes) -> bool:
     weights = _weights(reader, i[3:6], 0 if a.get("transB") else 1)
     if not a.get("transB"):
         weights = _Weights(weights.steps.T, weights.scales)
-    bias = reader.constants[i[6]].astype(np.int64) if i[6] else np.zeros(len(weights.steps), int)
-    ends = reader.affine(*i[1:3]), reader.affine(*i[7:9])
+    bias = reader.constant(i[6]).astype(np.int64) if i[6] else np.zeros(len(weights.steps), int)
+    ends = reader.affine(*i[:3]), reader.affine(node.output[0], *i[7:9])
     _add_linear(reader, weights, bias, ends, None, (i[0], node.output[0]))
     return True
 
 
 def _qlinear_add(reader: _Reader, node: Any, a: Attributes) -> bool:
     i = node.input
-    ends = [reader.affine(*i[at : at + 2]) for at in (1, 4, 6)]
-    reader.program.add(ScaledSum(*ends), [i[0], i[3]], node.output[0])
+    ends = [reader.affine(*i[:3]), reader.affine(*i[3:6]), reader.affine(node.output[0], *i[6:8])]
+    reader.program.add(ScaledSum(*ends), [reader.steps(i[0]), reader.steps(i[3])], node.output[0])
     return True
 
 
 def _on_numbers(reader: _Reader, node: Any, a: Attributes) -> None:
-    """An operator of the float kind, on dequantized steps."""
-    data = [n for n in node.input if n and n not in reader.constants]
+    """An operator of the float kind, on dequantized steps; constants may be summands."""
+    is_sum = node.op_type == "Add"
+    data = [reader.numbers(name) for name in (node.input if is_sum else node.input[:1])]
     if node.op_type == "Softmax":
-        reader.program.logits = reader.numbers(data[0]), None
-    layer = NUMBERS[node.op_type](a, [reader.constants.get(n) for n in node.input[1:]])
-    reader.program.add(layer, [reader.numbers(n) for n in data], node.output[0])
+        reader.program.logits = data[0], None
+    layer = NUMBERS[node.op_type](a, [] if is_sum else reader.settings(node))
+    reader.program.add(layer, data, node.output[0])
 
 
-Layer = Callable[..., Tensor]
-Constants = list[Array | None]
-
-
-def _average_pool(a: Attributes, c: Constants) -> Layer:
-    window = _window(a)
-    if any(window.pads) or a.get("ceil_mode"):
-        raise ModelRefused("AveragePool with pads or ceil_mode is not known to the surrogate")
-    return lambda x: functional.avg_pool2d(x, window.size, window.stride)
-
-
-def _max_pool(a: Attributes, c: Constants) -> Layer:
-    if a.get("ceil_mode") or any(d != 1 for d in a.get("dilations", (1,))):
-        raise ModelRefused("MaxPool with ceil_mode or dilations is not known to the surrogate")
-    return MaxPool(_window(a))
-
-
-def _reduce_mean(a: Attributes, c: Constants) -> Layer:
-    axes = tuple(a["axes"]) if "axes" in a else tuple(int(i) for i in np.asarray(c[0]).ravel())
-    return lambda x: x.mean(axes, keepdim=bool(a.get("keepdims", 1)))
-
-
-def _reshape(a: Attributes, c: Constants) -> Layer:
-    """The batch keeps its size, whatever the file says of it."""
-    shape = tuple(int(i) for i in np.asarray(c[0]).ravel()[1:])
-    return lambda x: x.reshape(len(x), *shape)
-
-
-def _clip(a: Attributes, c: Constants) -> Layer:
-    low, high = ([*c, None, None][:2]) if c else (a.get("min"), a.get("max"))
-    ends = [None if end is None else float(end) for end in (low, high)]
-    return lambda x: x.clamp(ends[0], ends[1])
-
-
-NUMBERS: dict[str, Callable[[Attributes, Constants], Layer]] = {
-    "Add": lambda a, c: torch.add,
-    "AveragePool": _average_pool,
-    "Clip": _clip,
-    "Flatten": lambda a, c: lambda x: x.flatten(a.get("axis", 1)),
-    "GlobalAveragePool": lambda a, c: lambda x: x.mean((2, 3), keepdim=True),
-    "Identity": lambda a, c: lambda x: x,
-    "MaxPool": _max_pool,
-    "ReduceMean": _reduce_mean,
-    "Relu": lambda a, c: torch.relu,
-    "Reshape": _reshape,
-    "Softmax": lambda a, c: lambda x: x.softmax(a.get("axis", -1)),
-    "Transpose": lambda a, c: lambda x: x.permute(tuple(a["perm"])),
-}
 HANDLERS: dict[str, Callable[[_Reader, Any, Attributes], bool]] = {
+    "Add": _add,
     "Constant": _constant,
     "Conv": _linear,
     "DequantizeLinear": _dequantize,

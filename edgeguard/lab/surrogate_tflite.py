@@ -213,7 +213,13 @@ def _fully_connected(reader: _Reader, node: Any) -> Made:
 
 
 def _add(reader: _Reader, node: Any) -> Made:
+    """Of two tensors, one of which may be a constant."""
     a, b = (reader.affine(i) for i in node.inputs)
+    for index in node.inputs:
+        steps = reader.constant(index)
+        if steps is not None:
+            held = torch.from_numpy(steps.astype(np.float32))
+            reader.program.constants[reader.name(index)] = held
     y = reader.affine(node.outputs[0], node.builtinOptions.fusedActivationFunction)
     return FixedSum(a, b, y), list(node.inputs)
 

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from edgeguard.errors import EdgeguardError
 
+REST = "not "
 STAGES = ("data", "training", "model", "use")
 Figures = Mapping[str, Mapping[str, Any]]
 
@@ -30,6 +31,7 @@ class Technique:
 
     static: the attacker does not know the defence; of an attack, its success on the bare member.
     adaptive: he knows it; of an attack, its success on the guard. clean: where nobody attacks.
+    A pattern after REST is of shares that he cannot have: the rest of them is shown.
     command: measures it; without one it is not there, and `missing` says what is.
     """
 
@@ -66,7 +68,7 @@ TECHNIQUES = (
     Technique("PATE, differential privacy", "defence", "training"),
     Technique("watermarking", "defence", "training"),
     Technique("DNN verification", "defence", "model", "lab verify", ("verify.*.falsified.*",),
-              ("verify.*.certified.*",), ("verify.*.clean",)),
+              (f"{REST}verify.*.certified.*",), ("verify.*.clean",)),
     Technique("testing: flipped bits", "defence", "model", "lab flips",
               ("*.wrong_rate_bare",), ("*.wrong_rate_guard",)),
     Technique("model pruning", "defence", "model"),
@@ -135,7 +137,8 @@ def table(figures: Figures, member: str) -> Table:
                      *cells(technique, figures, member))  # fmt: skip
     made.caption = (
         "static: success of who does not know the defence; adaptive: of who does; of an attack: on"
-        " the bare member, and on the guard. clean: accuracy, and what is accepted, unattacked"
+        " the bare member, and on the guard; not certified: he has no more than that. clean:"
+        " accuracy, and what is accepted, unattacked"
     )
     return made
 
@@ -156,14 +159,16 @@ def cells(technique: Technique, figures: Figures, member: str) -> tuple[str, str
 
 def _lines(pattern: str, figures: Figures, member: str) -> Iterable[str]:
     """'pgd 12 % (n = 40)' for each figure that fits, called by what the pattern leaves open."""
-    head, star, tail = pattern.replace("MEMBER", member).partition("*")
+    rest = REST if pattern.startswith(REST) else ""
+    head, star, tail = pattern.removeprefix(rest).replace("MEMBER", member).partition("*")
     for name, row in figures.items():
         if not fnmatchcase(name, head + star + tail):
             continue
         open_ = name.removeprefix(head).removesuffix(tail.rpartition("*")[2])
         called = open_ if star else ".".join(name.split(".")[-2:])
         n = f" (n = {row['n']:,})" if row.get("n") else ""
-        yield f"{called} {_said(row)}{n}"
+        shown = {**row, "value": 1 - row["value"]} if rest else row
+        yield f"{rest}{called} {_said(shown)}{n}"
 
 
 def _said(row: Mapping[str, Any]) -> str:

@@ -64,6 +64,37 @@ def test_the_command_prints_every_technique_once(results: Path) -> None:
     assert done.output.count("watermarking") == 1
 
 
+def test_what_is_certified_is_what_no_attacker_has(tmp_path: Path) -> None:
+    write(tmp_path / "verify.json", [
+        Figure("verify.ibp.certified.1", 0.64, "1", 100, (0.5, 0.7)),
+        Figure("verify.ibp.falsified.1", 0.2, "1", 100, (0.1, 0.3)),
+    ], 0, ())  # fmt: skip
+    row = technique("DNN verification")
+    assert cells(row, read([tmp_path / "verify.json"]), "plain")[:2] == (
+        "ibp.falsified.1 20.0% (n = 100)", "not ibp.certified.1 36.0% (n = 100)"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "refused"),
+    [
+        ("techniques --json out.json", "techniques takes no --json"),
+        ("techniques --quick", "techniques takes no --quick"),
+        ("can --data few.npz", "can takes no --data"),
+        ("can --quick", "can takes no --quick"),
+        ("can --ood", "can takes no --ood"),
+        ("gtsrb --ood --data few.npz", "gtsrb --ood takes no --data"),
+        ("gtsrb --ood --quick", "gtsrb --ood takes no --quick"),
+        ("gtsrb --member robust", "gtsrb takes no --member"),
+        ("gtsrb out.json", "gtsrb takes no results files; meant: techniques out.json"),
+    ],
+)
+def test_an_option_that_would_change_nothing_is_refused(arguments: str, refused: str) -> None:
+    done = CliRunner().invoke(cli, ["lab", "evaluate", *arguments.split()])
+    assert done.exit_code == 2
+    assert refused in done.output
+
+
 def test_what_is_no_results_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text(json.dumps({"name": "squeezing"}))
     with pytest.raises(EdgeguardError, match=r"other\.json: no results file"):

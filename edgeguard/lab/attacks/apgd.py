@@ -36,11 +36,11 @@ class APGD:
         g = torch.Generator().manual_seed(self.seed)
         best, value = x.clone(), torch.full((len(x),), -torch.inf)
         left = torch.arange(len(x))
-        classes = likeliest(victim, x, y, self.targets) if self.targets else None
-        for number in range(self.restarts + self.targets):
-            goal = None
-            if number >= self.restarts and classes is not None:
-                goal = classes[left, number - self.restarts]
+        classes = torch.empty((len(x), 0), dtype=torch.long)
+        if self.targets:
+            classes = likeliest(victim, x, y, self.targets)  # fewer where there are not so many
+        for number in range(self.restarts + classes.shape[1]):
+            goal = classes[left, number - self.restarts] if number >= self.restarts else None
             run = _Run(self, victim, x[left], y[left], g, goal)
             for at in range(self.steps):
                 if not run.advance(at):

@@ -22,6 +22,7 @@ from torch import Tensor
 from edgeguard.card import Card
 from edgeguard.figures import Figure
 from edgeguard.lab.attacks import corpus
+from edgeguard.lab.attacks.eot import HELD_OUT, survival
 from edgeguard.lab.attacks.intervals import median_interval
 from edgeguard.lab.attacks.judge import judge
 from edgeguard.lab.attacks.plan import Job, Scene
@@ -31,12 +32,19 @@ from edgeguard.lab.zoo.figures import rate
 CHUNK = 25
 HERE = Path(__file__).resolve().parent
 COMMON = ("threat", "judge", "victim", "losses", "plan")
+SLACK = 0.02
+"""By how much a weaker attack may be stronger than a stronger one (E4)."""
+MOST_FLAT = 0.2
+"""The most images that may have no gradient (E5)."""
 TWIN_SOURCE = HERE.parent / "zoo" / "onnx_torch.py"
 ONCE = ("substitute", "universal")
 """Modules of attacks that make something once for all images; weaker with --quick."""
 
 TWIN = ("on_float", "on_float_8bit")
 """What the float twin says to what was made on it: as it is, and saved in 8 bits."""
+CONTROL = "control"
+"""Of an attack that has to survive transformations: the clean pictures, transformed as well."""
+DRAWS, MOSTLY = 10, 0.5  # held-out views of each picture, and in how many it has to be wrong
 
 
 @dataclass(frozen=True)
@@ -50,8 +58,9 @@ class Outcome:
     folder: Path | None = None
     cpu_s: float = 0.0
     """Processor time of one image, what is made once for all of them included."""
-    twin: dict[str, np.ndarray] = field(default_factory=dict)
-    """Whether the float twin is fooled (see TWIN), of the images that it read rightly."""
+    beside: dict[str, np.ndarray] = field(default_factory=dict)
+    """Whether the float twin is fooled (see TWIN), of the images that it read rightly; whether the
+    CONTROL is."""
 
     @property
     def success(self) -> float:
@@ -67,7 +76,7 @@ class Outcome:
         """`attack.MEMBER.ATTACK.THREAT.*`; the first is the success."""
         at = f"attack.{member}.{self.job.name}.{self.job.threat.name}"
         found = [rate(f"{at}.success", int(self.hit.sum()), len(self.hit), self.job.bar)]
-        found += [rate(f"{at}.{name}", int(f.sum()), len(f)) for name, f in self.twin.items()]
+        found += [rate(f"{at}.{name}", int(f.sum()), len(f)) for name, f in self.beside.items()]
         if self.hit.any() and self.job.threat.radius is None:
             found.append(_median(f"{at}.median_size", self.size[self.hit]))
         if self.queries is not None and self.hit.any():
@@ -157,9 +166,10 @@ def run(
         done(len(y[rows]))
     all_of = corpus.joined(found)
     asked = all_of["queries"] if job.threat.queries and all_of["queries"].any() else None
-    twin = {n: all_of[n][all_of["twin_right"]] for n in TWIN if n in all_of}
+    beside = {n: all_of[n][all_of["twin_right"]] for n in TWIN if n in all_of}
+    beside |= {CONTROL: all_of[CONTROL]} if CONTROL in all_of else {}
     return Outcome(
-        job, all_of["hit"], all_of["size"], asked, folder, float(all_of["cpu_s"].mean()), twin
+        job, all_of["hit"], all_of["size"], asked, folder, float(all_of["cpu_s"].mean()), beside
     )
 
 
@@ -169,12 +179,20 @@ def attacked(scene: Scene, job: Job, pixels: U8, y: Ints) -> dict[str, Any]:
     adv, queries = job.make(scene, images(pixels), torch.from_numpy(y))
     cpu_s = (time.process_time() - start) / len(y)
     result = judge(scene.victim, pixels, y, adv, job.threat, queries=queries)
-    twin = _by_twin(scene, pixels, y, adv, result.pixels) if job.by_twin else {}
+    more = _by_twin(scene, pixels, y, adv, result.pixels) if job.by_twin else {}
+    if job.threat.transformations:
+        more = {"hit": _survives(scene, result.pixels, y), CONTROL: _survives(scene, pixels, y)}
     return {
         "clean": pixels, "pixels": result.pixels, "y": y, "label": result.labels,
         "hit": result.fooled, "size": result.size, "cpu_s": np.full(len(y), cpu_s),
-        "queries": np.zeros(len(y), np.int64) if queries is None else np.asarray(queries), **twin,
+        "queries": np.zeros(len(y), np.int64) if queries is None else np.asarray(queries), **more,
     }  # fmt: skip
+
+
+def _survives(scene: Scene, pixels: U8, y: Ints) -> np.ndarray:
+    """Whether the deployed file is wrong in most of the held-out views of each picture, [N]."""
+    wrong = survival(scene.victim, images(pixels), torch.from_numpy(y), HELD_OUT, DRAWS, 1)
+    return np.asarray(wrong > MOSTLY)
 
 
 def _by_twin(scene: Scene, pixels: U8, y: Ints, adv: Tensor, made: U8) -> dict[str, np.ndarray]:
@@ -218,7 +236,7 @@ def invalid(found: Iterable[Outcome]) -> list[str]:
             continue
         n = min(len(hits[weaker]), len(hits[stronger]))
         less, more = (float(hits[name][:n].mean()) for name in (weaker, stronger))
-        if less > more + 0.02:
+        if less > more + SLACK:
             broken.append(
                 f"E4: {weaker} ({less:.1%}) is stronger than {stronger} ({more:.1%}, n = {n}): the "
                 "stronger one is broken, or gradients are masked"

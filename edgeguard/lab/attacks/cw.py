@@ -87,11 +87,12 @@ class CarliniL2:
         self, victim: Target, x: Tensor, y: Tensor, c: Tensor, start: Tensor, best: Tensor,
         size: Tensor,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """One run for one c; keeps `best` and `size`; which images were wrong on the way, and where
-        it ended."""
+        """One run for one c; keeps `best` and `size`; which images this c made wrong on the way
+        (where a run starts is wrong already), and where it ended."""
         w = _hidden(start)
         adam = _Adam.of(w, self.rate)
         hit, rows = torch.zeros(len(x), dtype=torch.bool), torch.arange(len(x))
+        right = torch.zeros(len(x), dtype=torch.bool)
         for _ in range(self.steps):
             leaf = w.detach().requires_grad_()
             adv = self._masked(_image(leaf), x)
@@ -104,7 +105,8 @@ class CarliniL2:
             length = (seen - x).flatten(1).norm(dim=1)
             better = wrong & (length < size)
             best[better], size[better] = seen[better], length[better]
-            hit |= wrong
+            hit |= wrong & right
+            right |= ~wrong
             w = w.detach() + adam.step(gradient, rows)
         return hit, self._masked(_image(w).clamp(0, 1), x)
 

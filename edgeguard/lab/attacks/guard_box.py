@@ -4,11 +4,13 @@
 Nothing of the decision is written again here: `Guard.observe` and `Guard.decide` run, on a
 simulated clock. Before each picture the guard is brought to a known state by a clean prefix: rules
 left, causes let go, the command where the prefix' sign put it. A picture counts as accepted when
-the command moves on its tick and no cause is present (debounce off).
+the command moves on its tick and no cause is present (debounce off). A guard that remembers what it
+was shown begins anew for each picture: its history is the clean prefix.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import attrs
@@ -17,11 +19,14 @@ from attrs import frozen
 
 from edgeguard import Guard, Mode
 from edgeguard.config import GuardConfig, load
+from edgeguard.decision import Decision
 from edgeguard.errors import EdgeguardError
+from edgeguard.lab.attacks import steady
 from edgeguard.lab.attacks.victim import U8, Ints
 
 MS = 1_000_000
 KEPT = 4  # frames that the core remembers: a picture that is among them again is a frozen camera
+SETTLED_NS = 1_200_000_000  # a member's first answer is a change for the second that follows
 PATIENCE = 400  # frames until the guard must be back where the prefix puts it
 NOT_OF_THE_PICTURE = frozenset({"UNSIGNED_BUNDLE"})
 
@@ -60,7 +65,7 @@ def in_process(config: GuardConfig) -> GuardConfig:
 class GuardBox:
     """An armed guard with one label channel and one camera. Close it, or use it in a `with`."""
 
-    def __init__(self, policy: str | Path, prefix: U8, speed: float = 0.0) -> None:
+    def __init__(self, policy: str | Path, prefix: U8, command: float) -> None:
         """prefix: pictures uint8 [N, C, H, W] RGB of one sign that the guard accepts, which sets
         the command in force; they are shown in turn, so that none repeats.
 
@@ -74,7 +79,13 @@ class GuardBox:
         self._prefix, self._shown = prefix, 0
         self._period_ns = round(self.config.guard.period_ms * MS)
         self._frame_ns = round(1e9 / (self.config.cameras[self._camera].rate_hz or 10))
-        self._signals = {name: speed for name in self.config.signals} | {"engaged": 1.0}
+        held = steady.signals(self.config, self._channel, command)
+        self._wrong = steady.broken(self.config, held, {self._channel: command})
+        tagged = {name for name, signal in self.config.signals.items() if signal.authenticated}
+        self._proved = {name: value for name, value in held.items() if name in tagged} or None
+        self._signals = {**held, "engaged": 1.0}
+        self._remembers = any(d.kind == "history" for d in self.config.detectors.values())
+        self._fewest = SETTLED_NS // self._frame_ns if self._remembers else KEPT
         self._now = 1_000_000_000
         self._guard = Guard(self.config)
         self._guard.arm()
@@ -91,16 +102,15 @@ class GuardBox:
         """End the members."""
         self._guard.close()
 
-    @property
-    def command(self) -> float:
-        """What is commanded now."""
-        return self._command
-
     def ask(self, pixels: U8) -> list[Verdict]:
         """Show pictures uint8 [N, C, H, W], each from rest; one query each."""
         return [self._ask(picture) for picture in pixels]
 
     def _ask(self, picture: U8) -> Verdict:
+        if self._remembers:
+            self._guard.close()
+            self._guard, self._shown = Guard(self.config), 0
+            self._guard.arm()
         self._rest()
         before = self._command
         self.queries += 1
@@ -111,23 +121,31 @@ class GuardBox:
 
     def _rest(self) -> None:
         """Clean pictures until the command stands still in NOMINAL and no cause is present."""
-        still = 0
+        still, causes = 0, Counter[str]()
         for shown in range(PATIENCE):
             before = getattr(self, "_command", None)
             decision = self._frame()
-            quiet = decision.mode == Mode.NOMINAL and not (
-                set(decision.present) - NOT_OF_THE_PICTURE
-            )
+            present = set(decision.present) - NOT_OF_THE_PICTURE
+            causes.update(present)
+            quiet = decision.mode == Mode.NOMINAL and not present
             still = still + 1 if quiet and before == self._command else 0
-            if still >= 2 and shown >= KEPT:
+            if still >= 2 and shown >= self._fewest:
                 return
-        raise EdgeguardError(
-            f"{self.config.source}: the guard does not rest on the clean prefix: "
-            f"{decision.mode.name}, {', '.join(decision.present) or 'no cause'}; give pictures "
-            "that it accepts"
+        raise self._restless(decision, causes)
+
+    def _restless(self, decision: Decision, causes: Counter[str]) -> EdgeguardError:
+        """Why there is no rest."""
+        said = ", ".join(f"{cause} ({count} of {PATIENCE} frames)" for cause, count
+                         in causes.most_common()) or "no cause"  # fmt: skip
+        held = ", ".join(f"{name} = {self._signals[name]:g}" for name in self.config.signals)
+        wrong = "".join(f"; detector.{name} trips at these values" for name in self._wrong)
+        return EdgeguardError(
+            f"{self.config.source}: the guard does not rest on {len(self._prefix)} clean pictures, "
+            f"so nothing can be judged: {decision.mode.name}, {said}; signals: {held or 'none'}"
+            f"{wrong}; give pictures that it accepts with --data, or change what trips"
         )
 
-    def _frame(self) -> object:
+    def _frame(self) -> Decision:
         """One clean frame and the ticks until the next."""
         picture = self._prefix[self._shown % len(self._prefix)]
         self._shown += 1
@@ -136,13 +154,13 @@ class GuardBox:
             decision = self._tick(None)
         return decision
 
-    def _tick(self, picture: U8 | None) -> object:
+    def _tick(self, picture: U8 | None) -> Decision:
         if picture is not None:
             rgb = picture.transpose(1, 2, 0)
             frame = np.ascontiguousarray(rgb[:, :, ::-1] if self._bgr else rgb)
             self._guard.observe(self._camera, frame, self._now)
         self._now += self._period_ns
-        decision = self._guard.decide(self._signals, self._now)
+        decision = self._guard.decide(self._signals, self._now, self._proved)
         self._command = decision.command[self._channel]
         return decision
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole guard under attack: adaptive, white box through every part, judged by the real guard;
-beside it each member alone, attacked as hard.
+"""The whole guard under attack: adaptive, white box through every part and by its answers alone,
+judged by the real guard; beside it each member alone, attacked as hard.
 
 The hazard rate of single images: of those that the guard reads without harm and accepts when they
 are clean, the share on which it accepts a command above what the true sign allows. Beside it stands
@@ -12,34 +12,30 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from edgeguard.errors import EdgeguardError
 from edgeguard.figures import Figure
 from edgeguard.lab.attacks import alone as lone
 from edgeguard.lab.attacks import corpus
 from edgeguard.lab.attacks.alone import Alone, At, at_coverage
-from edgeguard.lab.attacks.apgd import APGD
 from edgeguard.lab.attacks.campaign import HERE, digest_of
 from edgeguard.lab.attacks.corpus import Array, Handful
-from edgeguard.lab.attacks.guard_box import Verdict
-from edgeguard.lab.attacks.guarded import Bound
-from edgeguard.lab.attacks.judge import judge
-from edgeguard.lab.attacks.losses import margin
-from edgeguard.lab.attacks.pgd import PGD
+from edgeguard.lab.attacks.guard_attacks import WAYS, Attacked
 from edgeguard.lab.attacks.resting import Resting
 from edgeguard.lab.attacks.threat import LEVELS, Threat
 from edgeguard.lab.attacks.victim import U8, Ints, images
 from edgeguard.lab.zoo.figures import rate
 
 BATCH = 25
-MODULES = ("guard_run", "guarded", "guard_box", "resting", "alone", "apgd", "pgd", "losses",
-           "threat", "judge", "victim")  # fmt: skip
+QUERIES = 2000  # of the label-only attacker for each picture
+MODULES = ("guard_run", "guard_attacks", "guarded", "guard_box", "steady", "resting", "alone",
+           "apgd", "pgd", "fgsm", "hopskipjump", "losses", "threat", "judge",
+           "victim")  # fmt: skip
 BAR = 0.5  # of the best single member's hazard
 
 
@@ -63,7 +59,11 @@ class Hazard:
     @property
     def hit(self) -> int:
         """Of these, how many raised a command once attacked."""
-        return int(self.rows["hit"].sum())
+        return self.count("hit")
+
+    def count(self, column: str) -> int:
+        """On how many of the accepted images a column of bools holds."""
+        return int(self.rows[column][self.rows["accepted"]].sum())
 
     @property
     def best(self) -> tuple[str, At]:
@@ -81,7 +81,7 @@ class Hazard:
         coverage that the guard costs, which is the same at every radius."""
         at, name, best = f"guard.hazard.linf.{self.levels:g}", *self.best
         most = BAR * best.hazard
-        holds = self.hit <= most * self.accepted if barred else None
+        holds = self.accepted > 0 and self.hit <= most * self.accepted if barred else None
         words = f"<= {most:.3g}, half of the best single member's ({name})" if barred else None
         own = rate(at, self.hit, self.accepted)
         found = [Figure(at, own.value, "1", own.n, own.interval, words, holds),
@@ -91,7 +91,10 @@ class Hazard:
         for member, single in self.alone.items():
             found.append(rate(f"{at}.alone.{member}", single.hit, single.accepted))
             found.append(rate(f"{at}.alone.{member}.coverage", single.accepted, single.shown))
-        return found + self._parts(at)
+        ways = [rate(f"{at}.{way}", self.count(way),
+                     self.count("tried") if way == "label_only" else self.accepted)
+                for way in WAYS]  # fmt: skip
+        return found + ways + self._parts(at)
 
     def _parts(self, at: str) -> list[Figure]:
         """Which members said a dangerous label, and which causes stopped the command."""
@@ -105,14 +108,15 @@ class Hazard:
 
 
 def hazard(
-    resting: Resting, pixels: U8, y: Ints, levels: float, results: Path,
+    resting: Resting, pixels: U8, y: Ints, levels: float, results: Path, queries: int = QUERIES,
     done: Callable[[int], None] = lambda n: None,
 ) -> Hazard:  # fmt: skip
     """Attack pictures [N, C, H, W] with labels [N]; what is in `results` is not made again.
+    queries: of the label-only attacker for each picture that he is shown.
 
     Raises EdgeguardError, also where not one picture can be judged.
     """
-    run = _Run(resting, pixels, y, Threat("linf", levels / LEVELS), results)
+    run = _Run(resting, pixels, y, Threat("linf", levels / LEVELS), results, queries)
     judged = 0
     for command, rows in resting.groups(y):
         for first in range(0, len(rows), BATCH):
@@ -137,16 +141,18 @@ class _Run:
     """One radius: where its handfuls are, and what they hold so far."""
 
     def __init__(
-        self, resting: Resting, pixels: U8, y: Ints, threat: Threat, results: Path
-    ) -> None:
+        self, resting: Resting, pixels: U8, y: Ints, threat: Threat, results: Path,
+        queries: int = QUERIES,
+    ) -> None:  # fmt: skip
         """pixels, y: all pictures of the run and their labels; another choice has folders of its
         own, since what is read there afterwards is all that lies there."""
         self.resting, self.target, self.threat = resting, resting.target, threat
+        self.black = replace(threat, knowledge="labels", queries=queries)
         files = {name: victim.path for name, victim in self.target.victims.items()}
         sources = [HERE / f"{module}.py" for module in MODULES]
         shown = [np.ascontiguousarray(part).tobytes() for part in (pixels, y, *resting.own)]
         key = digest_of([*sources, *files.values()], self.target.policy, self.target.state(),
-                        repr(threat).encode(), *shown)  # fmt: skip
+                        repr((threat, self.black)).encode(), *shown)  # fmt: skip
         self.folders = {}
         for name, path in {"guard": self.target.policy, **files}.items():
             attack = "adaptive" if name == "guard" else "alone"
@@ -182,19 +188,22 @@ class _Run:
         bound.box = self.resting.at(command)
         verdicts = bound.ask(pixels)
         accepted = np.array([v.accepted and not v.raised for v in verdicts])
-        shown, good = pixels.copy(), np.flatnonzero(accepted)
+        good = np.flatnonzero(accepted)
+        columns = {name: np.zeros(len(y), bool) for name in (*WAYS, "tried", "flat")}
+        shown, queries = pixels.copy(), np.zeros(len(y), np.int64)
         if len(good):
-            shown[good], after = _attacked(
-                bound, pixels[good], self.threat, [w[good] for w in worst]
-            )
-            for row, verdict in zip(good, after, strict=True):
+            made = Attacked(bound, pixels[good], self.threat, self.black,
+                            [w[good] for w in worst], self.resting.raising(command))  # fmt: skip
+            shown[good], queries[good] = made.shown, made.queries
+            for name, column in {**made.hits, "tried": made.tried, "flat": made.flat}.items():
+                columns[name][good] = column
+            for row, verdict in zip(good, made.verdicts, strict=True):
                 verdicts[row] = verdict
         said = np.array([v.labels for v in verdicts])
         return {
             "clean": pixels, "pixels": shown, "y": y, "label": _most(said), "accepted": accepted,
-            "hit": accepted & np.array([v.raised for v in verdicts]),
-            "size": self.threat.sizes(images(shown) - images(pixels)).numpy(),
-            "queries": np.zeros(len(y), np.int64),
+            "hit": accepted & np.array([v.raised for v in verdicts]), **columns,
+            "size": self.threat.sizes(images(shown) - images(pixels)).numpy(), "queries": queries,
             "cpu_s": np.full(len(y), (time.process_time() - start) / len(y)),
             "said": said, "fell": np.isin(said, bound.classes.numpy()),
             "causes": np.array([" ".join(v.causes) for v in verdicts]),
@@ -204,28 +213,3 @@ class _Run:
 def _most(said: Array) -> Ints:
     """The label that most members say to each picture, [N]."""
     return np.array([np.bincount(row.clip(0)).argmax() for row in said], np.int64)
-
-
-def _attacked(
-    bound: Bound, pixels: U8, threat: Threat, worst: list[U8]
-) -> tuple[U8, list[Verdict]]:
-    """The worst of all attacks on each picture, as the real guard sees it."""
-    nothing = np.zeros(len(pixels), np.int64)
-    x, zero = images(pixels), torch.zeros(len(pixels), dtype=torch.long)
-    shown, verdicts = pixels.copy(), {}
-    left = np.arange(len(pixels))
-    ways = [
-        lambda rows: APGD(threat, loss=margin, restarts=2)(bound, x[rows], zero[rows]),
-        lambda rows: PGD(threat, loss=margin, restarts=1)(bound, x[rows], zero[rows]),
-        *(lambda rows, w=w: images(w[rows]) for w in worst),
-    ]
-    for number, way in enumerate(ways):
-        result = judge(bound, pixels[left], nothing[left], way(left), threat)
-        better = result.fooled | (number == 0)
-        shown[left[better]] = result.pixels[better]
-        verdicts.update({int(i): v for i, v, b in
-                         zip(left, bound.verdicts, better, strict=True) if b})  # fmt: skip
-        left = left[~result.fooled]
-        if len(left) == 0:
-            break
-    return shown, [verdicts[i] for i in range(len(pixels))]

@@ -3,8 +3,8 @@
 
 For the attacks it is a classifier of two classes: 0, nothing happens; 1, a command above what is in
 force is accepted. The score of class 1 is a margin: how far the weakest part of the guard is from
-giving way. It is positive where every part does, so all attacks here work on it as they are. What
-counts is what the real guard does (`guard_box`).
+giving way. It is positive where every part does and the real guard (`guard_box`), which is asked
+then, moves: so all attacks here work on it as they are, and none stops before that.
 
 Thresholds, quorums, grants, temperatures and limits are those of guard.toml, as the core has them.
 """
@@ -24,10 +24,11 @@ from edgeguard.config import GuardConfig, load, load_cards, model_path, policy_d
 from edgeguard.config.fixed import ONE
 from edgeguard.errors import EdgeguardError
 from edgeguard.lab.attacks.guard_box import GuardBox, Verdict, raised
-from edgeguard.lab.attacks.victim import U8, Ints, Victim, images
+from edgeguard.lab.attacks.victim import U8, Ints, Victim, to_pixels
 from edgeguard.lab.zoo.vote import Demand, demands
 
 EDGE = 0.02  # how far beyond its edge a part is pushed, in the unit of its margin
+REFUSED = 1e-3  # below 0 lie the margins of pictures that the real guard refuses
 
 
 class GuardedTarget:
@@ -59,7 +60,8 @@ class GuardedTarget:
             r["value"] / ONE if r["channel"] == channel else np.nan for r in table["labels"]
         ])  # fmt: skip
         heat = {name: row["scores"]["temperature"] for name, row in self._rows.items()}
-        self._detectors = _detectors(self.config, heat)
+        bare = {name for name, row in self._rows.items() if row["scores"]["kind"] != "logits"}
+        self._detectors = _detectors(self.config, heat, bare)
 
     def row(self, member: str) -> Mapping[str, Any]:
         """What the core's policy says of a member."""
@@ -102,18 +104,53 @@ class GuardedTarget:
             else:
                 scores = victim.scores(x)
             said[name] = scores
-        demand = self._demands["raise"]
-        support = torch.stack(
-            [_support(said[n] / self._rows[n]["scores"]["temperature"], classes, demand)
-             for n in self.victims], 2,
-        )  # fmt: skip
-        granted = torch.from_numpy(demand.granted)
-        support = support.masked_fill(~granted, -torch.inf)
-        vote = support.topk(demand.quorum, 2).values  # [N, K, quorum]
-        vote = _all(vote)
+        heats = {name: row["scores"]["temperature"] for name, row in self._rows.items()}
+        vote = self._vote([said[n] / heats[n] for n in self.victims], classes)
         trips = [d(x, said, embeddings) for d in self._detectors]
         limits = torch.stack(trips, 1) if trips else torch.ones(len(x), 1)
         return vote, limits
+
+    def _vote(self, logits: list[Tensor], classes: Tensor) -> Tensor:
+        """How far each class is from what the core asks of the members [N, K]: a quorum of them,
+        certain and granted to raise, none that is not, and more than name any other label."""
+        demand = self._demands["raise"]
+        granted = torch.from_numpy(demand.granted)
+        voters = granted | torch.from_numpy(self._demands["lower"].granted)
+        named = torch.stack([_named(z) for z in logits], 2)
+        sure = torch.stack([log_odds(z, classes) for z in logits], 2) - _asked(demand)
+        support = torch.minimum(sure, named[:, classes]).masked_fill(~granted, -torch.inf)
+        parts = [support.topk(demand.quorum, 2).values, -named[:, classes][:, :, voters & ~granted]]
+        if 2 * demand.quorum <= int(voters.sum()):  # else the quorum is a majority
+            parts.append(_plurality(named[:, :, voters], classes)[:, :, None])
+        return _all(torch.cat(parts, 2))
+
+
+def _asked(demand: Demand) -> float:
+    """The log odds of the certainty that is asked for."""
+    certainty = demand.certainty / ONE
+    return float(np.log(certainty / (1 - certainty))) if certainty < 1 else 20.0
+
+
+def _named(logits: Tensor) -> Tensor:
+    """How far each class is ahead of all others, [N, n]; above 0: it is the label."""
+    first, second = logits.topk(2, 1).values.split(1, 1)
+    return logits - torch.where(logits == first, second, first)
+
+
+def _plurality(named: Tensor, classes: Tensor) -> Tensor:
+    """How far each class is from being named by more members than any other [N, K], of how far a
+    member is from naming each [N, n, M]: some number of members name it, and fewer any other."""
+    ranked = named.sort(2, descending=True).values
+    ways = []
+    for many in range(named.shape[2]):
+        mine, others = ranked[:, classes, many], -ranked[:, :, many]
+        if many < named.shape[2] // 2:  # more than half of them leave no others
+            rest = others.topk(2, 1, largest=False)
+            least, next_least = rest.values.split(1, 1)
+            held = torch.where(rest.indices[:, :1] == classes, next_least, least)
+            mine = torch.minimum(mine, held)
+        ways.append(mine)
+    return torch.stack(ways, 2).amax(2)
 
 
 def _all(margins: Tensor) -> Tensor:
@@ -122,13 +159,6 @@ def _all(margins: Tensor) -> Tensor:
     missing = (margins - EDGE).clamp_max(0).sum(-1)
     least = margins.amin(-1)
     return torch.where(least > 0, least, torch.minimum(missing, least))
-
-
-def _support(logits: Tensor, classes: Tensor, demand: Demand) -> Tensor:
-    """How far a member is from supporting each class with the certainty asked for, [N, K]."""
-    certainty = demand.certainty / ONE
-    asked = float(np.log(certainty / (1 - certainty))) if certainty < 1 else 20.0
-    return log_odds(logits, classes) - max(asked, 0.0)
 
 
 def log_odds(logits: Tensor, classes: Tensor) -> Tensor:
@@ -150,11 +180,20 @@ class Bound:
         self.verdicts: list[Verdict] = []
         """Of the last pictures that the real guard was shown."""
 
-    def scores(self, x: Tensor) -> Tensor:
-        """[N, 2]: 0, and the margin by which the best class for the attacker is accepted."""
+    def margin(self, x: Tensor) -> Tensor:
+        """By how much the best class for the attacker is accepted [N], of images [N, C, H, W]."""
         vote, limits = self.guarded.margins(x, self.classes)
-        best = vote.amax(1)
-        margin = _all(torch.cat([best[:, None], limits], 1))
+        return _all(torch.cat([vote.amax(1)[:, None], limits], 1))
+
+    def scores(self, x: Tensor) -> Tensor:
+        """[N, 2]: 0, and the margin, which stays below 0 while the real guard does not move; needs
+        `box`."""
+        margin = self.margin(x)
+        open_ = torch.nonzero(margin.detach() > 0)[:, 0]
+        if len(open_):
+            moved = raised(self.ask(to_pixels(x.detach()[open_])))
+            refused = open_[torch.from_numpy(moved == 0)]
+            margin = margin.index_put((refused,), -REFUSED / (1 + margin[refused]))
         return torch.stack([torch.zeros_like(margin), margin], 1)
 
     def labels(self, pixels: U8) -> Ints:
@@ -168,18 +207,13 @@ class Bound:
             raise EdgeguardError("give this target a GuardBox: the real guard judges")
         return self.box.ask(pixels)
 
-    def weakest(self, pixels: U8) -> tuple[Tensor, Tensor]:
-        """Vote margin [N] and detector margins [N, D]: which part stands, which fell."""
-        with torch.no_grad():
-            vote, limits = self.guarded.margins(images(pixels), self.classes)
-        return vote.amax(1), limits
-
 
 Detector = Any
 
 
-def _detectors(config: GuardConfig, heat: dict[str, float]) -> list[Detector]:
-    """A margin for each detector of a picture alone; raises for those that are not known."""
+def _detectors(config: GuardConfig, heat: dict[str, float], bare: set[str]) -> list[Detector]:
+    """A margin for each detector of a picture alone; raises for those that are not known. bare:
+    members whose scores are probabilities, which have no energy."""
     found: list[Detector] = []
     for name, detector in config.detectors.items():
         if detector.kind in ("risk", "bus", "association", "history"):
@@ -190,10 +224,13 @@ def _detectors(config: GuardConfig, heat: dict[str, float]) -> list[Detector]:
         elif detector.kind == "embedding" and detector.feature in EMBEDDING and detector.member:
             fit = config.fits[detector.member, detector.feature or ""]
             kept = {k: torch.from_numpy(v) for k, v in fit.items()}
-            value = _of_embedding(detector.feature or "", detector.member, kept, heat)
+            value = _of_embedding(detector.feature or "", detector.member, kept, heat, bare)
             found.append(_limited(value, detector))
         elif detector.kind == "score" and detector.member and detector.feature in SCORE:
-            of, member = SCORE[detector.feature], detector.member
+            member = detector.member
+            of = _nothing if detector.feature == "energy" and member in bare else (
+                SCORE[detector.feature]
+            )  # fmt: skip
             found.append(
                 _limited(lambda x, s, e, m=member, f=of: f(s[m] / heat[m], heat[m]), detector)
             )
@@ -242,11 +279,17 @@ SCORE = {  # of logits over their temperature, and that temperature
     "energy": lambda z, t: -t * z.logsumexp(1),
     "certainty": lambda z, t: _two(z)[:, 0],
 }
+
+
+def _nothing(z: Tensor, t: float) -> Tensor:
+    return z.new_zeros(len(z))
+
+
 EMBEDDING = ("mahalanobis", "relative_mahalanobis", "nearest", "vim")
 
 
 def _of_embedding(
-    feature: str, member: str, fit: dict[str, Tensor], heat: dict[str, float]
+    feature: str, member: str, fit: dict[str, Tensor], heat: dict[str, float], bare: set[str]
 ) -> Detector:
     """native/kernels/embedding.hpp in torch."""
 
@@ -256,7 +299,8 @@ def _of_embedding(
         if feature == "vim":
             rest = (y - image @ fit["projection"]).norm(dim=1)
             t = heat[member]
-            return fit["weight"][0] * rest + SCORE["energy"](said[member] / t, t)
+            energy = _nothing if member in bare else SCORE["energy"]
+            return fit["weight"][0] * rest + energy(said[member] / t, t)
         if feature == "nearest":
             image = functional.normalize(image, dim=1)
         apart = ((image[:, None] - fit["points"]) ** 2).sum(2).amin(1)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HopSkipJump (Chen, Jordan, Wainwright 2020), L2: from a wrong picture towards the clean one.
+"""HopSkipJump (Chen, Jordan, Wainwright 2020), L2 and L-inf: from a wrong picture towards the clean
+one.
 
 Asks for decisions only. Each round: halve the way to the border, estimate its normal from random
 probes, walk along it. Every probe is an 8-bit picture, as a camera would give.
@@ -23,7 +24,7 @@ Wrong = Callable[[Tensor], npt.NDArray[np.bool_]]
 
 @dataclass(frozen=True)
 class HopSkipJump:
-    """threat: L2, labels only, with queries; ends early at the radius where it has one."""
+    """threat: L2 or L-inf, labels only, with queries; ends early at the radius where it has one."""
 
     threat: Threat
     rounds: int = 40
@@ -82,7 +83,7 @@ class _Walk:
         return best
 
     def _far(self, adv: Tensor) -> float:
-        return float((adv - self.x).norm())
+        return float(self.a.threat.sizes((adv - self.x)[None])[0])
 
     def _start(self, starts: Tensor) -> Tensor | None:
         """The nearest of the pictures that are wrong; else noise."""
@@ -95,30 +96,37 @@ class _Walk:
         return None
 
     def _border(self, adv: Tensor) -> Tensor:
-        """Halve the way to the clean picture while the 8-bit picture stays wrong."""
+        """Halve the way to the clean picture, in L-inf the largest change, while the 8-bit picture
+        stays wrong."""
         low, high, best = 0.0, 1.0, adv
         reach = float((adv - self.x).abs().max()) * LEVELS
         while (high - low) * reach > 1.0 and self.left() > 0:  # finer than a grey level: none
             middle = (low + high) / 2
-            tried = on_grid(self.x + middle * (adv - self.x))
+            tried = on_grid(self.x + self._part(adv - self.x, middle))
             if self.wrong(tried[None])[0]:
                 high, best = middle, tried
             else:
                 low = middle
         return best
 
+    def _part(self, delta: Tensor, share: float) -> Tensor:
+        """A change of so much of its size."""
+        if self.a.threat.norm == "l2":
+            return share * delta
+        most = share * float(delta.abs().max())
+        return delta.clamp(-most, most)
+
     def _normal(self, adv: Tensor, number: int) -> Tensor:
         """Where the wrong side is: the mean of random directions, each with its answer's sign."""
         count = min(int(self.a.probes * number**0.5), self.a.most_probes, max(self.left() - 20, 4))
         noise = torch.randn((count, *adv.shape), generator=self.g)
         noise /= noise.flatten(1).norm(dim=1)[:, None, None, None]
-        width = max(self._far(adv) * 0.1, 2.0 * adv.numel() ** 0.5 / LEVELS * 0.5)
+        width = max(float((adv - self.x).norm()) * 0.1, 2.0 * adv.numel() ** 0.5 / LEVELS * 0.5)
         probes = on_grid((adv + width * noise).clamp(0, 1))
         sign = torch.from_numpy(self.wrong(probes)).float() * 2 - 1
         really = probes - adv
         spread = sign - sign.mean() if sign.abs().mean() != sign.mean().abs() else sign
-        normal = (spread[:, None, None, None] * really).mean(0)
-        return normal / normal.norm().clamp_min(1e-12)
+        return self.a.threat.steepest((spread[:, None, None, None] * really).mean(0)[None])[0]
 
     def _along(self, adv: Tensor, normal: Tensor, number: int) -> Tensor:
         """A step along the normal, halved until its end is wrong."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from edgeguard.npz import read_npz
 from edgeguard.zoo import models_dir
 
 AGREED = 1000  # pictures on which the surrogate must be the file
+NOISE = 16  # grey levels, where there are not so many pictures
 TEST = Path("gtsrb") / "test_public_32.npz"
 MODELS = (".onnx", ".tflite")
 STICKERS, GUARD = "rp2", "guard"
@@ -50,6 +52,15 @@ class Pictures:
     y: Ints
     own: U8
     own_y: Ints
+
+    @cached_property
+    def agreed(self) -> U8:
+        """AGREED pictures to hold a surrogate against its file on, which takes no labels: those to
+        attack, the attacker's own, and all of them again with noise of up to NOISE grey levels."""
+        all_of = np.concatenate([self.x, self.own])[:AGREED]
+        again = all_of[np.arange(AGREED - len(all_of)) % len(all_of)].astype(np.int16)
+        noise = np.random.default_rng(0).integers(-NOISE, NOISE + 1, again.shape, np.int16)
+        return np.concatenate([all_of, (again + noise).clip(0, 255).astype(np.uint8)])
 
 
 def wanted(request: Request) -> list[Job]:
@@ -157,16 +168,15 @@ def _chw(x: U8) -> U8:
 def scene(path: Path, card: Card | None, pictures: Pictures, quick: bool) -> Scene:
     """A victim, and what the attacker has besides. Raises SurrogateDisagrees (E2), or
     EdgeguardError for pictures or a float twin that do not go with the file."""
-    victim = Victim(path, pictures.x[:AGREED], card)
+    twin = twin_of(path)
+    float_twin = FloatVictim(twin) if twin.is_file() else None
+    victim = Victim(path, pictures.agreed, card)
     most = max(int(pictures.y.max(initial=0)), int(pictures.own_y.max(initial=0)))
     if most >= victim.classes:
         raise EdgeguardError(
             f"{path}: has {victim.classes} classes; the pictures have the class {most}"
         )
-    twin = twin_of(path)
-    return Scene(
-        victim, pictures.own, pictures.own_y, FloatVictim(twin) if twin.is_file() else None, quick
-    )
+    return Scene(victim, pictures.own, pictures.own_y, float_twin, quick)
 
 
 def twin_of(model: Path) -> Path:

@@ -15,6 +15,7 @@ from torch import Tensor
 from edgeguard.lab.attacks.apgd import APGD
 from edgeguard.lab.attacks.cw import CarliniL0, CarliniL2, CarliniLinf
 from edgeguard.lab.attacks.deepfool import DeepFool
+from edgeguard.lab.attacks.eot import EOT, HELD_OUT
 from edgeguard.lab.attacks.fgsm import FGSM
 from edgeguard.lab.attacks.hopskipjump import HopSkipJump
 from edgeguard.lab.attacks.jsma import JSMA
@@ -99,14 +100,7 @@ def _by_twin(attack: Callable[[Any, Tensor, Tensor], Tensor]) -> Callable[..., M
 
 
 def _noise(threat: Threat) -> Callable[..., Made]:
-    """The control of E4: a random corner of the ball."""
-
-    def make(s: Scene, x: Tensor, y: Tensor) -> Made:
-        g = torch.Generator().manual_seed(0)
-        signs = torch.randint(0, 2, x.shape, generator=g) * 2 - 1
-        return threat.project(x + signs * threat.bound, x), None
-
-    return make
+    return lambda s, x, y: (threat.corner(x), None)
 
 
 def _square(threat: Threat) -> Callable[..., Made]:
@@ -138,6 +132,7 @@ def jobs() -> Mapping[str, Job]:
     paper = linf(0.3 * LEVELS, knowledge="transfer", queries=MOST_QUERIES)
     sixteen = linf(16, knowledge="transfer", queries=MOST_QUERIES)
     twin = replace(minimal, knowledge="transfer")
+    seen = linf(16, transformations=HELD_OUT.names)
     found = [
         Job("noise", eight, _noise(eight), ()),
         Job("fgsm", eight, _white(FGSM(eight)), ("fgsm",)),
@@ -148,6 +143,7 @@ def jobs() -> Mapping[str, Job]:
         Job("pgd", eight, _white(PGD(eight, restarts=3)), ("pgd",), 0.99, 25),
         Job("apgd_ce", eight, _white(APGD(eight, loss=cross_entropy)), ("apgd",), 0.99, 25),
         Job("apgd_dlr", eight, _white(APGD(eight, targets=4)), ("apgd",), 0.99, 25),
+        Job("eot", seen, _white(EOT(seen)), ("eot",), None, 6),
         Job("deepfool", minimal, _white(DeepFool()), ("deepfool",), 0.99, 20),
         Job("deepfool_float", twin, _by_twin(DeepFool()), ("deepfool",), None, 20, True),
         Job("square", scores, _square(scores), ("square",), 0.9, 6),

@@ -19,13 +19,12 @@ from attrs import asdict
 from edgeguard import figures
 from edgeguard.errors import EdgeguardError
 from edgeguard.figures import Figure
-from edgeguard.lab.attacks import ahead, corpus, gallery, page, signs, tables
-from edgeguard.lab.attacks.campaign import Outcome, invalid, worst_case
+from edgeguard.lab.attacks import ahead, corpus, gallery, guard_rules, page, signs, tables
+from edgeguard.lab.attacks.campaign import MOST_FLAT, Outcome, invalid, worst_case
 from edgeguard.lab.attacks.campaign import run as attack
-from edgeguard.lab.attacks.guard_run import hazard
+from edgeguard.lab.attacks.guard_run import QUERIES, hazard
 from edgeguard.lab.attacks.guarded import GuardedTarget
 from edgeguard.lab.attacks.inputs import (
-    AGREED,
     STICKERS,
     Pictures,
     Request,
@@ -48,7 +47,10 @@ from edgeguard.lab.zoo.figures import rate
 UNDEFENDED = ("plain",)
 """Members whose results have bars: attacks have to work where nothing defends."""
 GUARD_LEVELS, BARRED, GUARD_QUICK = (4, 8), 4, 20
-FLAT_OF, MOST_FLAT = 50, 0.2  # images whose gradients are looked at; the most that may have none
+WIDE, WIDE_OF, WIDE_QUICK = 128, 50, 10
+"""A radius at which every attack has to succeed, and on how many images it is tried."""
+QUICK_QUERIES = 200
+FLAT_OF = 50  # images whose gradients are looked at
 RP2_BAR, QUICK_SIGNS = 0.8, 2
 WORST = "linf.8"
 PACKAGES = ("torch", "onnxruntime", "ai-edge-litert", "numpy")
@@ -86,15 +88,17 @@ def run(request: Request) -> Found:
                 raise EdgeguardError(f"--attack {job.name}: no member has a NAME.float.onnx")
     victims = {name: s.victim for name, s in scenes.items()}
     policy = whole_guard(request)
-    target = None if policy is None else GuardedTarget(policy, seen.x[:AGREED], victims)
+    target = None if policy is None else GuardedTarget(policy, seen.agreed, victims)
     found, outcomes = Found(), {}
     request.results.mkdir(parents=True, exist_ok=True)
-    with ahead.workers(request.jobs, request.scheduler) as executor:
-        if executor is not None:
-            ahead.make(request, scenes, seen, executor)
-    for name, of in scenes.items():
-        outcomes[name] = _member(name, of, jobs, seen, request, found)
     with nullcontext() if target is None else Resting(target, (seen.own, seen.own_y)) as resting:
+        if resting is not None:
+            resting.begin(seen.y)
+        with ahead.workers(request.jobs, request.scheduler) as executor:
+            if executor is not None:
+                ahead.make(request, scenes, seen, executor)
+        for name, of in scenes.items():
+            outcomes[name] = _member(name, of, jobs, seen, request, found)
         if resting is not None:
             _guard(resting, seen, request, found)
         found.add(transfer(outcomes, victims, resting))
@@ -181,19 +185,27 @@ def _stickers(name: str, victim: Victim, request: Request, found: Found) -> None
 
 
 def _guard(resting: Resting, seen: Pictures, request: Request, found: Found) -> None:
-    """The whole, and each member alone."""
-    n = min(request.many, GUARD_QUICK if request.quick else request.many, len(seen.y))
+    """The whole, and each member alone; and whether that is an evaluation."""
+    most = GUARD_QUICK if request.quick else request.many
+    wide = min(WIDE_QUICK if request.quick else WIDE_OF, most)
+    queries = QUICK_QUERIES if request.quick else QUERIES
+    made = []
     with tables.progress() as bar:
-        for levels in GUARD_LEVELS:
+        for levels in (*GUARD_LEVELS, WIDE):
+            n = min(wide if levels == WIDE else most, request.many, len(seen.y))
             task = bar.add_task(f"guard {levels}/255", total=n)
-            made = hazard(resting, seen.x[:n], seen.y[:n], levels, request.results,
-                          lambda k, t=task: bar.advance(t, k))  # type: ignore[misc]  # fmt: skip
-            tables.guard(made)
-            rows = made.figures(barred=levels == BARRED)
-            of = {f"{rows[0].id}.alone.{m}": f for m, f in made.folders.items() if m != "guard"}
-            for row in rows:
-                folder = made.folders["guard"] if row is rows[0] else of.get(row.id)
-                found.add([row], kept=_kept(folder, request))
+            made.append(hazard(resting, seen.x[:n], seen.y[:n], levels, request.results, queries,
+                               lambda k, t=task: bar.advance(t, k)))  # type: ignore[misc]  # fmt: skip
+            tables.guard(made[-1])
+    for each in made:
+        rows = each.figures(barred=each.levels == BARRED)
+        of = {f"{rows[0].id}.alone.{m}": f for m, f in each.folders.items() if m != "guard"}
+        for row in rows:
+            folder = each.folders["guard"] if row is rows[0] else of.get(row.id)
+            found.add([row], kept=_kept(folder, request))
+    rules, broken = guard_rules.figures(made)
+    found.add(rules, rules=broken)
+    found.broken += [f"guard: {rule}" for rule in broken]
 
 
 def _kept(folder: Path | None, request: Request) -> str | None:

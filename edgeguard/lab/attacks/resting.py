@@ -12,14 +12,15 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from edgeguard.lab.attacks.guard_box import GuardBox, Verdict
-from edgeguard.lab.attacks.guarded import GuardedTarget
-from edgeguard.lab.attacks.losses import margin
+from edgeguard.evidence.history import History
+from edgeguard.lab.attacks.guard_box import GuardBox, Verdict, raised
+from edgeguard.lab.attacks.guarded import Bound, GuardedTarget
 from edgeguard.lab.attacks.victim import U8, Ints, images
 
 HOLDING = 50 / 3.6  # m/s in force where the true sign commands nothing
-PREFIX, SEEN = 6, 60  # clean pictures that bring the guard to rest, and of how many they are chosen
-SPEED = 8.0  # m/s, for signals that the policy declares
+FEWEST, MOST = 6, 24  # clean pictures that bring the guard to rest
+SEEN = 120  # of how many they are chosen
+SHOWN = 60  # of the attacker's own pictures, to find some that raise the command
 
 
 class Resting:
@@ -29,6 +30,7 @@ class Resting:
         """own: pictures [M, C, H, W] with labels [M], from which the clean prefixes are taken."""
         self.target, self.own = target, own
         self._boxes: dict[float, GuardBox | None] = {}
+        self._raising: dict[float, U8] = {}
 
     def __enter__(self) -> Resting:
         return self
@@ -42,6 +44,12 @@ class Resting:
             if box is not None:
                 box.close()
         self._boxes.clear()
+
+    def begin(self, y: Ints) -> None:
+        """Bring the guard to rest on every command that signs y [N] put in force: one that does not
+        come to it is named before anything is attacked. Raises EdgeguardError."""
+        for _ in self.groups(y):
+            pass
 
     def groups(self, y: Ints) -> Iterator[tuple[float, Ints]]:
         """Commands in force, and the rows of y [N] that are met while they are; without those above
@@ -57,9 +65,22 @@ class Resting:
         if command not in self._boxes:
             prefix = self._prefix(command)
             self._boxes[command] = (
-                None if prefix is None else GuardBox(self.target.policy, prefix, SPEED)
+                None if prefix is None else GuardBox(self.target.policy, prefix, command)
             )
         return self._boxes[command]
+
+    def raising(self, command: float) -> U8:
+        """Some of the attacker's own pictures [S, C, H, W] that raise this command: what an attack
+        that sees only answers may start from."""
+        if command not in self._raising:
+            x, y = self.own
+            box = self.at(command)
+            assert box is not None
+            with np.errstate(invalid="ignore"):
+                some = x[self.target.value[y] > command + 1e-3]
+            some = some[np.linspace(0, len(some) - 1, min(SHOWN, len(some))).astype(int)]
+            self._raising[command] = some[raised(box.ask(some)) == 1]
+        return self._raising[command]
 
     def verdicts(self, pixels: U8, y: Ints) -> list[Verdict | None]:
         """What the guard does with each picture [N, C, H, W] of a sign y [N]; None: not judged."""
@@ -76,20 +97,24 @@ class Resting:
             return bool((self.target.value > command + 1e-3).any())
 
     def _prefix(self, command: float) -> U8 | None:
-        """Clean pictures of a sign with this command that every member is sure of."""
+        """Clean pictures of a sign with this command that the guard accepts."""
         with np.errstate(invalid="ignore"):
             labels = np.flatnonzero(np.abs(self.target.value - command) < 0.02)
         x, y = self.own
         for label in labels:
             some = x[y == label][:SEEN]
-            if len(some) < PREFIX:
+            if len(some) < FEWEST:
                 continue
             with torch.no_grad():
-                sure = torch.stack([
-                    -margin(v.scores(images(some)), torch.full((len(some),), int(label)))
-                    for v in self.target.victims.values()
-                ]).amin(0)  # fmt: skip
-            best = sure.argsort(descending=True)[:PREFIX].numpy()
-            if float(sure[int(best[-1])]) > 0:
-                return np.ascontiguousarray(some[best])
+                sure = Bound(self.target, torch.tensor([int(label)])).margin(images(some)).numpy()
+            accepted = some[np.argsort(-sure)][: int((sure > 0).sum())]
+            if len(accepted) >= FEWEST:
+                return _varied(accepted)
         return None
+
+
+def _varied(pictures: U8) -> U8:
+    """MOST of pictures [N, C, H, W] at most: first those that look like none before them."""
+    history = History()
+    echoes = [history.see(np.ascontiguousarray(p.transpose(1, 2, 0)), 0).echoes for p in pictures]
+    return np.ascontiguousarray(pictures[np.argsort(echoes, kind="stable")[:MOST]])

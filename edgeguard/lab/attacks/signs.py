@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stickers on reserved tracks in original size: targets fixed beforehand, one result a sign."""
+"""Stickers on reserved tracks in original size: targets fixed beforehand, one result a sign. A sign
+that the member never reads rightly when it is clean says nothing of stickers: it is left out."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from attrs import evolve
 from PIL import Image
 
 from edgeguard.figures import Figure
@@ -23,14 +25,14 @@ from edgeguard.lab.attacks.eot import HELD_OUT
 from edgeguard.lab.attacks.intervals import mean_interval
 from edgeguard.lab.attacks.rp2 import MOST_COVER, RP2, SIDE, Sign, Sticker, frames_with, read, small
 from edgeguard.lab.attacks.threat import Threat
-from edgeguard.lab.attacks.victim import U8, Victim, to_pixels
+from edgeguard.lab.attacks.victim import U8, Floats, Victim, to_pixels
 
 # Class of the sign -> class that the stickers should let be read; fixed before any run. The pair of
 # the white paper (no entry read as a speed limit: 45, the nearest here is 50) and that of RP2 (stop
 # read as 80 km/h); for limits, a higher one.
 TARGETS = {17: 2, 14: 5, 13: 5, 12: 7, 0: 4, 1: 5, 2: 5, 3: 8, 4: 7, 5: 8, 7: 8, 8: 5}
 EVERY, DRAWS = 3, 3  # frames that are judged, and held-out views of each
-MODULES = ("rp2", "eot", "victim", "signs")
+MODULES = ("rp2", "eot", "losses", "threat", "victim", "signs")
 THREAT = Threat("l0", MOST_COVER, transformations=HELD_OUT.names)
 SHARES = ("cover", "targeted", "wrong", "clean_right", "control")
 
@@ -47,6 +49,11 @@ class Fooled:
     clean_right: float
     control: float
     """Read as the target with stickers of random colours in the same places."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether the clean sign was read rightly in any view."""
+        return self.clean_right > 0
 
 
 def load_sign(root: Path, label: int) -> Sign:
@@ -82,7 +89,7 @@ def attack(
         sign = load_sign(root, label)
         row = corpus.kept(file, _last(sign)[None], np.array([label]))
         if row is None:
-            row = _one(victim, sign, target)
+            row = _one(victim, sign, RP2(target))
             corpus.write(file, row)
         shares = {name: float(row[name][0]) for name in SHARES}
         found.append(Fooled(label=label, target=int(row["target"][0]), **shares))
@@ -90,10 +97,10 @@ def attack(
     return found, folder
 
 
-def _one(victim: Victim, sign: Sign, target: int) -> dict[str, Any]:
+def _one(victim: Victim, sign: Sign, attack: RP2) -> dict[str, Any]:
     """A handful of one: its pictures are the track's last frame at the size of a texture."""
     start = time.process_time()
-    sticker = RP2(target)(victim, sign)
+    sticker, target = attack(victim, sign), attack.target
     cpu_s = time.process_time() - start
     g = torch.Generator().manual_seed(1)
     control = Sticker(torch.rand((3, SIDE, SIDE), generator=g), sticker.mask)
@@ -121,14 +128,22 @@ def _last(sign: Sign) -> U8:
 
 
 def figures(member: str, found: list[Fooled], bar: float | None) -> list[Figure]:
-    """`attack.MEMBER.rp2.cover20.*`: means over signs; the unit is the sign."""
-    at, n = f"attack.{member}.rp2.cover20", len(found)
-    targeted, control = (np.array([getattr(f, name) for f in found])
-                         for name in ("targeted", "control"))  # fmt: skip
-    value, most = float(targeted.mean()), max(f.cover for f in found)
-    words, holds = (None, None) if bar is None else (f">= {bar:g}", value >= bar)
+    """`attack.MEMBER.rp2.cover20.*`: means over signs that count; the unit is the sign."""
+    at, counted = f"attack.{member}.rp2.cover20", [f for f in found if f.counts]
+    targeted, control, right = (np.array([getattr(f, name) for f in counted])
+                                for name in ("targeted", "control", "clean_right"))  # fmt: skip
+    success, most = _mean(f"{at}.success", targeted), max(f.cover for f in found)
+    words, holds = (None, None) if bar is None else (f">= {bar:g}", success.value >= bar)
     return [
-        Figure(f"{at}.success", value, "1", n, mean_interval(targeted), words, holds),
-        Figure(f"{at}.control", float(control.mean()), "1", n, mean_interval(control)),
-        Figure(f"{at}.most_cover", most, "1", n, None, f"<= {MOST_COVER:g}", most <= MOST_COVER),
+        evolve(success, bar=words, holds=holds),
+        _mean(f"{at}.control", control),
+        _mean(f"{at}.clean_right", right),
+        Figure(f"{at}.left_out", len(found) - len(counted), "1", len(found)),
+        Figure(f"{at}.most_cover", most, "1", len(found), None, f"<= {MOST_COVER:g}",
+               most <= MOST_COVER),
     ]  # fmt: skip
+
+
+def _mean(name: str, shares: Floats) -> Figure:
+    value = float(shares.mean()) if len(shares) else 0.0
+    return Figure(name, value, "1", len(shares), mean_interval(shares))

@@ -44,11 +44,13 @@ def stickers(name: str, found: Sequence[Fooled]) -> None:
     """Of one member."""
     table = Table(title=f"{name}: stickers on at most 20 % of a sign, held-out views",
                   title_justify="left")  # fmt: skip
-    for column in ("sign", "read as", "cover", "as the target", "wrong", "random colours"):
+    for column in ("sign", "read as", "cover", "as the target", "wrong", "random colours",
+                   "right when clean"):  # fmt: skip
         table.add_column(column, justify="right")
     for f in found:
-        table.add_row(str(f.label), str(f.target), f"{f.cover:.1%}", f"{f.targeted:.1%}",
-                      f"{f.wrong:.1%}", f"{f.control:.1%}")  # fmt: skip
+        shares = (f.targeted, f.wrong, f.control) if f.counts else ()
+        said = [f"{share:.1%}" for share in shares] or ["left out"] * 3
+        table.add_row(str(f.label), str(f.target), f"{f.cover:.1%}", *said, f"{f.clean_right:.1%}")
     _show(table)
 
 

@@ -80,6 +80,12 @@ class Threat:
         noise = self.steepest(torch.randn(x.shape, generator=g))
         return self.project(x + noise * self.bound * torch.rand(len(x), 1, 1, 1, generator=g), x)
 
+    def corner(self, x: Tensor) -> Tensor:
+        """A random image at the end of the ball (linf): the control of every attack (E4)."""
+        g = torch.Generator().manual_seed(0)
+        signs = torch.randint(0, 2, x.shape, generator=g) * 2 - 1
+        return self.project(x + signs * self.bound, x)
+
     def steepest(self, gradient: Tensor) -> Tensor:
         """The direction of unit length in this norm that climbs fastest."""
         if self.norm == "linf":

@@ -15,9 +15,12 @@ import torch
 
 from edgeguard.card import Card
 from edgeguard.errors import EdgeguardError
-from edgeguard.lab.attacks.victim import U8, Ints, Victim
+from edgeguard.lab.attacks.judge import Result, judge
+from edgeguard.lab.attacks.threat import Threat
+from edgeguard.lab.attacks.victim import U8, Ints, Target, Victim
+from edgeguard.lab.attacks.victim import images as as_images
 from edgeguard.lab.defences import static
-from edgeguard.lab.defences.detector import Share
+from edgeguard.lab.defences.detector import Share, share
 from edgeguard.lab.defences.embedded import Embedded
 from edgeguard.lab.zoo import data
 from edgeguard.zoo import models_dir
@@ -82,19 +85,20 @@ class Bench:
         return frames(data.load_file(self.root / "gtsrb" / "test_public_32.npz"))
 
     @cached_property
-    def _split(self) -> tuple[data.Images, data.Images]:
+    def split(self) -> tuple[data.Images, data.Images]:
+        """Training frames and calibration frames, channels last."""
         keys = data.read_split(models_dir() / "split.json")
         return data.split(data.load_train(self.root), keys)
 
     @cached_property
     def training(self) -> Frames:
         """Training frames, whole tracks in driving order."""
-        return frames(self._split[0])
+        return frames(self.split[0])
 
     @cached_property
     def held(self) -> Frames:
         """Calibration tracks in driving order; nothing is trained on them."""
-        return frames(self._split[1])
+        return frames(self.split[1])
 
     @cached_property
     def calibration(self) -> Frames:
@@ -128,15 +132,36 @@ class Bench:
         """Which of the chosen the deployed member reads rightly [N]."""
         return np.asarray(self.victim.labels(self.chosen.pixels) == self.chosen.y)
 
+    def attackable(self, rows: np.ndarray) -> Frames:
+        """Those of the chosen; rows [N]: read rightly and accepted. Raises EdgeguardError where
+        there is none, since a share of nothing says nothing."""
+        if not rows.any():
+            raise EdgeguardError(
+                f"none of {len(rows)} pictures is read rightly and accepted: give more with --n"
+            )
+        return self.chosen.where(rows)
+
     @cached_property
-    def attacked(self) -> dict[str, static.Attacked]:
-        """The static attacks on those that are read rightly."""
-        own = self.chosen.where(self.right)
-        return static.attacked(self.victim, own.pixels, own.y, self.quick, self.advance)
+    def attacked(self) -> dict[str, Result]:
+        """The static attacks on those that are read rightly. Raises EdgeguardError."""
+        own = self.attackable(self.right)
+        return {
+            name: self.attack(self.victim, own, attack, threat)
+            for name, (attack, threat) in static.attacks(self.quick).items()
+        }
+
+    def attack(self, seen: Target, own: Frames, attack: static.Attack, threat: Threat) -> Result:
+        """On at least one picture; batch by batch, judged as one. Raises InvalidAttack."""
+        parts = []
+        for at in range(0, len(own), static.BATCH):
+            part = own.where(np.arange(at, min(at + static.BATCH, len(own))))
+            parts.append(attack(seen, as_images(part.pixels), torch.from_numpy(part.y)))
+            self.advance(len(part))
+        return judge(seen, own.pixels, own.y, torch.cat(parts), threat)
 
     def clean(self) -> Share:
         """Of the bare member on the chosen."""
-        return Share(int(self.right.sum()), len(self.right))
+        return share(self.right)
 
     def training_multiple(self, seconds: float = 0.0) -> float:
         """What training the member and `seconds` more cost, as a multiple of plain training. The

@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.table import Table
 
 from edgeguard.figures import Figure
 from edgeguard.lab.defences.detector import Share
 
-KINDS = ("detector", "stage", "training", "history")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,15 @@ class Card:
     """What the runtime loads of it, in words."""
 
     def figures(self) -> list[Figure]:
-        """defend.MEMBER.NAME.*; the bars are those of the issue, where there is one."""
+        """defend.MEMBER.NAME.*, of what has a value; the bars are those of the issue, where there
+        is one."""
         at = f"defend.{self.member}.{self.name}"
         made = [_figure(f"{at}.clean.before", self.clean_before),
                 _figure(f"{at}.clean.after", self.clean_after),
                 _figure(f"{at}.coverage", self.coverage)]  # fmt: skip
-        made += [_figure(f"{at}.static.{k}", s) for k, s in self.static.items()]
-        made += [_figure(f"{at}.adaptive.{k}", s) for k, s in self.adaptive.items()]
-        for key, value in self.notes.items():
+        made += [_figure(f"{at}.static.{k}", s) for k, s in _known(self.static).items()]
+        made += [_figure(f"{at}.adaptive.{k}", s) for k, s in _known(self.adaptive).items()]
+        for key, value in _known(self.notes).items():
             if isinstance(value, Figure):
                 made.append(value)
             elif isinstance(value, Share):
@@ -68,10 +70,19 @@ class Card:
             "device_us": round(self.device_us, 1), "training_multiple": round(self.training, 2),
             "clean_before": self.clean_before.table(), "clean_after": self.clean_after.table(),
             "coverage": self.coverage.table(),
-            "static": {k: s.table() for k, s in self.static.items()},
-            "adaptive": {k: s.table() for k, s in self.adaptive.items()},
-            "notes": {k: _plain(v) for k, v in self.notes.items()},
+            "static": {k: s.table() for k, s in _known(self.static).items()},
+            "adaptive": {k: s.table() for k, s in _known(self.adaptive).items()},
+            "notes": {k: _plain(v) for k, v in _known(self.notes).items()},
         }  # fmt: skip
+
+
+def _known(values: Mapping[str, T]) -> dict[str, T]:
+    """Without shares of nothing and medians of nothing: JSON has no NaN."""
+    return {key: v for key, v in values.items() if not _is_nan(getattr(v, "value", v))}
+
+
+def _is_nan(value: object) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 def _figure(name: str, share: Share) -> Figure:
@@ -100,4 +111,4 @@ def table(cards: list[Card]) -> Table:
 
 
 def _cells(shares: Mapping[str, Share]) -> str:
-    return "\n".join(f"{name} {share.value:.0%}" for name, share in shares.items())
+    return "\n".join(f"{name} {share.value:.0%}" for name, share in _known(shares).items())

@@ -73,3 +73,8 @@ class Share:
     def table(self) -> dict[str, object]:
         """For a card."""
         return {"value": self.value, "n": self.n, "interval": list(self.interval)}
+
+
+def share(hits: np.ndarray) -> Share:
+    """How many of [N] are true."""
+    return Share(int(hits.sum()), len(hits))

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from edgeguard import _kernels, config
-from edgeguard.card import Card, Output
+from edgeguard.card import Output
 from edgeguard.cli.calibration_arrays import distances
 from edgeguard.config.fixed import ONE
 from edgeguard.errors import ModelRefused
@@ -76,8 +76,11 @@ class Distance:
         image = away @ t["projection"].T
         if self.feature == "vim":
             rest = ((away**2).sum(1) - (image**2).sum(1)).clamp_min(1e-9).sqrt()
+            rest = t["weight"][0] * rest
+            if self.model.card.scores.kind == "probabilities":
+                return rest  # they have no energy
             heat = self.model.card.temperature
-            return t["weight"][0] * rest - heat * (scores / heat).logsumexp(1)
+            return rest - heat * (scores / heat).logsumexp(1)
         if self.feature == "nearest":
             image = image / image.norm(dim=1, keepdim=True).clamp_min(1e-12)
         near = ((image[:, None] - t["points"]) ** 2).sum(2).amin(1)
@@ -165,8 +168,3 @@ class Boxes:
 
 def _scale(output: Output) -> float:
     return output.scale or 1.0
-
-
-def embedded(card: Card, pixels: U8) -> Embedded:
-    """The deployed model of a card, its surrogate held against it on these pictures."""
-    return Embedded(Victim(card.model_path, pixels, card))

@@ -34,7 +34,7 @@ from edgeguard.lab.attacks.judge import judge
 from edgeguard.lab.attacks.losses import climb, cross_entropy, margin
 from edgeguard.lab.attacks.threat import Threat
 from edgeguard.lab.attacks.victim import U8, Ints, Target, images
-from edgeguard.lab.defences.detector import Share
+from edgeguard.lab.defences.detector import Share, share
 from edgeguard.lab.defences.static import SteadyPGD
 
 SLACK = 0.05  # of a share that two attacks may differ by without meaning anything
@@ -161,14 +161,14 @@ def examine(defended: Defended, radius: float, steps: int = 20, queries: int = 1
 def _success(d: Defended, seen: Target, attack: Attack, threat: Threat) -> Share:
     adv = attack(seen, images(d.pixels), torch.from_numpy(d.y))
     result = judge(d.measured, d.pixels, d.y, adv, threat)
-    return Share(int(result.fooled.sum()), len(d.y))
+    return share(result.fooled)
 
 
 def no_gradient(seen: Target, pixels: U8, y: Ints) -> Share:
     """Pictures whose gradient is zero everywhere, or no number somewhere."""
     gradient = climb(seen, images(pixels), torch.from_numpy(y), cross_entropy)[0].flatten(1)
     lost = (gradient == 0).all(1) | ~torch.isfinite(gradient).all(1)
-    return Share(int(lost.sum()), len(y))
+    return share(lost.numpy())
 
 
 def breaches(s: dict[str, float]) -> list[Breach]:

@@ -24,7 +24,7 @@ from edgeguard.lab.attacks.victim import U8, Floats, Ints, Victim
 from edgeguard.lab.defences.adaptive import RULES, attack_unseen
 from edgeguard.lab.defences.bench import Bench, Frames
 from edgeguard.lab.defences.card import Card
-from edgeguard.lab.defences.detector import Detector, Look, Share, limit_at
+from edgeguard.lab.defences.detector import Detector, Look, Share, limit_at, share
 from edgeguard.lab.defences.embedded import Boxes, Distance, shipped_fits
 from edgeguard.lab.defences.learned import Learned, attacked_frames
 from edgeguard.lab.defences.squeeze import Squeezing
@@ -104,20 +104,17 @@ def measure(bench: Bench, detector: Detector) -> Card:
     if isinstance(detector, Together):
         detector.fit(bench.calibration.pixels)
     detector.limit = limit_at(detector.measured(bench.calibration.pixels))
-    numbers = detector.measured(bench.chosen.pixels)
-    accepted = numbers <= detector.limit
-    own = bench.chosen.where(bench.right)
-    was = accepted[bench.right]
+    accepted = detector.measured(bench.chosen.pixels) <= detector.limit
+    own, was = bench.attackable(bench.right & accepted), accepted[bench.right]
     found = static(bench, detector, was)
-    attackable = own.where(was)
-    beaten, notes = adaptive(bench, detector, attackable, {k: w[was] for k, w in found.won.items()})
+    beaten, notes = adaptive(bench, detector, own, {k: w[was] for k, w in found.won.items()})
     cost = bench.per_picture_us(detector.measured) - bench.per_picture_us(bench.victim.labels)
     return Card(
         name=detector.name, kind="detector", member=bench.member,
         device_us=max(cost, 0.0), training=bench.training_multiple(trained_s(detector)),
         clean_before=bench.clean(),
-        clean_after=Share(int((bench.right & accepted).sum()), int(accepted.sum())),
-        coverage=Share(int(accepted.sum()), len(accepted)),
+        clean_after=share(bench.right[accepted]),
+        coverage=share(accepted),
         static=found.success, adaptive=beaten,
         notes={"limit": detector.limit, **found.notes(bench, detector.name), **notes},
         loads=" and ".join(LOADS.get(n, LOADS["distance"]) for n in detector.name.split("+")),
@@ -165,8 +162,8 @@ def static(bench: Bench, detector: Detector, was: np.ndarray) -> Static:
     for name, made in bench.attacked.items():
         flagged = detector.measured(made.pixels) > detector.limit
         fooled = made.fooled & was
-        success[name] = Share(int((fooled & ~flagged).sum()), int(was.sum()))
-        detected[name] = Share(int((fooled & flagged).sum()), int(fooled.sum()))
+        success[name] = share((made.fooled & ~flagged)[was])
+        detected[name] = share(flagged[fooled])
         won[name] = made.fooled & ~flagged
     return Static(success, detected, won)
 
@@ -190,12 +187,12 @@ def adaptive(
                 detector, attack, threat, own.pixels[left], own.y[left], rule
             )
             bench.advance(len(left))
-        found[name] = Share(int(won.sum()), len(own))
+        found[name] = share(won)
     few = own.where(np.arange(0, len(own), 4))
     cw = CarliniL2(100, 2 if bench.quick else 4, rate=0.03, first=100.0)
     won, made = attack_unseen(detector, cw, Threat("l2"), few.pixels, few.y)
     bench.advance(len(few))
     apart = (made.astype(np.float64) - few.pixels).reshape(len(few), -1) / 255
-    found["cw"] = Share(int(won.sum()), len(few))
+    found["cw"] = share(won)
     norm = float(np.median(np.linalg.norm(apart[won], axis=1))) if won.any() else float("nan")
     return found, {"adaptive.cw.l2_median": norm}

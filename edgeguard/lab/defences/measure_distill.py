@@ -17,22 +17,19 @@ import torch
 from torch import Tensor
 
 from edgeguard.figures import Figure
-from edgeguard.lab.attacks.campaign import digest_of
 from edgeguard.lab.attacks.cw import CarliniL2
 from edgeguard.lab.attacks.jsma import JSMA
-from edgeguard.lab.attacks.judge import Result, judge
 from edgeguard.lab.attacks.threat import Threat
-from edgeguard.lab.attacks.victim import Target, Victim, images
-from edgeguard.lab.defences import distill
-from edgeguard.lab.defences.bench import Bench, Frames
+from edgeguard.lab.attacks.victim import Target, Victim
+from edgeguard.lab.defences import distill, once
+from edgeguard.lab.defences.bench import Bench
 from edgeguard.lab.defences.card import Card
-from edgeguard.lab.defences.detector import Share
+from edgeguard.lab.defences.detector import Share, share
 from edgeguard.lab.defences.harness import Defended, examine
-from edgeguard.lab.defences.static import BATCH, RADIUS, Attack
-from edgeguard.lab.zoo import data, nets
+from edgeguard.lab.defences.static import RADIUS
+from edgeguard.lab.zoo import data
 from edgeguard.lab.zoo.adversarial import Scores
 from edgeguard.lab.zoo.onnx_torch import OnnxNet
-from edgeguard.zoo import models_dir
 
 JSMA_AT_MOST, CW_AT_LEAST = 0.05, 0.99
 PIXELS = 0.1  # share that JSMA may change
@@ -43,13 +40,13 @@ def make(bench: Bench, folder: Path) -> tuple[Path, float]:
     costs as a multiple of plain training."""
     how = recipe_of(bench)
     teacher = OnnxNet(bench.twin("distillation")).scores
-    training, held = data.split(
-        data.load_train(bench.root), data.read_split(models_dir() / "split.json")
-    )
-    file = file_of(bench, folder)
-    if not file.exists():
+    training, file = bench.split[0], file_of(bench, folder)
+
+    def write(to: Path) -> None:
         run = distill.fit(how, teacher, training, file.with_suffix(".pt"))
-        distill.write(run, how, held.x[::5], file)
+        distill.write(run, how, once.calibrating(bench), to)
+
+    once.make(file, write)
     return file, 1.0 + _dearer(how, teacher, training)
 
 
@@ -60,11 +57,10 @@ def recipe_of(bench: Bench) -> distill.Distillation:
 
 
 def file_of(bench: Bench, folder: Path) -> Path:
-    """Where the student lies, and beside it the checkpoint that its training goes on from: the name
-    carries a hash of recipe, teacher and source, so that no other request takes it for its own."""
-    how, zoo = recipe_of(bench), Path(nets.__file__).parent
-    sources = [Path(distill.__file__), *(zoo / f"{n}.py" for n in ("train", "nets", "augment"))]
-    key = digest_of(sources, bench.twin("distillation"), repr(how).encode())
+    """Where the student lies, and beside it the checkpoint that its training goes on from. Raises
+    EdgeguardError for a member without a float twin."""
+    how, twin = recipe_of(bench), bench.twin("distillation")
+    key = once.key_of(bench, [Path(distill.__file__)], twin, how)
     return folder / f"{how.name}.distilled-{key}.onnx"
 
 
@@ -103,46 +99,31 @@ def measure(bench: Bench, folder: Path) -> Card:
     victim = Victim(file, bench.agreed, attrs.evolve(bench.card, file=file.name))
     labels = victim.labels(bench.chosen.pixels)
     right = labels == bench.chosen.y
-    own = bench.chosen.where(right)
-    own = own.where(np.arange(min(len(own), 24 if bench.quick else 200)))
-    blind = distill.Probabilities(victim)
-    published = _attack(bench, blind, own, Published(JSMA(PIXELS)), Threat("l0", PIXELS))
-    logits = _attack(bench, victim, own, JSMA(PIXELS), Threat("l0", PIXELS))
-    cw = CarliniL2(60, 4, first=0.1)
-    found = _attack(bench, victim, own, cw, Threat("l2"))
-    same = bench.chosen.where(bench.right).where(np.arange(min(len(own), int(bench.right.sum()))))
-    bare = _attack(bench, bench.victim, same, JSMA(PIXELS), Threat("l0", PIXELS))
+    own, same = bench.attackable(right), bench.attackable(bench.right)
+    few = min(len(own), len(same), 24 if bench.quick else 200)
+    own, same = own.where(np.arange(few)), same.where(np.arange(few))
+    blind, pixels = distill.Probabilities(victim), Threat("l0", PIXELS)
+    published = bench.attack(blind, own, Published(JSMA(PIXELS)), pixels)
+    logits = bench.attack(victim, own, JSMA(PIXELS), pixels)
+    found = bench.attack(victim, own, CarliniL2(60, 4, first=0.1), Threat("l2"))
+    bare = bench.attack(bench.victim, same, JSMA(PIXELS), pixels)
     verdict = examine(Defended("distillation", blind, victim, own.pixels, own.y), RADIUS)
     at = f"defend.{bench.member}.distillation"
-    jsma, hit = _share(published), _share(found)
+    jsma, hit = share(published.fooled), share(found.fooled)
     return Card(
         name="distillation", kind="training", member=bench.member, device_us=0.0, training=cost,
-        clean_before=bench.clean(), clean_after=Share(int(right.sum()), len(right)),
+        clean_before=bench.clean(), clean_after=share(right),
         coverage=Share(len(right), len(right)), static={"jsma": jsma},
-        adaptive={"jsma": _share(logits), "cw": hit},
+        adaptive={"jsma": share(logits.fooled), "cw": hit},
         notes={
             "jsma": Figure(f"{at}.jsma", jsma.value, "1", jsma.n, jsma.interval,
                            f"<= {JSMA_AT_MOST:g}", jsma.value <= JSMA_AT_MOST),
             "cw": Figure(f"{at}.cw", hit.value, "1", hit.n, hit.interval,
                          f">= {CW_AT_LEAST:g}", hit.value >= CW_AT_LEAST),
-            "jsma.undefended": _share(bare),
+            "jsma.undefended": share(bare.fooled),
             "cw.l2_median": found.median_size,
             "verdict": str(verdict),
             "broken": float(verdict.broken),
         },
         loads=f"{file.name}, a member like any other",
     )  # fmt: skip
-
-
-def _attack(bench: Bench, seen: Target, own: Frames, attack: Attack, threat: Threat) -> Result:
-    """Batch by batch, then judged as one."""
-    parts = []
-    for at in range(0, len(own), BATCH):
-        part = own.where(np.arange(at, min(at + BATCH, len(own))))
-        parts.append(attack(seen, images(part.pixels), torch.from_numpy(part.y)))
-        bench.advance(len(part))
-    return judge(seen, own.pixels, own.y, torch.cat(parts), threat)
-
-
-def _share(result: Result) -> Share:
-    return Share(int(result.fooled.sum()), len(result.fooled))

@@ -73,13 +73,14 @@ def numbers(pixels: U8, labels: Ints) -> Numbers:
 
 
 def crossed(pixels: U8, labels: Ints, limits: dict[str, int]) -> dict[str, int]:
-    """After how many questions each number is above its limit; their count where it never is."""
-    first = dict.fromkeys(NAMES, len(labels))
-    for at, found in enumerate(walk(pixels, labels)):
+    """The question, from 1, at which each number is first above its limit; one more than there are
+    where it never is."""
+    first = dict.fromkeys(NAMES, len(labels) + 1)
+    for at, found in enumerate(walk(pixels, labels), 1):
         for name, number in zip(NAMES, found, strict=True):
             if number > limits[name]:
                 first[name] = min(first[name], at)
-        if all(value < len(labels) for value in first.values()):
+        if max(first.values()) <= at:
             break
     return first
 
@@ -104,16 +105,16 @@ def measure(bench: Bench) -> Card:
     notes: dict[str, Any] = {f"limit.{name}": float(limit) for name, limit in limits.items()}
     found, coverage = _false_alarms(bench, limits)
     notes |= found
-    static, flagged = _attacks(bench, limits, blind=False)
+    static, flagged = attacks(bench, limits, blind=False)
     notes |= flagged
-    adaptive, flagged = _attacks(bench, limits, blind=True)
+    adaptive, flagged = attacks(bench, limits, blind=True)
     notes |= {f"blinded.{name}": value for name, value in flagged.items()
               if isinstance(value, float)}  # fmt: skip
     picture = bench.chosen.pixels[0].transpose(1, 2, 0).copy()
     full, prints = History(), Fingerprints(secret(0))
     for _ in range(full.memory):
         full.see(picture, 0)
-    whole = Share(int(bench.right.sum()), len(bench.right))
+    whole = bench.clean()
     return Card(
         name="history", kind="history", member=bench.member,
         device_us=bench.per_picture_us(lambda p: full.see(p[0].transpose(1, 2, 0), 0)),
@@ -145,12 +146,12 @@ def _false_alarms(bench: Bench, limits: dict[str, int]) -> tuple[dict[str, float
     return found, accepted
 
 
-def _attacks(
+def attacks(
     bench: Bench, limits: dict[str, int], blind: bool
 ) -> tuple[dict[str, Share], dict[str, Any]]:
     """Per attack: how many succeeded before any number was above its limit; after which share of
     the questions it was flagged, where one that does not succeed needs at least those it asked."""
-    own = bench.chosen.where(bench.right)
+    own = bench.attackable(bench.right)
     own = own.where(np.arange(min(len(own), 6 if bench.quick else 50)))
     unseen: dict[str, Share] = {}
     notes: dict[str, Any] = {}
@@ -165,9 +166,9 @@ def _attacks(
             at["any"] = min(at.values())
             needed.append(len(labels))
             wins += won
-            free += won and at["any"] >= len(labels)
+            free += won and at["any"] > len(labels)
             for n, first in at.items():
-                shares[n].append(first / len(labels))
+                shares[n].append(min(first / len(labels), 1.0))
         unseen[name] = Share(free, len(own))
         notes[f"{name}.succeeds"] = Share(wins, len(own))
         notes[f"{name}.queries"] = float(np.median(needed))

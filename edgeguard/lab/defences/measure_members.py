@@ -8,33 +8,27 @@ the bare member: for the new one they are a transfer.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import attrs
 import numpy as np
-import torch
 
 from edgeguard.card import Card as BareCard
-from edgeguard.lab.attacks.campaign import digest_of
-from edgeguard.lab.attacks.judge import judge
 from edgeguard.lab.attacks.losses import margin
 from edgeguard.lab.attacks.threat import Threat
-from edgeguard.lab.attacks.victim import Target, Victim, images
-from edgeguard.lab.defences import autoencoder, harden
+from edgeguard.lab.attacks.victim import Target, Victim
+from edgeguard.lab.defences import autoencoder, harden, once
 from edgeguard.lab.defences.bench import Bench
 from edgeguard.lab.defences.card import Card
-from edgeguard.lab.defences.detector import Share
+from edgeguard.lab.defences.detector import Share, share
 from edgeguard.lab.defences.measure_detectors import RADII
-from edgeguard.lab.defences.measure_stages import adaptive, shares, static
-from edgeguard.lab.defences.static import BATCH, SteadyPGD
-from edgeguard.lab.zoo import data
+from edgeguard.lab.defences.measure_stages import adaptive, carlini, shares, static
+from edgeguard.lab.defences.static import SteadyPGD
 from edgeguard.lab.zoo.onnx_torch import OnnxNet
 from edgeguard.zoo import models_dir
 
-HERE = Path(__file__).resolve().parent
 KINDS = {"autoencoder": "stage", **{f"adversarial.{way}": "training" for way in harden.WAYS}}
 Recipe = autoencoder.Recipe | harden.Recipe
 
@@ -49,14 +43,14 @@ def recipe_of(bench: Bench, name: str) -> Recipe:
 
 def _make(bench: Bench, how: Recipe, twin: Path, file: Path) -> float:
     """Train and write; the CPU seconds."""
-    training, held = _split(bench)
+    training, ranges = bench.split[0], once.calibrating(bench)
     if isinstance(how, autoencoder.Recipe):
         denoiser, seconds = autoencoder.fit(how, OnnxNet(twin).scores, training)
-        autoencoder.write(denoiser, twin, held.x[::5], file)
+        autoencoder.write(denoiser, twin, ranges, file)
         return seconds
     other = OnnxNet(_neighbour(bench)).scores if how.way == "diverse" else None
     net, seconds = harden.fit(how, twin, training, other)
-    harden.write(net, held.x[::5], file)
+    harden.write(net, ranges, file)
     return seconds
 
 
@@ -71,44 +65,37 @@ def transfer(bench: Bench, victims: Mapping[str, Target], neighbour: Target) -> 
     rows = np.ones(len(bench.chosen), bool)
     for reader in (neighbour, *victims.values()):
         rows &= reader.labels(bench.chosen.pixels) == bench.chosen.y
+    if not rows.any():
+        return {f"transfer.{name}": Share(0, 0) for name in victims}
     own, threat = bench.chosen.where(rows), Threat("linf", RADII["linf.4"])
-    attack, hits, n = SteadyPGD(threat, 20, 0.125, margin), dict.fromkeys(victims, 0), 0
-    for at in range(0, len(own), BATCH):
-        part = own.where(np.arange(at, min(at + BATCH, len(own))))
-        adv = attack(neighbour, images(part.pixels), torch.from_numpy(part.y))
-        result = judge(neighbour, part.pixels, part.y, adv, threat)
-        n += int(result.fooled.sum())
-        for name, victim in victims.items():
-            wrong = victim.labels(result.pixels) != part.y
-            hits[name] += int((wrong & result.fooled).sum())
-        bench.advance(len(part))
-    return {f"transfer.{name}": Share(count, n) for name, count in hits.items()}
-
-
-def _split(bench: Bench) -> tuple[data.Images, data.Images]:
-    keys = data.read_split(models_dir() / "split.json")
-    return data.split(data.load_train(bench.root), keys)
+    made = bench.attack(neighbour, own, SteadyPGD(threat, 20, 0.125, margin), threat)
+    fooled = own.y[made.fooled]
+    return {
+        f"transfer.{name}": share(victim.labels(made.pixels)[made.fooled] != fooled)
+        for name, victim in victims.items()
+    }
 
 
 def made(bench: Bench, name: str, folder: Path) -> tuple[Path, float]:
     """The int8 file in `folder`, trained where it is not there yet, and the CPU seconds of that.
 
-    Its name carries a hash of the recipe, the float twins and the source, so that no other request
-    takes it for its own. Raises EdgeguardError for a member without a float twin.
+    Raises EdgeguardError for a member without a float twin.
     """
     twin = bench.twin(name)
     how = recipe_of(bench, name)
-    sources = [HERE / "autoencoder.py", HERE / "harden.py"]
-    key = digest_of([*sources, _neighbour(bench)], twin, repr(how).encode())
-    file = folder / f"{bench.member}.{name}-{key}.onnx"
-    about = file.with_suffix(".training.json")
-    if not file.exists():
-        with tempfile.TemporaryDirectory(dir=folder) as fresh:
-            seconds = _make(bench, how, twin, Path(fresh) / file.name)
-            about.write_text(json.dumps({"cpu_s": seconds}) + "\n")
-            for part in sorted(Path(fresh).iterdir(), key=lambda part: part.name == file.name):
-                part.replace(folder / part.name)  # the file last: where it is, all is
-    return file, float(json.loads(about.read_text())["cpu_s"])
+    sources = [Path(autoencoder.__file__), Path(harden.__file__), _neighbour(bench)]
+    file = folder / f"{bench.member}.{name}-{once.key_of(bench, sources, twin, how)}.onnx"
+
+    def write(to: Path) -> None:
+        seconds = _make(bench, how, twin, to)
+        _about(to).write_text(json.dumps({"cpu_s": seconds}) + "\n")
+
+    once.make(file, write)
+    return file, float(json.loads(_about(file).read_text())["cpu_s"])
+
+
+def _about(file: Path) -> Path:
+    return file.with_suffix(".training.json")
 
 
 def measure(bench: Bench, name: str, folder: Path) -> Card:
@@ -120,12 +107,14 @@ def measure(bench: Bench, name: str, folder: Path) -> Card:
     labels = victim.labels(bench.chosen.pixels)
     after = labels == bench.chosen.y
     was, fell = after[bench.right], static(bench, victim)
+    success = adaptive(bench, victim, after, fell, {"linf.2": 2 / 255, **RADII})
+    cw, norm = carlini(bench, victim, after)
     return Card(
         name=name, kind=KINDS[name], member=bench.member, device_us=bench.dearer_us(victim.labels),
         training=bench.training_multiple(seconds), clean_before=bench.clean(),
-        clean_after=Share(int(after.sum()), len(after)),
+        clean_after=share(after),
         coverage=Share(len(after), len(after)), static=shares(fell, was),
-        adaptive=adaptive(bench, victim, after, fell, {"linf.2": 2 / 255, **RADII}),
-        notes=transfer(bench, {"before": bench.victim, "after": victim}, neighbour),
+        adaptive={**success, **cw},
+        notes={**transfer(bench, {"before": bench.victim, "after": victim}, neighbour), **norm},
         loads=f"{file.name}, a member like any other",
     )  # fmt: skip

@@ -67,18 +67,15 @@ class Squeezer:
         return np.ascontiguousarray(made.transpose(0, 3, 1, 2))
 
 
-def _depth(bits: int) -> Squeezer:
-    return Squeezer(
-        f"depth{bits}",
-        lambda x: depth(x, bits),
-        lambda a, out: _kernels.squeeze_depth(a, out, bits),
-    )
-
-
+BITS = 4
 SQUEEZERS = {
     s.name: s
     for s in (
-        *(_depth(bits) for bits in range(1, 8)),
+        Squeezer(
+            f"depth{BITS}",
+            lambda x: depth(x, BITS),
+            lambda a, out: _kernels.squeeze_depth(a, out, BITS),
+        ),
         Squeezer("median2", lambda x: median(x, 2), _kernels.squeeze_median2),
         Squeezer("median3", lambda x: median(x, 3), _kernels.squeeze_median3),
     )
@@ -93,8 +90,8 @@ class Squeezing:
 
     name = "squeezing"
 
-    def __init__(self, model: Victim, squeezers: tuple[str, ...] = SHIPPED) -> None:
-        self.model, self.squeezers = model, tuple(SQUEEZERS[s] for s in squeezers)
+    def __init__(self, model: Victim) -> None:
+        self.model, self.squeezers = model, tuple(SQUEEZERS[s] for s in SHIPPED)
         self.units = np.ones(len(HEATS), np.float32)
         self.limit = float("inf")
 

@@ -10,22 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from edgeguard.lab.attacks.cw import CarliniL2
 from edgeguard.lab.attacks.fgsm import FGSM
-from edgeguard.lab.attacks.judge import judge
 from edgeguard.lab.attacks.losses import Loss, climb, cross_entropy
 from edgeguard.lab.attacks.threat import Threat
-from edgeguard.lab.attacks.victim import U8, Ints, Target, images
+from edgeguard.lab.attacks.victim import Target
 
 RADIUS = 8 / 255
 CONFIDENCE = 5.0  # logits that C&W's wrong class is ahead
 BATCH = 50
 Attack = Callable[[Target, Tensor, Tensor], Tensor]
-Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -57,29 +54,3 @@ def attacks(quick: bool) -> dict[str, tuple[Attack, Threat]]:
         "pgd": (SteadyPGD(near, steps, 2.5 / steps), near),
         "cw": (CarliniL2(2 * steps, searches, first=10.0, confidence=CONFIDENCE), free),
     }
-
-
-@dataclass(frozen=True)
-class Attacked:
-    """Pictures [N, C, H, W] and whether the deployed file reads them wrongly [N]."""
-
-    pixels: U8
-    fooled: np.ndarray
-
-
-def attacked(
-    victim: Target, pixels: U8, y: Ints, quick: bool, advance: Advance = lambda n: None
-) -> dict[str, Attacked]:
-    """Each attack on pictures that the deployed model reads rightly."""
-    found = {}
-    for name, (attack, threat) in attacks(quick).items():
-        parts = []
-        for at in range(0, len(y), BATCH):
-            own, labels = pixels[at : at + BATCH], y[at : at + BATCH]
-            adv = attack(victim, images(own), torch.from_numpy(labels))
-            parts.append(judge(victim, own, labels, adv, threat))
-            advance(len(labels))
-        found[name] = Attacked(
-            np.concatenate([p.pixels for p in parts]), np.concatenate([p.fooled for p in parts])
-        )
-    return found

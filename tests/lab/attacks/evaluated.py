@@ -25,5 +25,5 @@ def evaluated() -> tuple[Request, Found]:
     atexit.register(shutil.rmtree, folder)
     x, y = signs(300)
     np.savez(folder / "few.npz", x=x.transpose(0, 2, 3, 1), y=y)
-    request = Request(None, 3, False, (), ASKED, folder / "few.npz", None, folder / "results")
+    request = Request(None, 3, True, (), ASKED, folder / "few.npz", None, folder / "results")
     return request, run(request)

@@ -9,6 +9,7 @@ import torch
 from edgeguard.lab.attacks.fgsm import FGSM
 from edgeguard.lab.attacks.hopskipjump import HopSkipJump
 from edgeguard.lab.attacks.judge import judge
+from edgeguard.lab.attacks.losses import margin
 from edgeguard.lab.attacks.square import Square
 from edgeguard.lab.attacks.substitute import Papernot
 from edgeguard.lab.attacks.threat import Threat
@@ -50,6 +51,20 @@ def test_hopskipjump_comes_near_the_border() -> None:
     assert set(labels) == {0, 1}
     assert result.fooled.all()
     assert np.median(result.size / far) < 1.6
+
+
+def test_hopskipjump_comes_near_the_border_in_the_largest_change() -> None:
+    """Near what one step reaches, which is optimal on a linear model."""
+    victim = LinearVictim.random(2)
+    pixels, y = victim.near(2, 6)
+    x, t = images(pixels), torch.from_numpy(y)
+    counted = Counted(victim.labels, len(x))
+    threat = Threat("linf", None, knowledge="labels", queries=1500)
+    adv, queries = HopSkipJump(threat)(counted, x, t, images(victim.near(3, 40)[0]))
+    result = judge(victim, pixels, y, adv, threat, queries=queries)
+    far = -margin(victim.scores(x), t) / (victim.w[0] - victim.w[1]).abs().sum()
+    assert result.fooled.all()
+    assert np.median(result.size / far.numpy()) < 1.8
 
 
 def test_hopskipjump_gives_back_the_clean_image_where_nothing_is_wrong() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from edgeguard.card import Card
@@ -20,8 +21,9 @@ from edgeguard.cli.lab_attack import attack
 from edgeguard.errors import EdgeguardError
 from edgeguard.lab.attacks import campaign, corpus
 from edgeguard.lab.attacks.campaign import Outcome, invalid, key_of
+from edgeguard.lab.attacks.eot import HELD_OUT, survival
 from edgeguard.lab.attacks.plan import Scene, jobs
-from edgeguard.lab.attacks.victim import FloatVictim, Victim
+from edgeguard.lab.attacks.victim import FloatVictim, Victim, images
 from edgeguard.zoo import models_dir
 from tests.lab.signs import signs
 
@@ -55,6 +57,7 @@ def test_figures_and_kept_pictures(data: Path) -> None:
     ]  # fmt: skip
     assert found["attack.compact.jsma.l0.10.success"]["value"] >= 0.9
     assert found["attack.compact.zero_gradients"]["value"] == 0
+    assert found["attack.compact.agreement"]["n"] == 1000  # E2, of 60 pictures too
     assert found["attack.compact.rules_broken"]["rules"] == []
     kept_as = data.parent / "kept" / found["attack.compact.jsma.l0.10.success"]["kept"]
     assert json.loads((kept_as / "about.json").read_text())["threat"]["radius"] == 0.1
@@ -116,6 +119,22 @@ def test_the_key_of_results_holds_the_card_the_twin_and_the_attackers_pictures(
     shutil.copy(models_dir() / "robust.float.onnx", twin)
     assert differ(replace(of, twin=FloatVictim(twin)), "deepfool_float.l2.min")
     assert not differ(replace(of, twin=FloatVictim(twin)), "deepfool.l2.min")
+
+
+def test_what_has_to_survive_views_is_judged_in_held_out_ones(tmp_path: Path) -> None:
+    """E11, beside the clean pictures in as many views."""
+    x, y = signs(40)
+    of, job = scene("compact.tflite"), jobs()["eot.linf.16"]
+    right = np.flatnonzero(of.victim.labels(x) == y)[:3]
+    found = campaign.run(of, job, x[right], y[right], tmp_path)
+    assert found.folder is not None
+    kept = corpus.read(found.folder)
+    wrong = survival(of.victim, images(kept["pixels"]), torch.from_numpy(y[right]), HELD_OUT, 10, 1)
+    np.testing.assert_array_equal(kept["hit"], wrong.numpy() > 0.5)
+    assert kept["hit"].sum() > kept["control"].sum()
+    names = [f.id for f in found.figures("m")]
+    assert names == ["attack.m.eot.linf.16.success", "attack.m.eot.linf.16.control"]
+    assert "rotation_deg 15.0" in job.threat.transformations
 
 
 def test_pictures_behind_the_first_handful_are_not_taken_for_others(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +14,18 @@ import numpy as np
 import pytest
 import torch
 
-from edgeguard.lab.attacks import corpus
+from edgeguard.lab.attacks import corpus, guard_rules
 from edgeguard.lab.attacks.alone import Alone, At, at_coverage, attacked, curve
 from edgeguard.lab.attacks.campaign import Outcome, worst_case
+from edgeguard.lab.attacks.guard_attacks import WAYS, Attacked
 from edgeguard.lab.attacks.guard_box import GuardBox
 from edgeguard.lab.attacks.guard_run import Hazard, _Run
 from edgeguard.lab.attacks.guarded import GuardedTarget
 from edgeguard.lab.attacks.intervals import mean_interval, median_interval
 from edgeguard.lab.attacks.plan import jobs
 from edgeguard.lab.attacks.resting import Resting
+from edgeguard.lab.attacks.signs import Fooled
+from edgeguard.lab.attacks.signs import figures as signs_figures
 from edgeguard.lab.attacks.threat import Threat
 from edgeguard.lab.attacks.transfer import transfer
 from edgeguard.zoo import models_dir
@@ -28,7 +33,7 @@ from tests.lab.attacks.linear import LinearVictim
 from tests.lab.signs import signs
 
 POLICY = models_dir() / "guard.toml"
-THIRTY, FIFTY = 1, 2
+THIRTY, EIGHTY = 1, 5
 
 
 def certainties(*pairs: tuple[float, float | None]) -> dict[str, Any]:
@@ -74,7 +79,7 @@ def of(label: int) -> np.ndarray:
 
 def test_a_member_alone_says_what_it_says_in_the_guard(target: GuardedTarget) -> None:
     some = signs(600)[0][7::90]
-    with GuardBox(POLICY, of(THIRTY)[-8:], 8.0) as box:
+    with GuardBox(POLICY, of(THIRTY)[-8:], 8.33) as box:
         said = np.array([v.labels for v in box.ask(some)])
     for i, name in enumerate(target.victims):
         labels, certainty = Alone(target, name, 8.33).said(some)
@@ -121,15 +126,16 @@ def test_results_of_other_pictures_or_another_calibration_are_not_continued(
     assert folder(GuardedTarget(watched, x[:2]), x[:4]) not in (before, after)
 
 
-def hazard(hits: int, best: int) -> Hazard:
-    n = 10
+def hazard(hits: int, best: int, n: int = 10, levels: float = 4, **ways: int) -> Hazard:
+    """Of n accepted pictures, as many hits of each way as are named."""
     rows = {
         "accepted": np.ones(n, bool), "hit": np.arange(n) < hits,
+        **{way: np.arange(n) < ways.get(way, 0) for way in (*WAYS, "tried", "flat")},
         "fell": np.stack([np.arange(n) < 6, np.arange(n) < 2], 1),
-        "causes": np.array(["OPERATION_DENIED LOW_CERTAINTY"] * 2 + [""] * (n - 2)),
+        "causes": np.array((["OPERATION_DENIED LOW_CERTAINTY"] * 2 + [""] * n)[:n], object),
     }  # fmt: skip
     alone = {"weak": At(0.5, n, n, 9), "strong": At(0.9, n, n, best)}
-    return Hazard(4, n, rows, alone, {})
+    return Hazard(levels, n, rows, alone, {})
 
 
 def test_the_bar_of_the_guard_is_half_of_the_best_member() -> None:
@@ -145,7 +151,60 @@ def test_the_bar_of_the_guard_is_half_of_the_best_member() -> None:
     assert hazard(3, 4).figures(barred=False)[0].holds is None
     assert found[f"{at}.fell.weak"].value == 0.6
     assert found[f"{at}.stopped_by.LOW_CERTAINTY"].value == 0.2
-    assert all(f.n and f.interval for f in found.values())
+    assert found[f"{at}.label_only"].n == 0  # nothing was tried
+    assert all(f.n and f.interval for f in found.values() if not f.id.endswith("label_only"))
+
+
+def test_a_guard_that_accepts_nothing_holds_no_bar() -> None:
+    """E8: rejecting everything scores 0."""
+    nothing = hazard(0, 0, n=0)
+    assert nothing.figures(barred=True)[0].holds is False
+    assert any(rule.startswith("E8: ") for rule in guard_rules.figures([nothing, nothing])[1])
+
+
+def test_an_evaluation_of_the_guard_that_breaks_a_rule_is_named() -> None:
+    """E4, E5: each rule by the numbers of an attack that does not do what it should."""
+    few = {"noise": 1, "one_step": 10, "gradients": 20, "label_only": 5, "tried": 40}
+    wide = hazard(50, 0, n=50, levels=128, gradients=50, one_step=3)
+
+    def said(near: dict[str, int], far: dict[str, int], last: Hazard = wide) -> list[str]:
+        made = [hazard(at["gradients"], 0, n=100, levels=levels, **at)
+                for levels, at in ((4, near), (8, far))]  # fmt: skip
+        rows, broken = guard_rules.figures([*made, last])
+        assert (rows[0].id, rows[0].value) == ("guard.hazard.rules_broken", len(broken))
+        return broken
+
+    more = {**few, "gradients": 30}
+    assert said(few, more) == []
+    for near, far, last, wanted in (
+        ({**few, "noise": 13}, more, wide, "E4: at 4/255 noise .* stronger than one_step"),
+        (few, {**more, "one_step": 33}, wide, "E4: at 8/255 one_step .* stronger than gradients"),
+        (few, {**few, "gradients": 17}, wide, "E4: 8/255 .* is weaker than 4/255"),
+        (few, more, hazard(40, 0, n=50, levels=128, gradients=40), "E4: even 128/255 fools only"),
+        ({**few, "flat": 25}, more, wide, "E5: 25% of the images have no gradient"),
+        ({**few, "label_only": 23}, more, wide, "E4: at 4/255 3 of 100 fall to answers alone"),
+    ):
+        (rule,) = said(near, far, last)
+        assert re.match(wanted, rule), rule
+
+
+def test_all_attacks_on_the_guard_are_tried_and_the_worst_is_shown(target: GuardedTarget) -> None:
+    """At a radius at which all of them succeed, the one that sees only answers too."""
+    x, start = of(THIRTY)[:2], of(EIGHTY)[-4:]
+    bound = target.above(8.33)
+    with GuardBox(POLICY, of(THIRTY)[-8:], 8.33) as box:
+        bound.box = box
+        wide = Threat("linf", 160 / 255)
+        black = replace(wide, knowledge="labels", queries=60)
+        made = Attacked(bound, x, wide, black, [x], start)
+        shown = box.ask(made.shown)
+    for way in ("gradients", "label_only"):
+        assert made.hits[way].all()
+    assert not made.hits["noise"].any()
+    assert (made.tried & (made.queries > 0) & (made.queries <= 60)).all()
+    assert not made.flat.any()
+    assert all(v.raised for v in made.verdicts)
+    assert shown == made.verdicts
 
 
 def made_on(victim: LinearVictim, folder: Path) -> Outcome:
@@ -207,8 +266,35 @@ def test_the_interval_of_a_median_covers_it_as_often_as_it_says() -> None:
     assert median_interval(np.array([3, 1, 2])) == (1.0, 3.0)
 
 
-def test_one_share_says_nothing_of_the_mean() -> None:
-    assert mean_interval(np.array([0.7])) == (0.0, 1.0)
-    low, high = mean_interval(np.array([0.7, 0.8, 0.9]))
-    assert low == pytest.approx(0.8 - 4.3027 * 0.1 / np.sqrt(3), abs=1e-4)
-    assert high == 1.0
+def test_the_interval_of_a_mean_is_never_a_point() -> None:
+    """Twelve signs that all fell say what twelve of twelve say: Clopper and Pearson."""
+    assert mean_interval(np.ones(12)) == (pytest.approx(0.025 ** (1 / 12)), 1.0)
+    assert mean_interval(np.zeros(12)) == (0.0, pytest.approx(1 - 0.025 ** (1 / 12)))
+    low, high = mean_interval(np.full(12, 0.8))
+    assert low < 0.6
+    assert 0.9 < high < 1
+    assert mean_interval(np.zeros(0)) == (0.0, 1.0)
+
+
+def test_the_interval_of_a_mean_covers_it_whatever_the_shares_are_like() -> None:
+    rng = np.random.default_rng(0)
+    for draw, mean in ((lambda: rng.beta(8, 0.4, 12), 8 / 8.4),
+                       (lambda: (rng.random(12) < 0.9).astype(float), 0.9)):  # fmt: skip
+        inside = 0
+        for _ in range(400):
+            low, high = mean_interval(draw())
+            inside += low <= mean <= high
+        assert inside / 400 >= 0.95
+
+
+def test_a_sign_that_is_never_read_rightly_is_left_out() -> None:
+    """It did not withstand the stickers, either."""
+    shares = ((14, 0.9, 0.8), (17, 0.7, 1.0), (0, 0.0, 0.0))
+    found = [Fooled(label, 5, 0.19, targeted, 1.0, right, 0.0) for label, targeted, right in shares]
+    made = {f.id.removeprefix("attack.m.rp2.cover20."): f for f in signs_figures("m", found, 0.8)}
+    assert (made["success"].value, made["success"].n) == (pytest.approx(0.8), 2)
+    assert made["success"].holds is True
+    assert made["clean_right"].value == pytest.approx(0.9)
+    assert (made["left_out"].value, made["left_out"].n) == (1, 3)
+    none = signs_figures("m", found[2:], 0.8)
+    assert (none[0].n, none[0].holds, none[0].interval) == (0, False, (0.0, 1.0))

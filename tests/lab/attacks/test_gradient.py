@@ -88,6 +88,18 @@ def test_smallest_changes_are_those_of_the_closed_form(attack: Any, slack: float
     assert np.median(ratio) < slack
 
 
+def test_cw_weighs_the_change_anew_after_a_success() -> None:
+    """A run that starts where the last one ended is wrong at once; that says nothing of its c."""
+    victim = LinearVictim.random(4, classes=4)
+    pixels, y = victim.near(4, 40)
+    far = victim.distance(images(pixels), torch.from_numpy(y)).numpy()
+    some = far > 0.06
+    attack = CarliniL2(steps=20, searches=12, first=0.03)
+    result = attacked(victim, attack, pixels[some], y[some], Threat("l2"))
+    assert result.fooled.all()
+    assert np.median(result.size / far[some]) < 1.03
+
+
 def test_cw_reaches_a_border_that_is_far() -> None:
     """Further than one run goes: the next one goes on where it ended."""
     near = LinearVictim.random(5)
@@ -192,6 +204,16 @@ def test_smallest_changes_are_judged_on_the_file() -> None:
     made_on_float = judge(victim, pixels, y, adv, Threat("l2")).success
     assert attacked(victim, DeepFool(classes=4), pixels, y, Threat("l2")).success == 1.0
     assert made_on_float <= 0.9
+
+
+def test_apgd_towards_more_classes_than_there_are() -> None:
+    """The plan asks for four; a victim of two classes has one that is wrong."""
+    victim = LinearVictim.random(2)
+    pixels, y = victim.near(2, 40)
+    best = attacked(victim, FGSM(EIGHT), pixels, y, EIGHT).fooled
+    found = attacked(victim, APGD(EIGHT, steps=10, restarts=1, targets=4), pixels, y, EIGHT).fooled
+    assert 5 < best.sum() < 40
+    np.testing.assert_array_equal(found, best)
 
 
 def test_apgd_keeps_the_best_of_all_starts() -> None:

@@ -3,20 +3,24 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from edgeguard.errors import EdgeguardError
+from edgeguard.evidence.selective import vote
+from edgeguard.lab.attacks.alone import Alone, attacked
 from edgeguard.lab.attacks.guard_box import GuardBox, raised
-from edgeguard.lab.attacks.guarded import Bound, GuardedTarget
+from edgeguard.lab.attacks.guarded import Bound, GuardedTarget, _named, _plurality
 from edgeguard.lab.attacks.losses import margin
 from edgeguard.lab.attacks.pgd import PGD
 from edgeguard.lab.attacks.threat import Threat
-from edgeguard.lab.attacks.victim import images
+from edgeguard.lab.attacks.victim import images, to_pixels
 from edgeguard.zoo import models_dir
 from tests.lab.signs import signs
 
@@ -39,14 +43,13 @@ def of(label: int) -> np.ndarray:
 def bound(request: pytest.FixtureRequest) -> Iterator[Bound]:
     torch.set_num_threads(1)
     made = GuardedTarget(request.param, pictures()[0][::60]).above(8.33)
-    with GuardBox(request.param, of(THIRTY)[-8:], 8.0) as box:
+    with GuardBox(request.param, of(THIRTY)[-8:], 8.33) as box:
         made.box = box
         yield made
 
 
 def test_the_real_guard_rests_and_raises(bound: Bound) -> None:
     assert bound.box is not None
-    assert bound.box.command == pytest.approx(8.33, abs=0.01)
     verdicts = bound.ask(np.concatenate([of(EIGHTY)[-1:], of(THIRTY)[:1]]))
     assert verdicts[0].labels == (EIGHTY,) * 3
     assert verdicts[0].raised
@@ -59,7 +62,7 @@ def test_the_loss_says_what_the_guard_does(bound: Bound) -> None:
     x, _ = pictures()
     some = x[5::12]
     with torch.no_grad():
-        scores = bound.scores(images(some))[:, 1].numpy()
+        scores = bound.margin(images(some)).numpy()
     done = raised(bound.ask(some))
     assert 3 < done.sum() < len(some) - 3
     sure = np.abs(scores) > 0.05
@@ -79,16 +82,67 @@ def test_attacks_climb_the_loss() -> None:
     made = GuardedTarget(POLICY, pictures()[0][:5]).above(8.33)
     x = of(THIRTY)[:2]
     attack = PGD(Threat("linf", 48 / 255), steps=30, restarts=1, loss=margin)
-    adv = attack(made, images(x), torch.zeros(2, dtype=torch.long))
-    with torch.no_grad():
-        before = made.scores(images(x))[:, 1]
-        after = made.scores(adv)[:, 1]
-    assert (after > before).all()
-    with GuardBox(POLICY, of(THIRTY)[-8:], 8.0) as box:
+    with GuardBox(POLICY, of(THIRTY)[-8:], 8.33) as box, torch.no_grad():
         made.box = box
-        pixels = (adv * 255).round().to(torch.uint8).numpy()
-        np.testing.assert_array_equal(made.labels(pixels) == 1, after.numpy() > 0)
+        adv = attack(made, images(x), torch.zeros(2, dtype=torch.long))
+        before, after = made.margin(images(x)), made.margin(adv)
+        assert (after > before).all()
+        np.testing.assert_array_equal(made.labels(to_pixels(adv)) == 1, after.numpy() > 0)
         assert (after > 0).any()
+
+
+def asking(folder: Path, words: str) -> Path:
+    """The shipped guard, which asks for something else before it goes faster."""
+    shutil.copytree(models_dir(), folder / "models")
+    policy = folder / "models" / "guard.toml"
+    shipped = "raise = { certainty = 0.98, quorum = 3 }"
+    assert shipped in policy.read_text()
+    policy.write_text(policy.read_text().replace(shipped, f"raise = {words}"))
+    return policy
+
+
+def test_one_fooled_member_is_no_plurality(tmp_path: Path) -> None:
+    """Where a quorum of one is enough, two members that still say the true sign outvote it."""
+    policy = asking(tmp_path, "{ certainty = 0.3, quorum = 1 }")
+    target = GuardedTarget(policy, pictures()[0][:5])
+    bound, x = target.above(8.33), of(THIRTY)[:6]
+    fooled = attacked(Alone(target, "plain", 8.33), x, np.full(6, THIRTY), Threat("linf", 6 / 255))
+    with torch.no_grad():
+        margin = bound.margin(images(fooled["pixels"])).numpy()
+    with GuardBox(policy, of(THIRTY)[-8:], 8.33) as box:
+        said = np.array([v.labels for v in box.ask(fooled["pixels"])])
+        np.testing.assert_array_equal(raised(box.ask(fooled["pixels"])), margin > 0)
+    assert (np.isin(said[:, 0], bound.classes) & (said[:, 1:] == THIRTY).all(1)).any()
+
+
+def test_a_plurality_is_what_the_vote_counts() -> None:
+    rng = np.random.default_rng(0)
+    for members in (1, 2, 3, 4, 5, 6):
+        logits = torch.from_numpy(rng.normal(size=(members, 400, 4)).astype(np.float32))
+        named = torch.stack([_named(z) for z in logits], 2)
+        found = _plurality(named, torch.arange(4)).numpy() > 0
+        said = logits.argmax(2).numpy().T
+        votes = vote(said, np.full(said.shape, 65536), np.ones(members, bool), 1)
+        for label in range(4):
+            np.testing.assert_array_equal(found[:, label], votes.winner == label)
+
+
+def test_an_attack_goes_on_while_the_real_guard_does_not_move(tmp_path: Path) -> None:
+    """What the loss takes for enough is not enough here: the real guard asks for more."""
+    made = GuardedTarget(POLICY, pictures()[0][:5]).above(8.33)
+    x = images(of(EIGHTY)).requires_grad_()
+    with GuardBox(
+        asking(tmp_path, "{ certainty = 0.9999, quorum = 3 }"), of(THIRTY)[-8:], 8.33
+    ) as box:
+        made.box = box
+        scores = made.scores(x)[:, 1]
+        done = raised(box.ask(of(EIGHTY))).astype(bool)
+    refused = (made.margin(x) > 0).numpy() & ~done
+    assert 0 < refused.sum() < len(done) - 2
+    np.testing.assert_array_equal(scores.detach().numpy() > 0, done)
+    (there,) = torch.autograd.grad(scores.sum(), x)
+    (loss,) = torch.autograd.grad(made.margin(x).sum(), x)
+    assert (there[refused].sign() == loss[refused].sign()).all()
 
 
 def test_nothing_is_above_the_highest_command() -> None:
@@ -99,4 +153,4 @@ def test_nothing_is_above_the_highest_command() -> None:
 def test_a_prefix_that_is_not_accepted_is_named() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (6, 3, 32, 32)).astype(np.uint8)
     with pytest.raises(EdgeguardError, match="does not rest"):
-        GuardBox(POLICY, noise)
+        GuardBox(POLICY, noise, 8.33)

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from edgeguard.card import Card
 from edgeguard.lab.attacks.eot import EOT, HELD_OUT, Views, jpeg, real_jpeg, survival, warped
 from edgeguard.lab.attacks.rp2 import (
+    MOST_COVER,
     PRINTABLE,
+    RP2,
     SIDE,
     Sign,
     Sticker,
@@ -17,11 +20,15 @@ from edgeguard.lab.attacks.rp2 import (
     frames_with,
     unprintable,
 )
+from edgeguard.lab.attacks.signs import _one
 from edgeguard.lab.attacks.threat import Threat
-from edgeguard.lab.attacks.victim import images, to_pixels
+from edgeguard.lab.attacks.victim import Victim, images, to_pixels
+from edgeguard.streams.stream import load
+from edgeguard.zoo import models_dir
 from tests.lab.attacks.linear import LinearVictim
 from tests.lab.signs import signs
 
+STOP, EIGHTY = 14, 5
 STILL = Views(0, 0, 0, 0, 0, 0, (100, 100))
 
 
@@ -77,6 +84,24 @@ def test_a_sticker_stays_on_its_sign() -> None:
         assert frame.max() == 255
     inside = float((mask * ellipse()).sum() / ellipse().sum())
     assert sticker.cover == pytest.approx(inside)
+
+
+def test_stickers_let_a_stop_sign_be_read_as_a_speed_limit() -> None:
+    """On the deployed file, in views wider than those that they were made on; random colours in
+    the same places do not."""
+    track = next(t for t in load(models_dir() / "stream.npz").tracks if t.label == STOP)
+    frames = [np.asarray(frame) for frame in track.frames[-6:]]
+    boxes = [(0.1 * w, 0.1 * h, 0.9 * w, 0.9 * h) for h, w in (f.shape[:2] for f in frames)]
+    path = models_dir() / "compact.tflite"
+    victim = Victim(path, signs(5)[0], Card.beside(path))
+    row = _one(victim, Sign(STOP, frames, boxes), RP2(EIGHTY, steps=60))
+    assert 0.1 < row["cover"][0] <= MOST_COVER
+    assert row["clean_right"][0] > 0.8
+    assert row["targeted"][0] >= 0.8
+    assert row["control"][0] <= row["targeted"][0] - 0.4
+    assert row["hit"][0]
+    changed = (row["pixels"][0] != row["clean"][0]).any(0)
+    assert 0 < changed.mean() < 0.3
 
 
 def test_printable_colours_cost_nothing() -> None:

@@ -5,14 +5,22 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 pytest.importorskip("torch", reason="the lab needs its extra")
 pytest.importorskip("onnxruntime", reason="the plain member runs on it")
 
-from edgeguard.cli.lab_defend import defend
+from edgeguard.cli.lab_defend import NAMES, defend
 from edgeguard.errors import EdgeguardError
+from edgeguard.figures import at_least, document
+from edgeguard.lab.defences.bench import Bench
+from edgeguard.lab.defences.card import Card
+from edgeguard.lab.defences.detector import Share
+from edgeguard.lab.defences.measure_detectors import detectors
+from edgeguard.lab.defences.reconstruct import STAGES
+from edgeguard.lab.defences.run import measure
 from edgeguard.lab.zoo.data import data_root
 
 
@@ -39,6 +47,49 @@ def test_the_card_and_the_figures_of_a_stage(there, tmp_path):
             for attack, share in card[kind].items():
                 assert found[f"defend.plain.{name}.{kind}.{attack}"]["value"] == share["value"]
     assert found["defend.plain.stage.median2.device"]["unit"] == "us"
+
+
+def test_the_stages_that_can_be_asked_for_are_those_there_are():
+    asked = {name.removeprefix("stage.") for name in NAMES if name.startswith("stage.")}
+    assert asked == {"none", *STAGES}
+
+
+def strict(text: str):
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_what_was_measured_on_nothing_is_left_out():
+    none, whole = Share(0, 0), Share(1, 2)
+    card = Card(
+        "odd", "detector", "plain", 1.0, 1.0, whole, whole, whole, {"fgsm": none, "pgd": whole},
+        {"cw": none}, {"adaptive.cw.l2_median": float("nan"), "detected.fgsm": none, "limit": 0.5,
+                       "detected": at_least("defend.plain.odd.detected", float("nan"), 0.85)},
+    )  # fmt: skip
+    told = strict(json.dumps(card.document()))
+    assert set(told["static"]) == {"pgd"}
+    assert told["adaptive"] == {}
+    assert told["notes"] == {"limit": 0.5}
+    told = strict(json.dumps(document(card.figures(), 0, ())))
+    assert [f["id"] for f in told["figures"] if "fgsm" in f["id"] or "cw" in f["id"]] == []
+    assert "defend.plain.odd.static.pgd" in {f["id"] for f in told["figures"]}
+
+
+def test_pictures_of_which_none_is_left_are_too_few(root, tmp_path):
+    bench = Bench(root, quick=True, many=1)
+    bench.right = np.zeros(1, bool)
+    for measured in ("certainty", "stage.none"):
+        with pytest.raises(EdgeguardError, match=r"none of 1 pictures.*: give more with --n"):
+            measure(bench, measured, tmp_path)
+    bench.right = np.ones(1, bool)
+    detector = detectors(bench)["certainty"]()
+    bench.calibration = bench.held.where(
+        np.repeat(detector.measured(bench.held.pixels).argmin(), 99)
+    )
+    with pytest.raises(EdgeguardError, match=r"read rightly and accepted: give more with --n"):
+        measure(bench, "certainty", tmp_path)
 
 
 def test_what_it_refuses(tmp_path):

@@ -14,10 +14,10 @@ from edgeguard.card import Card  # noqa: E402
 from edgeguard.lab.attacks.losses import margin  # noqa: E402
 from edgeguard.lab.attacks.pgd import PGD  # noqa: E402
 from edgeguard.lab.attacks.threat import Threat  # noqa: E402
-from edgeguard.lab.attacks.victim import images  # noqa: E402
+from edgeguard.lab.attacks.victim import Victim, images  # noqa: E402
 from edgeguard.lab.defences.adaptive import RULES, Unseen, attack_unseen  # noqa: E402
 from edgeguard.lab.defences.detector import limit_at  # noqa: E402
-from edgeguard.lab.defences.embedded import Boxes, Distance, embedded, shipped_fits  # noqa: E402
+from edgeguard.lab.defences.embedded import Boxes, Distance, Embedded, shipped_fits  # noqa: E402
 from edgeguard.lab.defences.learned import Learned  # noqa: E402
 from edgeguard.lab.defences.measure_detectors import Certainty  # noqa: E402
 from edgeguard.lab.defences.squeeze import Squeezing  # noqa: E402
@@ -43,7 +43,7 @@ def pictures() -> tuple[np.ndarray, np.ndarray]:
 def found(pictures):
     pixels, y = pictures
     card = Card.load(models_dir() / "plain.card.json")
-    model = embedded(card, pixels)
+    model = Embedded(Victim(card.model_path, pixels, card))
     fits = shipped_fits(models_dir() / "ood.toml", "plain")
     made = [Certainty(model.victim, card.temperature), Squeezing(model.victim),
             Boxes.fitted(model, pixels[:8], y[:8]),

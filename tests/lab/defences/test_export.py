@@ -11,7 +11,8 @@ torch = pytest.importorskip("torch", reason="the lab needs its extra")
 from edgeguard import Guard, config  # noqa: E402
 from edgeguard.card import Card  # noqa: E402
 from edgeguard.config.toml import read as read_toml  # noqa: E402
-from edgeguard.lab.defences.embedded import Distance, embedded, shipped_fits  # noqa: E402
+from edgeguard.lab.attacks.victim import Victim  # noqa: E402
+from edgeguard.lab.defences.embedded import Distance, Embedded, shipped_fits  # noqa: E402
 from edgeguard.lab.defences.export import history_rows, signal_rows, write  # noqa: E402
 from edgeguard.lab.defences.learned import Learned  # noqa: E402
 from edgeguard.lab.defences.together import Together  # noqa: E402
@@ -55,6 +56,11 @@ lower = {{ certainty = 0.9, quorum = 1 }}
 INSIDE = 'model = "{model}"\nruntime = "onnx"\ncamera = "front"'
 
 
+def plain(pixels) -> Embedded:
+    card = Card.load(models_dir() / "plain.card.json")
+    return Embedded(Victim(card.model_path, pixels, card))
+
+
 def tripped(rows: str, name: str, value: float, folder) -> bool:
     path = folder / "guard.toml"
     path.write_text(POLICY.format(card=models_dir() / "plain.card.json") + rows)
@@ -80,7 +86,7 @@ def test_what_the_history_counts_has_a_row_that_loads(tmp_path):
 def test_side_by_side_has_a_file_of_its_own_with_the_limits_of_the_whole(tmp_path):
     with np.load(models_dir() / "plain.golden.npz") as golden:
         pixels = (golden["x"].astype(np.int16) + 128).astype(np.uint8)
-    model = embedded(Card.load(models_dir() / "plain.card.json"), pixels)
+    model = plain(pixels)
     fits = shipped_fits(models_dir() / "ood.toml", "plain")
     parts = [Distance(model, feature, fits[feature]) for feature in ("nearest", "vim")]
     whole = Together(parts)
@@ -102,7 +108,7 @@ def test_the_runtime_loads_what_was_learned_and_computes_the_same(tmp_path):
         pixels = (golden["x"].astype(np.int16) + 128).astype(np.uint8)
     noise = np.random.default_rng(5).integers(-40, 41, pixels.shape)
     noisy = (pixels + noise).clip(0, 255).astype(np.uint8)
-    model = embedded(Card.load(models_dir() / "plain.card.json"), pixels)
+    model = plain(pixels)
     detector = Learned.fitted(model, pixels, [noisy])
     detector.limit = float(
         np.mean([detector.measured(pixels).max(), detector.measured(noisy).min()])

@@ -19,7 +19,8 @@ ATTACKS = {
     "apgd_ce": "APGD, cross entropy", "apgd_dlr": "APGD, DLR and targets", "deepfool": "DeepFool",
     "deepfool_float": "DeepFool on the float twin", "square": "Square", "cw_l2": "C&W L2",
     "hopskipjump": "HopSkipJump", "cw_l2_float": "C&W L2 on the float twin", "lbfgs": "L-BFGS",
-    "cw_linf": "C&W L-inf", "cw_l0": "C&W L0", "rp2": "RP2 stickers", "adaptive": "adaptive",
+    "eot": "EOT, wrong in most held-out views", "cw_linf": "C&W L-inf", "cw_l0": "C&W L0",
+    "rp2": "RP2 stickers", "adaptive": "adaptive",
 }  # fmt: skip
 Figure = Mapping[str, Any]
 
