@@ -254,8 +254,12 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(str(problem))
     except OSError as problem:
         parser.error(f"{options.listen}: {problem.strerror}")
+    try:
+        log = options.log.open("w")
+    except OSError as problem:
+        parser.error(f"--log {options.log}: {problem.strerror}")
     vehicle = Vehicle(options.speed, options.angle, target=options.speed, steering=options.angle)
-    with options.log.open("w") as log:
+    with log:
         if wire.port():
             print(wire.port(), flush=True)
         run(Plant(log, vehicle), wire, running)

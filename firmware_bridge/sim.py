@@ -71,10 +71,12 @@ def _core() -> Path:
 
 
 def sources() -> list[Path]:
-    """What the image is made from, but for the core and the table."""
+    """What the image is made from, but for the table."""
     kinds = {".c", ".h", ".ld", ".mk"}
     files = (_HERE / "mcu").rglob("*")
-    return sorted(f for f in files if f.suffix in kinds or f.name == "Makefile")
+    found = [f for f in files if f.suffix in kinds or f.name == "Makefile"]
+    core = _core()
+    return sorted([*found, *core.glob("*.[ch]"), *core.glob("include/**/*.h")])
 
 
 def build(mcu: Mapping[str, Any], keys: Keys, out: Path, board: str = "qemu_mps2") -> Path:
@@ -110,13 +112,15 @@ class Sim:
         self, elf: Path, *, log: Path | None = None, speed: float = 0.0, gdb: str | None = None
     ) -> None:
         """log: where the plant writes every actuator command; speed: of the vehicle at the start,
-        m/s; gdb: where QEMU listens for a debugger, as `tcp::1234`. Raises EdgeguardError."""
+        m/s; gdb: where QEMU listens for a debugger, as `tcp::1234`. Raises EdgeguardError, and
+        OSError where there can be no such log."""
         self._folder = tempfile.TemporaryDirectory(prefix="edgeguard-mcu-")
         folder = Path(self._folder.name)
         self.log = log or folder / "plant.jsonl"
         self._processes: list[subprocess.Popen[Any]] = []
         socket = folder / "plant"
         try:
+            self.log.open("w").close()
             self._start_plant(socket, speed)
             self.port = self._start_qemu(elf, socket, folder / "qemu.log", gdb)
             """The pty of the link."""

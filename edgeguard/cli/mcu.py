@@ -96,19 +96,19 @@ def sim(
             "Ctrl-C ends it",
             err=True,
         )
-        _until_stopped(running.qemu)
+        _until_stopped({"qemu-system-arm": running.qemu, "the plant": running.plant})
 
 
-def _until_stopped(process: Any) -> None:
-    """Wait for Ctrl-C, SIGTERM, or for the process to end, which is an error."""
+def _until_stopped(processes: dict[str, Any]) -> None:
+    """Wait for Ctrl-C, SIGTERM, or for one of these to end, which is an error."""
     stop = threading.Event()
     before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
     try:
         with contextlib.suppress(KeyboardInterrupt):
-            while process.poll() is None:
-                if stop.wait(0.2):
-                    return
-            raise click.ClickException(f"qemu-system-arm ended with {process.returncode}")
+            while not stop.wait(0.2):
+                for name, process in processes.items():
+                    if process.poll() is not None:
+                        raise click.ClickException(f"{name} ended with {process.returncode}")
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -235,7 +235,8 @@ class Case:
         """The cause among those that are meant, and the frames in the class that is meant."""
         after = self.drive.twin.counts
         counted = any(after[name] > self._before[name] for name in self.counts)
-        if self._must is None and self.tripped_us is None:
-            return counted if self.counts else None
-        named = self._must is not True or bool(self.seen & self.causes)
+        asked = self._must is True or (self._must is None and self.tripped_us is not None)
+        if not asked and not self.counts:
+            return None
+        named = not asked or bool(self.seen & self.causes)
         return named and (counted or not self.counts)

@@ -100,6 +100,8 @@ class Drive:
         self._ppm = rng.randint(-100, 100)
         self.phase_us = rng.randint(2000, self.period_us - 1500)
         self.up_us, self.down_us = rng.randint(50, 1400), rng.randint(50, 700)
+        self.turn_us = rng.randint(0, 2000)
+        """Until what a turn decides is at the actuators."""
         runs = firmware or table
         self.channels = len(table["policy"]["channels"])
         self.twin = McuTwin(runs, keys, rng.randbytes(16), self.mcu_us(0))
@@ -123,6 +125,8 @@ class Drive:
         self.asked_us = 0
         """When the question that is open now was asked."""
         self._asked = 0
+        self.answered = 0
+        """The question that was answered last; it may be asked again meanwhile."""
         self.booted = False
         """Whether the last turn ended in a reset."""
         self._reset_call = 0
@@ -196,10 +200,10 @@ class Drive:
         data = self.twin.step(self.mcu_us(at_us))
         self.booted = raw.resets + raw.pulled != before
         if self.booted:
-            self.judge.booted(at_us)
+            self.judge.booted(at_us + self.turn_us)
         stopping = int(self.twin.raw.mcu.out.mode) == SAFE_STOP
         if not self.booted or raw.actuations != acted:
-            self.judge.turn(at_us, self.twin.actuator_q16, self.felt, stopping)
+            self.judge.turn(at_us + self.turn_us, self.twin.actuator_q16, self.felt, stopping)
         if self.booted:
             self.judge.cut()
         self.us = at_us + self.period_us
@@ -216,7 +220,7 @@ class Drive:
         self.arrive(at_us)
         self.twin.raw.now_us = self.mcu_us(at_us)
         self.twin.reset()
-        self.judge.booted(at_us)
+        self.judge.booted(at_us + self.turn_us)
 
     def _move(self) -> None:
         self.vehicle.target, self.vehicle.steering = self.twin.actuator
@@ -271,6 +275,7 @@ class Drive:
         if self.change is not None and decision is not None:
             decision = self.change(decision)
         if decision is not None:
+            self.answered = decision.question or self.answered
             self.host.decided(decision, now)
             self.send(at_us)
 

@@ -81,7 +81,7 @@ class _Liar:
     def __call__(self, d: Decision) -> Decision:
         old, self._old = self._old, evolve(d)
         drive = self._c.drive
-        if not d.question:
+        if not d.question or d.question == drive.answered:
             return d
         if self._kind in {"no answer", "no verdict"}:
             d.question = 0
@@ -152,8 +152,10 @@ def detected(c: Case) -> None:
         c.causes = frozenset({"INPUT_INVALID"})
         drive.sensors(kind != "speed lost", kind != "steering lost")
         c.stop(drive.us)
-    elif kind == "cannot send":
+    elif kind == "cannot send":  # nor ask: what nobody answers is late
+        c.causes = frozenset({"ANSWER_WRONG", "LINK_LOST"})
         twin.block_transmitter(True)
+        c.stop(drive.us)
     else:
         c.causes = frozenset({"SELF_TEST"})
         _break(c, kind)

@@ -328,6 +328,12 @@ def _harmless(history: list[bool]) -> bool:
 # ------------------------------------------------------------------ F17
 
 
+HARMLESS = {"zeros": 3, "answers": 3}
+"""So many times too much is no fault: half of what 1 Mbit/s carries in a period of 10 ms."""
+HARMLESS_IN_QEMU = {"answers": 2}
+"""A byte takes 20 us there and a zero twice that: what is more fills the period."""
+
+
 def _extra(c: Case, kind: str, many: int, pieces: list[Piece]) -> list[Piece]:
     """What is sent beside what should be."""
     at_us = pieces[0].at_us
@@ -354,22 +360,29 @@ def babbling(c: Case) -> None:
         return [*extra, *pieces] if before else [*pieces, *extra]
 
     twin = drive.twin
-    turns, strokes, resets = twin.turns, twin.strokes, twin.resets
+    before = _ran(c)
+    resets = twin.resets
     drive.up = up
     c.begin(f"{kind} x{many}")
     for _ in range(AFTER):
         c.go(1)
         for i in range(many if kind == "ticks" else 0):
             drive.tick(drive.us - drive.period_us + drive.phase_us + 50 * i)
-    if (twin.turns - turns, twin.strokes - strokes) != (AFTER, AFTER):
+    if any(now - then != AFTER for now, then in zip(_ran(c), before, strict=True)):
         c.wrong("its loop starves")
     if twin.resets != resets:
         c.wrong("its hardware watchdog fires")
     if kind == "ticks" and many >= 4:
         c.stop()
         c.counts = ("excess",)
-    elif kind in {"zeros", "answers"} and many <= 3:
+    elif many <= (HARMLESS_IN_QEMU if c.live else HARMLESS).get(kind, 0):
         c.no_stop()
+
+
+def _ran(c: Case) -> tuple[int, ...]:
+    """Turns, and strokes of its hardware watchdog. On a port it does not tell; there its own timer
+    shows in the vehicle's log how late its turns came."""
+    return () if c.live else (c.drive.twin.turns, c.drive.twin.strokes)
 
 
 def _hello(c: Case) -> bytes:

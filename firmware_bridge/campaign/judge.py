@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from attrs import define
 
 SAFE_US = 50_000  # from the last good frame to the start of the ramp
-QUIET_US = 38_000  # the link's limit (link.h, 36 ms) and up to 2 ms on the wire
+QUIET_US = 40_000  # the link's limit (link.h, 36 ms), 2 ms on the wire and 2 ms of the turn itself
 STOP_RATE = 4 * 65536  # Q16.16 m/s per second, UN R157
 PATH_US = 2_000_000  # how long a stop keeps to the path
 ROOM_US = 50_000  # around PATH_US: since when the path is old is a matter of 50 ms
@@ -28,7 +28,7 @@ Measured = tuple[int | None, int | None]
 
 def safe_us(period_us: int) -> int:
     """From the last good frame to the start of the ramp, at most. A lost link shows in the first
-    turn after its time limit: with a period above 12 ms that is later than 50 ms."""
+    turn after its time limit: with a period above 10 ms that is later than 50 ms."""
     return max(SAFE_US, QUIET_US + period_us)
 
 
@@ -187,6 +187,7 @@ class Judge:
         self._angle = measured[1]
         periods, self._cut = 1 + self._cut, 0
         if not self.on or last is None:
+            self._follows(t_us, output)
             return
         stops = stopping or self._stopping(t_us)
         active = self._active(t_us, last, output, measured, stops, brakes, periods)
@@ -195,10 +196,14 @@ class Judge:
         if bad and not heard:
             bad = self._inactive(output, measured) if self._engaged else active
         if not (self._engaged and stops):
-            self._path_us, self._path = t_us, output[1]
-            steers = self.good and self.limits.channels > 1
-            self._wished = self.good[-1].command[1] if steers else output[1]
+            self._follows(t_us, output)
         self.wrong += [(t_us, text) for text in bad]
+
+    def _follows(self, t_us: int, output: tuple[int, int]) -> None:
+        """It steers as it is told: a stop from here on keeps to this path."""
+        self._path_us, self._path = t_us, output[1]
+        steers = self.good and self.limits.channels > 1
+        self._wished = self.good[-1].command[1] if steers else output[1]
 
     def _active(
         self,

@@ -2,7 +2,8 @@
 """What a vehicle logged while a fault happened to its microcontroller, judged.
 
 The times are real ones, so what the machine did to them is told apart: an attempt in which the
-firmware's own timer shows that it did not get its processor is `Disturbed` and made again.
+firmware's own timer shows that it did not get its processor is `Disturbed` and made again, and
+`Held` where that was only from the fault on.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 
 from firmware_bridge.campaign.case import Fault
 from firmware_bridge.campaign.judge import SAFE_US, Judge, Limits
-from firmware_bridge.campaign.live import Disturbed
+from firmware_bridge.campaign.live import Disturbed, Held
 from firmware_bridge.campaign.store import Row
 from firmware_bridge.campaign.told import Told
 
@@ -21,6 +22,7 @@ GAP_US = 15_000  # between two turns: more than half a period late, as the firmw
 WIRE_US = 8_000  # a byte's way to the firmware; only for what counts as fresh, never for the ramp
 HEARING_US = 17_000  # from when a frame counts as there until the turn that heard it ends
 JITTER_US = 2_000  # of both loops together, where it must not stop
+BEFORE_US = 1_000_000  # so long before a fault it must have been in time to be held up by it
 TRIPS = {"LINK_LOST", "LINK_FAULTY", "ANSWER_WRONG", "TIME_FAULT"}
 
 
@@ -71,17 +73,22 @@ def _read(row: Mapping[str, Any]) -> Log:
 
 
 def _watch(judge: Judge, log: Sequence[Log], told: Told) -> None:
-    """Each command, and the frames that were there by then."""
-    waiting = sorted(told.arrivals)
+    """Each command, the frames that were there by then, and whether it had said that it stops."""
+    waiting, said, stopping = sorted(told.arrivals), list(told.stops), False
+    evidence = told.evident_us(log[-1].at_us) if told.must else None
+    if evidence is not None:
+        judge.must_stop(evidence)
     for before, row in zip([log[0], *log], log, strict=False):
         while waiting and waiting[0][0] <= row.at_us:
             at_us, number, decided_us, command, engaged = waiting.pop(0)
             judge.arrived(at_us + WIRE_US, number, decided_us + WIRE_US, command, engaged)
+        while said and said[0][0] <= row.at_us:
+            stopping = said.pop(0)[1]
         judge.on = row.at_us > told.on_us + 100_000
         if boots(before, row):
             judge.cut()  # a command of the turn that it ended may have been on its way
             judge.booted(row.at_us)
-        judge.turn(row.at_us, row.output, row.measured, False, _ran_us(before, row))
+        judge.turn(row.at_us, row.output, row.measured, stopping, _ran_us(before, row))
 
 
 def _stop(
@@ -104,7 +111,7 @@ def _stop(
         return safe_us, False, []
     late_us = _late_us(log, since, ramp_us, judge.limits.period_us)
     if safe_us - late_us <= most_us:
-        raise Disturbed(f"its loop was {late_us} us late before it stopped")
+        raise _held(log, told, f"its loop was {late_us} us late before it stopped")
     return safe_us, False, [f"begins to stop {safe_us} us after the last good frame"]
 
 
@@ -113,7 +120,10 @@ def _tripped(log: Sequence[Log], told: Told, ramp_us: int | None, period_us: int
     frames are as long as three."""
     if ramp_us is None or not told.said & TRIPS or "NOT_ARMED" in told.said:
         return False
-    late_us = told.late_us + _late_us(log, ramp_us - 5 * period_us, ramp_us, period_us)
+    own_us = _late_us(log, ramp_us - 5 * period_us, ramp_us, period_us)
+    late_us = told.late_us + own_us
+    if own_us > JITTER_US:
+        raise _held(log, told, f"its loop was {own_us} us late before it stopped")
     if late_us > JITTER_US:
         raise Disturbed(f"loops were {late_us} us late before it stopped")
     return True
@@ -153,9 +163,22 @@ def _undisturbed(log: Sequence[Log], told: Told, ramp_us: int | None) -> None:
     if len(span) < 2:
         raise Disturbed("the vehicle logged nothing")
     for a, b in itertools.pairwise(span):
-        gap_us, lost = _ran_us(a, b), (b.number - a.number) & 0xFFFF != 1
-        if (gap_us > GAP_US or lost) and not boots(a, b):
-            raise Disturbed(f"its loop was held up for {gap_us / 1000:.0f} ms")
+        if _gap(a, b):
+            raise _held(log, told, f"its loop was held up for {_ran_us(a, b) / 1000:.0f} ms")
+
+
+def _gap(a: Log, b: Log) -> bool:
+    """Whether a turn is missing between the two."""
+    lost = (b.number - a.number) & 0xFFFF != 1
+    return (_ran_us(a, b) > GAP_US or lost) and not boots(a, b)
+
+
+def _held(log: Sequence[Log], told: Told, why: str) -> Disturbed:
+    """By the machine, or maybe by the fault."""
+    before = [row for row in log if told.begin_us - BEFORE_US <= row.at_us <= told.begin_us]
+    if any(_gap(a, b) for a, b in itertools.pairwise(before)):
+        return Disturbed(why)
+    return Held(told.kind, why)
 
 
 def _late_us(log: Sequence[Log], from_us: int, to_us: int, period_us: int) -> int:

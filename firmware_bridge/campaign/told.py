@@ -22,6 +22,8 @@ class Told:
     causes: frozenset[str] = frozenset()
     arrivals: list[tuple[int, int, int, tuple[int, ...], bool]] = field(factory=list)
     said: set[str] = field(factory=set)
+    stops: list[tuple[int, bool]] = field(factory=list)
+    """From when on it said that it stops, or that it does not."""
     wrong: list[str] = field(factory=list)
     disturbed: str = ""
     done: list[tuple[int, str]] = field(factory=list)
@@ -46,7 +48,9 @@ class Told:
             self.must, self.evidence_us = rest[0], rest[1]
             self.causes = frozenset(rest[2])
         elif what == "c":
-            self.said |= set(rest[2])
+            at_us, mode, causes = rest
+            self.said |= set(causes)
+            self._stops(at_us, mode == "SAFE_STOP")
         elif what == "wrong":
             self.wrong.append(rest[0])
         elif what == "disturbed":
@@ -56,10 +60,15 @@ class Told:
         elif what == "end":
             self.late_us = rest[0]
 
+    def _stops(self, at_us: int, now: bool) -> None:
+        if self.begin_us and not now and self.stops and self.stops[-1][1]:
+            self.wrong.append("leaves SAFE_STOP by itself")
+        self.stops.append((at_us, now))
+
     @property
     def disturbance(self) -> str:
         """What the machine did to the host; empty: nothing that matters."""
-        if not self.disturbed and self.late_us > LATE_US and not self.must:
+        if not self.disturbed and self.late_us > LATE_US and self.must is False:
             return f"a tick or a frame came {self.late_us / 1000:.0f} ms late"
         return self.disturbed
 

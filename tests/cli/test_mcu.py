@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -216,3 +217,37 @@ def test_the_firmware_boots_in_qemu_and_says_so(tmp_path: Path) -> None:
     commands = [row for row in records(tmp_path / "plant.jsonl") if "target_q16" in row]
     assert len(commands) > 50
     assert {row["target_q16"] for row in commands} == {0}
+
+
+@needs_qemu
+def test_a_log_that_cannot_be_written_ends_it(tmp_path: Path) -> None:
+    done = edgeguard("mcu", "sim", "--log", "no/plant.jsonl", home=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "no/plant.jsonl: No such file or directory"
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+@needs_qemu
+def test_without_its_vehicle_it_ends(tmp_path: Path) -> None:
+    environment = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path)}
+    sim = subprocess.Popen(
+        [sys.executable, "-m", "edgeguard", "mcu", "sim"],
+        cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert sim.stdout is not None
+        assert sim.stdout.readline().startswith("/dev/")
+        children = Path(f"/proc/{sim.pid}/task/{sim.pid}/children").read_text().split()
+        (plant,) = (
+            pid
+            for pid in children
+            if b"firmware_bridge.plant" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        )
+        os.kill(int(plant), signal.SIGKILL)
+        _, said = sim.communicate(timeout=PATIENCE_S)
+    finally:
+        sim.terminate()
+        sim.wait()
+    assert sim.returncode == 1
+    assert "the plant ended with -9" in said

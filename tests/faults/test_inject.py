@@ -9,9 +9,11 @@ from copy import deepcopy
 from functools import partial
 from math import comb
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
+from attrs import evolve
 from click.testing import CliRunner, Result
 
 from edgeguard import config
@@ -19,6 +21,9 @@ from edgeguard.cli import campaigns
 from edgeguard.cli.inject import command, figures
 from edgeguard.errors import EdgeguardError
 from edgeguard.zoo import models_dir
+from firmware_bridge.campaign.case import Case
+from firmware_bridge.campaign.drive import Drive
+from firmware_bridge.campaign.judge import safe_us
 from firmware_bridge.campaign.registry import FAULTS
 from firmware_bridge.campaign.run import BY_ID, campaign, chunk, inject
 from firmware_bridge.campaign.store import Store, summary, upper_bound
@@ -105,11 +110,78 @@ def test_what_firmware_may_do_is_not_wrong(fault: str, index: int, table: dict[s
     assert row["w"] == 0, row
 
 
+class SlowWire(Case):
+    """Every answer comes when its question was already asked again."""
+
+    def start(self, *given: Any, **more: Any) -> Drive:
+        drive = super().start(*given, **more)
+        drive.up_us = 9_000
+        self.go(7)
+        return drive
+
+
+def test_a_question_that_was_answered_is_no_evidence(table: dict[str, Any]) -> None:
+    fault = BY_ID["F19"]
+    cases = [SlowWire(fault, index, table, Random(f"7/F19/{index}")) for index in (3, 35, 58)]
+    for case in cases:
+        fault.inject(case)
+        found = case.result()
+        assert found.kind in {"no answer", "no verdict"}
+        assert found.safe_us is not None
+        assert 30_000 < found.safe_us <= SAFE_US, found
+        assert found.wrong == 0, found
+
+
+@pytest.mark.parametrize(("ms", "most_ms"), [(5, 50), (10, 50), (12, 52), (17, 57)])
+def test_a_lost_link_is_found_by_the_turn_after_its_limit(ms: int, most_ms: int) -> None:
+    """36 ms, a period, 2 ms on the wire and 2 ms of the turn."""
+    assert safe_us(ms * 1000) == most_ms * 1000
+
+
+class QuickTurns(Case):
+    """What they decide is at the actuators at once."""
+
+    def start(self, *given: Any, **more: Any) -> Drive:
+        drive = super().start(*given, **more)
+        self.turn_us, drive.turn_us = drive.turn_us, 0
+        return drive
+
+
+def test_what_a_turn_takes_counts(table: dict[str, Any]) -> None:
+    quick = QuickTurns(BY_ID["F19"], 0, table, Random("7/F19/0"))
+    quick.fault.inject(quick)
+    found, usual = quick.result().safe_us, inject(BY_ID["F19"], 0, 7, table)["t"]
+    assert found is not None
+    assert 36_000 < found < found + quick.turn_us == usual <= SAFE_US
+
+
 def test_firmware_that_jumps_is_found(table: dict[str, Any]) -> None:
     for fault in ("F15", "F16"):
         row = inject(BY_ID[fault], 0, 0, table, steep(table))
         assert row["w"] > 0
         assert any("jumps" in text for text in row["why"])
+
+
+@pytest.mark.parametrize("fault", ["F15", "F16"])
+def test_where_nothing_must_be_named_no_name_is_right(
+    fault: str, table: dict[str, Any], tmp_path: Path
+) -> None:
+    rows = [inject(BY_ID[fault], index, 7, table) for index in range(3)]
+    assert [row["c"] for row in rows] == [None] * 3
+    found = {f.id for f in figures(campaigns.twin(None), [summary(fault, rows)])}
+    assert f"mcu.{fault}.injections" in found
+    assert f"mcu.{fault}.cause_right" not in found
+
+
+def test_a_stop_by_another_name_is_not_right(table: dict[str, Any]) -> None:
+    """Neither where it has to stop nor where it may."""
+    strange = evolve(BY_ID["F14"], causes=frozenset({"SELF_TEST"}))
+    rows = [inject(fault, index, 7, table) for fault in (BY_ID["F14"], strange)
+            for index in range(6)]  # fmt: skip
+    may, must = (0, 1, 2, 4, 5), (3,)
+    assert all(rows[index]["t"] is not None for index in (*may, *must))
+    assert all(rows[index]["c"] is True for index in (*may, *must))
+    assert all(rows[6 + index]["c"] is False for index in (*may, *must))
 
 
 def test_what_is_found_fails_its_bars(table: dict[str, Any], tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from firmware_bridge.campaign.case import Fault
-from firmware_bridge.campaign.live import Disturbed
+from firmware_bridge.campaign.live import Disturbed, Held
 from firmware_bridge.campaign.logged import judged
 from firmware_bridge.campaign.told import Told
 
@@ -19,26 +19,37 @@ TABLE = {
     "policy": {"channels": [{"rows": [ROW], "table_signal": 255}]},
     "link": {"period_us": PERIOD_US, "max_age_us": 20_000},
 }
+SOFT = {"at": 0, "min": -ONE // 2, "max": ONE // 2, "rise": ONE // 2, "fall": ONE // 2}
+STEERED: dict[str, Any] = {
+    "policy": {"channels": [{"rows": [{**ROW, "fall": 9 * ONE}], "table_signal": 255},
+                            {"rows": [SOFT], "table_signal": 255}]},
+    "link": TABLE["link"],
+}  # fmt: skip
 FAULT = Fault("F23", "", "", frozenset({"SELF_TEST"}), lambda case: None)
 FELL = round(4 * ONE * PERIOD_US / 1e6)
 
 
-def told(must: bool = True, **more: Any) -> Told:
-    """A host that commands 3 m/s in every period, heard 5 ms before each turn."""
-    more = {"causes": frozenset({"SELF_TEST"}), "said": {"SELF_TEST"}, **more}
-    found = Told(kind="core", begin_us=BEGIN_US, on_us=1_000_000, must=must, **more)
+def told(must: bool | None = True, **more: Any) -> Told:
+    """A host that commands 3 m/s in every period, heard 5 ms before each turn; soon after the fault
+    it wants to the left."""
+    usual = {"on_us": 1_000_000, "causes": frozenset({"SELF_TEST"}), "said": {"SELF_TEST"}}
+    found = Told(kind="core", begin_us=BEGIN_US, must=must, **{**usual, **more})
     for i, at_us in enumerate(range(5_000, END_US, PERIOD_US), 1):
-        found.arrivals.append((at_us, i, at_us - 1000, (3 * ONE,), True))
+        left = ONE // 4 if at_us > BEGIN_US + 50_000 else 0
+        found.arrivals.append((at_us, i, at_us - 1000, (3 * ONE, left), True))
     return found
 
 
 def log(
     ramp_us: int, *, late_us: Callable[[int], int] = lambda at_us: 0,
     reset: tuple[int, int] | None = None, halt: tuple[int, int] | None = None,
+    falls: int = FELL, turns_us: int = END_US,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """A turn every 10 ms, and a ramp from `ramp_us` on. late_us: of the turn that is due then;
-    reset: when, and how long it takes; halt: the processor and its timer stand still."""
+    reset: when, and how long it takes; halt: the processor and its timer stand still; falls: in a
+    turn; turns_us: from then on it follows the host to the left."""
     rows, at_us, speed, number, booted_us, halted_us = [], 10_000, 3 * ONE, 0, 0, 0
+    angle = 0
     while at_us < END_US:
         number += 1
         if reset is not None and at_us >= reset[0] and booted_us == 0:
@@ -49,16 +60,17 @@ def log(
             at_us, halted_us = at_us + halt[1], halt[1]
         at_us += late_us(at_us)
         if at_us >= ramp_us:
-            speed = max(0, speed - FELL)
+            speed = max(0, speed - falls)
+        angle += 300 if turns_us <= at_us < turns_us + 100_000 else 0
         rows.append({"t_ns": at_us * 1000, "stamp_us": at_us - booted_us - halted_us,
-                     "count": number, "target_q16": speed, "steering_q16": 0,
-                     "speed": speed / ONE, "angle": 0.0})  # fmt: skip
+                     "count": number, "target_q16": speed, "steering_q16": angle,
+                     "speed": speed / ONE, "angle": angle / ONE})  # fmt: skip
         at_us += PERIOD_US
     return rows
 
 
-def found(rows: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
-    return dict(judged(told(**more), rows, FAULT, 0, TABLE))
+def found(rows: list[dict[str, Any]], table: dict[str, Any] = TABLE, **more: Any) -> dict[str, Any]:
+    return dict(judged(told(**more), rows, FAULT, 0, table))
 
 
 FLIP = [(BEGIN_US, "flip")]
@@ -75,8 +87,9 @@ def test_a_late_stop_is_wrong_however_late(ramp_us: int) -> None:
     """Turns that are late by less than what is too late do not excuse it."""
     for late in (lambda at_us: 0, lambda at_us: 101 if at_us == BEGIN_US + 20_000 else 0):
         row = found(log(BEGIN_US + ramp_us, late_us=late), done=FLIP)
-        assert row["w"] == 1
+        assert row["w"] > 0
         assert row["why"][0].startswith("begins to stop")
+        assert ramp_us < 100_000 or "is held up" in row["why"][1]
 
 
 def test_a_stop_that_is_late_by_what_the_machine_took_is_made_again() -> None:
@@ -88,7 +101,9 @@ def test_a_stop_that_is_late_by_what_the_machine_took_is_made_again() -> None:
 
 
 def test_no_stop_is_wrong() -> None:
-    assert found(log(END_US), done=FLIP)["why"] == ["does not stop"]
+    row = found(log(END_US), done=FLIP)
+    assert row["why"][0] == "does not stop"
+    assert row["w"] > 100  # turns
 
 
 def test_a_processor_that_hangs_until_its_watchdog_is_counted_apart() -> None:
@@ -98,7 +113,7 @@ def test_a_processor_that_hangs_until_its_watchdog_is_counted_apart() -> None:
 
 def test_a_reset_that_takes_long_is_no_excuse_for_a_ramp_that_began_late() -> None:
     row = found(log(BEGIN_US + 90_000, reset=(BEGIN_US + 400_000, 60_000)), done=FLIP)
-    assert (row["w"], "h" in row) == (1, False)
+    assert (row["w"] > 0, "h" in row) == (True, False)
 
 
 def test_a_reset_without_a_flip_has_to_stop_in_time() -> None:
@@ -120,6 +135,55 @@ def test_a_processor_that_locked_up_is_counted_and_one_without_a_flip_is_wrong()
     row = found(rows, done=FLIP, locked=True)
     assert (row["w"], row["h"]) == (0, 1)
     assert found(rows, wrong=["the processor locked up"])["w"] >= 1
+
+
+STOPS = BEGIN_US + 10_000
+LIES = {"evidence_us": BEGIN_US}  # a host that goes on commanding
+SAID = {"stops": [(BEGIN_US + 12_000, True)]}
+
+
+@pytest.mark.parametrize("known", [LIES, SAID])
+def test_who_has_to_stop_neither_steers_where_the_host_wants_nor_brakes_harder(
+    known: dict[str, Any],
+) -> None:
+    """Known from what was injected, 50 ms later; or because the microcontroller says so itself."""
+    assert found(log(STOPS), STEERED, **known)["w"] == 0
+    curve = log(STOPS, turns_us=BEGIN_US - 300_000)  # and is judged only when it stops
+    assert found(curve, STEERED, on_us=BEGIN_US - 60_000, **known)["w"] == 0
+    assert found(log(STOPS, turns_us=BEGIN_US + 60_000), STEERED)["w"] == 0  # nobody knows
+    steered = found(log(STOPS, turns_us=BEGIN_US + 60_000), STEERED, **known)
+    assert "steers where nobody asked for it" in steered["why"][0]
+    harder = found(log(STOPS, falls=2 * FELL), STEERED, **known)
+    assert "stops harder than 4.0 m/s2" in harder["why"][0]
+
+
+def test_who_says_that_it_stops_goes_on_stopping() -> None:
+    heard = told(must=False)
+    for at_us, mode in ((0, "SAFE_STOP"), (1, "NOMINAL"), (2, "SAFE_STOP"), (3, "NOMINAL")):
+        heard.hear(["c", BEGIN_US + at_us, mode, []])
+    assert heard.wrong == ["leaves SAFE_STOP by itself"] * 2
+    heard = Told()
+    for mode in ("SAFE_STOP", "NOMINAL"):  # it is armed
+        heard.hear(["c", 0, mode, []])
+    assert heard.wrong == []
+    assert heard.stops == [(0, True), (0, False)]
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_turn_that_comes_late_from_the_fault_on_may_be_its_doing(before: bool) -> None:
+    """A machine that holds it up does so before it, too."""
+    late = (BEGIN_US - 500_000, BEGIN_US + 20_000) if before else (BEGIN_US + 20_000,)
+    rows = log(END_US, late_us=lambda at_us: 6_000 if any(0 <= at_us - t < 10_000 for t in late)
+               else 0)  # fmt: skip
+    with pytest.raises(Disturbed, match="held up for 16 ms") as caught:
+        found(rows, must=None)
+    assert isinstance(caught.value, Held) is not before
+
+
+@pytest.mark.parametrize(("must", "text"), [(None, ""), (True, ""), (False, "came 7 ms late")])
+def test_a_late_host_matters_where_nothing_must_stop(must: bool | None, text: str) -> None:
+    assert told(must, late_us=7_000).disturbance.endswith(text)
+    assert bool(told(must, late_us=7_000).disturbance) is bool(text)
 
 
 def test_the_time_that_a_debugger_took_counts() -> None:

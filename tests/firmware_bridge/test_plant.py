@@ -141,3 +141,17 @@ def test_a_wrong_address_is_one_line(where: str, tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].endswith("neither unix:PATH nor tcp:HOST:PORT")
+
+
+def test_a_log_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    log = tmp_path / "no" / "log"
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "firmware_bridge.plant", "--listen", "tcp:127.0.0.1:0",
+            "--log", str(log),
+        ],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].endswith(f"--log {log}: No such file or directory")
+    assert done.stdout == ""
