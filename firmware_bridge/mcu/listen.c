@@ -89,7 +89,7 @@ static bool take_in(eg_mcu_t *m) {
   return n > 0;
 }
 
-void eg_mcu_listen(eg_mcu_t *m) {
-  while (take_in(m)) {
+void eg_mcu_listen(eg_mcu_t *m, uint32_t until_us) {
+  while (take_in(m) && (int32_t)(board_now_us() - until_us) < 0) {
   }
 }

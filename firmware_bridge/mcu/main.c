@@ -12,7 +12,7 @@ int main(void) {
     uint32_t now_us = board_now_us();
     if ((int32_t)(now_us - next_us) > 0) next_us = now_us; /* late: no second turn to make up */
     do {                                                   /* a late turn listens, too */
-      eg_mcu_listen(&mcu);
+      eg_mcu_listen(&mcu, next_us);
       board_wait(next_us);
     } while ((int32_t)(board_now_us() - next_us) < 0);
     eg_mcu_step(&mcu);

@@ -129,8 +129,9 @@ typedef struct {
 void eg_mcu_boot(eg_mcu_t *m);
 /* One turn; call it every config->link.period_us. */
 void eg_mcu_step(eg_mcu_t *m);
-/* Take in what arrived meanwhile; not more than EG_RX_PER_TURN between two turns. */
-void eg_mcu_listen(eg_mcu_t *m);
+/* Take in what arrived meanwhile, not more than EG_RX_PER_TURN between two turns, until it is
+ * until_us: a turn is not late for what comes at its end. One piece even then. */
+void eg_mcu_listen(eg_mcu_t *m, uint32_t until_us);
 
 /* ------------------------------------------------------------- the steps */
 

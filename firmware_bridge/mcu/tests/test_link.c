@@ -105,7 +105,7 @@ static void early_answer(rig_t *r) {
 static void early_answer_after_a_long_turn(rig_t *r) {
   r->twin.call_us = 20;
   rig_turns(r, 5);
-  r->answer_after_us = 100;
+  r->answer_after_us = 20; /* taking it in takes time, too */
 }
 
 /* One frame that does not get there is no fault of the host. */

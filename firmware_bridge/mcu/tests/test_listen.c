@@ -66,6 +66,21 @@ static void as_many_as_there_is_time_for(void) {
   }
 }
 
+/* A turn is not late for what comes at its end, and who is late all the time hears something. */
+static void until_the_turn_is_due(void) {
+  static const uint8_t noise[300] = {0x55};
+  rig_t r;
+  rig_start(&r);
+  rig_step(&r);
+  eg_twin_receive(&r.twin, noise, sizeof noise);
+  for (uint32_t i = 1; i < 4; i++) {
+    eg_mcu_listen(&r.twin.mcu, r.twin.now_us - (i - 1));
+    CHECK(r.twin.rx_used == sizeof noise - i * EG_STAGED, "%u wait", r.twin.rx_used);
+  }
+  eg_mcu_listen(&r.twin.mcu, r.twin.now_us + 1);
+  CHECK(r.twin.rx_used == 0, "%u wait, and there is time", r.twin.rx_used);
+}
+
 /* What does not last from turn to turn has no seal: whatever it says, nothing is overrun, and what
  * comes next is heard. */
 static void with_counts_that_cannot_be(void) {
@@ -123,6 +138,7 @@ static void commands_are_counted(void) {
 int main(void) {
   in_pieces_of_any_size();
   as_many_as_there_is_time_for();
+  until_the_turn_is_due();
   with_counts_that_cannot_be();
   when_room_is_left_for_one();
   its_last_byte_ends_it();

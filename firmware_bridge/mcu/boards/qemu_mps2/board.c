@@ -34,6 +34,7 @@
 #define ATTENTION(uart) EG_REG((uart) + 0xCu)
 #define TX_FULL 1u
 #define RX_FULL 2u
+#define LOOK 16u /* bytes that one look takes in at most */
 
 extern uint8_t eg_image_start[], eg_image_bytes[], eg_stack_limit[], eg_ram_words[];
 extern const eg_seal_t eg_seal;
@@ -87,9 +88,9 @@ const eg_memory_t *board_memory(void) {
   return &memory;
 }
 
-/* Whatever is there; one byte at a time is, so this may go on a little. */
+/* Some of what is there: the line has no baud rate, and the next byte is there at once. */
 static void receive(void) {
-  while ((STATE(UART0) & RX_FULL) && eg_ring_used(&rx) < EG_RING) {
+  for (uint32_t i = 0; i < LOOK && (STATE(UART0) & RX_FULL) && eg_ring_used(&rx) < EG_RING; i++) {
     eg_ring_put(&rx, (uint8_t)DATA(UART0));
     ATTENTION(UART0) = RX_FULL;
   }

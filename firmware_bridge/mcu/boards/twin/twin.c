@@ -129,7 +129,7 @@ void eg_twin_step(eg_twin_t *t) {
   bool pulled = setjmp(reset_line) != 0;
   if (!pulled) {
     in_turn = true;
-    eg_mcu_listen(&t->mcu); /* as main.c does, before each turn */
+    eg_mcu_listen(&t->mcu, t->now_us + EG_TURN_US); /* as main.c does, before each turn */
     eg_mcu_step(&t->mcu);
   }
   in_turn = false;
@@ -141,7 +141,7 @@ void eg_twin_step(eg_twin_t *t) {
 
 void eg_twin_listen(eg_twin_t *t) {
   current = t;
-  eg_mcu_listen(&t->mcu);
+  eg_mcu_listen(&t->mcu, t->now_us + EG_TURN_US);
 }
 
 uint32_t eg_twin_receive(eg_twin_t *t, const uint8_t *data, uint32_t n) {
