@@ -81,6 +81,8 @@ class _Liar:
     def __call__(self, d: Decision) -> Decision:
         old, self._old = self._old, evolve(d)
         drive = self._c.drive
+        if self._kind == "lets go" and self._failed:
+            d.active = False  # nobody asks for commands: it would end the stop
         if not d.question or d.question == drive.answered:
             return d
         if self._kind in {"no answer", "no verdict"}:
@@ -111,7 +113,7 @@ def does_not_check(c: Case) -> None:
     """The host's loop runs and commands, but its checks do not, or not now."""
     kind = c.rng.choice(
         ("skips a check", "old answer", "old checks", "wrong answer", "no answer", "no verdict",
-         "frozen", *(() if c.live else ("too early",)))
+         "lets go", "frozen", *(() if c.live else ("too early",)))
     )  # fmt: skip
     drive = c.start()
     c.begin(kind)
