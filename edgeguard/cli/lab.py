@@ -34,7 +34,8 @@ command.add_command(lab_patch.command, "patch")
 
 EVALUATED = {
     "gtsrb": ("data", "data_dir", "quick", "json_file"),
-    "gtsrb --ood": ("data_dir", "ood", "json_file"),
+    "gtsrb --ood": ("data_dir", "strange", "json_file"),
+    "gtsrb --near": ("data_dir", "strange", "quick", "json_file"),
     "can": ("data_dir", "json_file"),
     "techniques": ("member",),
 }
@@ -56,12 +57,15 @@ def _refuse_others(asked: str) -> None:
 @click.option("--data", metavar="FILE.npz", help="Images to report on: x [N,32,32,3] uint8, y [N].")
 @data_dir
 @click.option("--quick", is_flag=True, help="Attack 100 images in place of 1,000.")
-@click.option("--ood", is_flag=True, help="Of gtsrb: the embedding detectors of ood.toml instead.")
+@click.option("--ood", "strange", flag_value="--ood",
+              help="Of gtsrb: the embedding detectors of ood.toml instead.")  # fmt: skip
+@click.option("--near", "strange", flag_value="--near",
+              help="Of gtsrb: signs that a model never saw instead; trains five.")  # fmt: skip
 @click.option("--member", default="plain", show_default=True, help="Of techniques: on whom.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the figures as JSON.")
 def evaluate(
     name: str, files: tuple[Path, ...], data: str | None, data_dir: str | None, quick: bool,
-    ood: bool, member: str, json_file: str | None,
+    strange: str | None, member: str, json_file: str | None,
 ) -> None:  # fmt: skip
     """Print accuracy, robustness and the vote of the shipped models against their bars; for "can",
     what is found of attacks on a car's bus; for "techniques", each attack and defence at its stage
@@ -70,7 +74,7 @@ def evaluate(
     Exits 1 and names the bar when one does not hold.
     An option that what is asked for does not take is refused.
     """
-    _refuse_others("gtsrb --ood" if ood and name == "gtsrb" else name)
+    _refuse_others(f"{name} {strange}" if strange and name == "gtsrb" else name)
     if files and name != "techniques":
         raise click.UsageError(f"{name} takes no results files; meant: techniques {files[0]}")
     if name == "techniques":
@@ -81,17 +85,26 @@ def evaluate(
         from edgeguard.lab.zoo.can import evaluate as run_can
 
         sys.exit(run_can(data_dir, json_file))
-    if ood:
-        from edgeguard.lab.zoo.ood import evaluate as run_ood
-
-        try:
-            sys.exit(run_ood(data_dir, models_dir(name), json_file))
-        except FileNotFoundError as error:
-            raise EdgeguardError(str(error)) from None
+    if strange:
+        _strange_pictures(strange == "--near", data_dir, quick, json_file)
     from edgeguard.lab.zoo.evaluate import evaluate as run
 
     n_pgd = 100 if quick else 1000
     sys.exit(run(data_dir, n_pgd=n_pgd, json=json_file, file=data, models=models_dir(name)))
+
+
+def _strange_pictures(near: bool, data_dir: str | None, quick: bool, json_file: str | None) -> None:
+    """What is no sign, or a sign that the model was never shown."""
+    from edgeguard.lab.zoo import near as unseen
+    from edgeguard.lab.zoo import ood as far
+
+    models = models_dir("gtsrb")
+    try:
+        if near:
+            sys.exit(unseen.evaluate(data_dir, models, quick, json_file))
+        sys.exit(far.evaluate(data_dir, models, json_file))
+    except FileNotFoundError as error:
+        raise EdgeguardError(str(error)) from None
 
 
 @command.command()
