@@ -150,11 +150,11 @@ class Judge:
         self._boots, self._booted_us = 2, at_us
         self._angles += [] if self._angle is None else [self._angle]
 
-    def cut(self) -> None:
+    def cut(self, turns: int = 1) -> None:
         """A reset ended this turn, before it gave a command or before it could note that it had:
         the next one goes on from what was decided by then, so it may be a period's step further
-        off, either way."""
-        self._cut += 1
+        off, either way. turns: so many whose commands did not reach the actuator."""
+        self._cut += turns
 
     def begin(self) -> None:
         """A new session: what stood in the way is gone."""

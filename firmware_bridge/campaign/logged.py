@@ -86,7 +86,7 @@ def _watch(judge: Judge, log: Sequence[Log], told: Told) -> None:
             stopping = said.pop(0)[1]
         judge.on = row.at_us > told.on_us + 100_000
         if boots(before, row):
-            judge.cut()  # a command of the turn that it ended may have been on its way
+            judge.cut(_unheard(before, row, told, judge.limits.period_us))
             judge.booted(row.at_us)
         judge.turn(row.at_us, row.output, row.measured, stopping, _ran_us(before, row))
 
@@ -132,6 +132,15 @@ def _tripped(log: Sequence[Log], told: Told, ramp_us: int | None, period_us: int
 def boots(before: Log, row: Log) -> bool:
     """Whether there was a reset between the two."""
     return row.number <= before.number and row.stamp_us < before.stamp_us
+
+
+def _unheard(before: Log, row: Log, told: Told, period_us: int) -> int:
+    """Turns before a reset whose commands may not have come: the one that it ended; and after a
+    flip, which may hit the code that writes commands, all since the last that came. The ramp went
+    on meanwhile, and what comes next may be as far on as the limits let it come in that time."""
+    if not any(flip <= row.at_us for flip in told.flips):
+        return 1
+    return max(1, (row.at_us - before.at_us - row.stamp_us) // period_us)
 
 
 def _ran_us(before: Log, row: Log) -> int:

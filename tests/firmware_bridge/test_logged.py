@@ -111,6 +111,23 @@ def test_a_processor_that_hangs_until_its_watchdog_is_counted_apart() -> None:
     assert (row["w"], row["h"], row["t"]) == (0, 1, None)
 
 
+def deaf(falls: int = FELL) -> list[dict[str, Any]]:
+    """The firmware's turns go on after the fault, but none of their commands comes, until a reset
+    60 ms later; by then it has braked by `falls` in each of them."""
+    rows = log(BEGIN_US, falls=falls, reset=(BEGIN_US + 60_000, 5_000))
+    return [r for r in rows if not BEGIN_US <= r["t_ns"] // 1000 < BEGIN_US + 60_000]
+
+
+def test_a_flip_in_what_writes_the_commands_lets_the_ramp_go_on_unseen() -> None:
+    """By what the limits allow in that time, and no further; without a flip by one turn's step."""
+    row = found(deaf(), done=FLIP)
+    assert (row["w"], row["h"]) == (0, 1)
+    row = found(deaf(2 * FELL), done=FLIP)
+    assert row["why"][0].endswith("speed jumps by -0.5599")
+    row = found(deaf(), done=[(BEGIN_US, "reset")])
+    assert row["why"][1].endswith("speed jumps by -0.2800")
+
+
 def test_a_reset_that_takes_long_is_no_excuse_for_a_ramp_that_began_late() -> None:
     row = found(log(BEGIN_US + 90_000, reset=(BEGIN_US + 400_000, 60_000)), done=FLIP)
     assert (row["w"] > 0, "h" in row) == (True, False)
