@@ -94,19 +94,24 @@ class Guard:
         self._core.arm()
 
     def observe(
-        self, camera: str, frame: npt.NDArray[np.uint8], t_ns: int, box: Box | None = None
-    ) -> None:
+        self, camera: str, frame: npt.NDArray[np.uint8], t_ns: int, box: Box | None = None,
+        now_ns: int | None = None,
+    ) -> None:  # fmt: skip
         """Hand a frame to the members that look through this camera.
 
         frame: uint8 in the camera's format; t_ns: when it was captured; box: (x, y, width, height)
-        of the part to look at. Members in this process run here and now; others answer later and
-        are heard in ``decide``. Raises ValueError or TypeError for a frame or a stamp that does not
-        fit.
+        of the part to look at; now_ns: what the clock of t_ns says now, so that the time since the
+        capture counts against deadline_ms, too; without it only what passes from here on does.
+        Members in this process run here and now; others answer later and are heard in ``decide``.
+        Raises ValueError or TypeError for a frame or a stamp that does not fit.
         """
         eye = self._eyes.get(camera) or self._parts.eye(camera)
         if type(t_ns) is not int or not -MAX_NS <= t_ns <= MAX_NS:
             t_ns = as_stamp(t_ns)
-        eye.see(frame, box, t_ns, monotonic_ns())
+        since_ns = monotonic_ns()
+        if now_ns is not None:
+            since_ns -= max(0, as_stamp(now_ns, "now_ns") - t_ns)
+        eye.see(frame, box, t_ns, since_ns)
 
     def suggest(
         self, member: str, scores: npt.ArrayLike, t_capture_ns: int, t_ready_ns: int
@@ -282,14 +287,14 @@ class Guard:
         self.close()
 
 
-def as_stamp(t_ns: Any) -> int:
+def as_stamp(t_ns: Any, name: str = "t_ns") -> int:
     """A stamp that is no plain int; raises ValueError when it is none at all."""
     try:
         t_ns = operator.index(t_ns)
     except TypeError:
-        raise ValueError(f"t_ns: want whole nanoseconds, got {t_ns!r}") from None
+        raise ValueError(f"{name}: want whole nanoseconds, got {t_ns!r}") from None
     if abs(t_ns) > MAX_NS:
-        raise ValueError(f"t_ns: {t_ns} is no stamp of a monotonic clock in nanoseconds")
+        raise ValueError(f"{name}: {t_ns} is no stamp of a monotonic clock in nanoseconds")
     return int(t_ns)
 
 

@@ -26,7 +26,7 @@ from edgeguard import _isolation
 
 F_SEAL_FUTURE_WRITE = 0x10  # Linux 5.1; in `fcntl` from Python 3.13 on
 LANDLOCK_ABI = 6  # the first that also keeps signals and abstract sockets inside
-LOADING_BYTES = 2**30  # on top of what is mapped, while a model is read; and four times its file
+LOADING_BYTES = 2**30  # on top of what is mapped, and of four times a file that is read whole
 RUNNING_BYTES = 2**27  # on top of what is mapped once it has passed its self-test
 LOADING_CPU_S = 120
 RUNNING_CPU_S = 20  # between two answers
@@ -47,13 +47,15 @@ _MACHINE = (
 class Need:
     """What a worker needs of the machine beside the interpreter.
 
-    ``files`` and folders are read; ``device``: one that is used, a camera's for instance;
+    ``files`` and folders are read; ``whole``: at once, not little by little as a video is;
+    ``device``: one that is used, a camera's for instance;
     ``server``: family and port of the one that a TCP client is to reach;
     ``devices``: an accelerator's driver is to work in it, whose devices stay open and whose address
     space knows no useful limit; ``threads``: its own.
     """
 
     files: tuple[Path, ...]
+    whole: bool = True
     device: Path | None = None
     server: tuple[int, int] | None = None
     devices: bool = False
@@ -162,6 +164,12 @@ def ending(code: int) -> str:
     with contextlib.suppress(ValueError):
         return signal.Signals(-code).name
     return f"signal {-code}"
+
+
+def printable(said: object, most: int) -> str:
+    """What a process says that may be taken over, at most so many characters of it: one line that
+    does nothing to a log or a terminal."""
+    return "".join(c if c.isprintable() else " " for c in str(said)[:most])
 
 
 def violated(code: int) -> bool:
@@ -316,7 +324,7 @@ def _limit(need: Need) -> None:
     if not (need.devices or need.threads):
         _lower(resource.RLIMIT_NPROC, 0)
     if not need.devices:
-        files = sum(path.stat().st_size for path in need.files if path.is_file())
+        files = sum(path.stat().st_size for path in need.files if need.whole and path.is_file())
         _lower(resource.RLIMIT_AS, _mapped() + LOADING_BYTES + 4 * files)
 
 

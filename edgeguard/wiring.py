@@ -44,12 +44,15 @@ class Seat:
     lost: bool = False
     _flight: tuple[int, int] | None = None  # serial and capture of the request under way
 
-    def ask(self, core: Core, serial: int, t_ns: int, entered_ns: int) -> None:
+    def ask(self, core: Core, serial: int, t_ns: int, since_ns: int) -> None:
         """Hand a remote member its input; one that is still busy drops the frame."""
         self.hear(core)
-        if self.member.submit(serial, t_ns, entered_ns):
+
+        def accepted() -> None:  # before another thread can hear the answer
             self._flight = serial, t_ns
             core.handed(self.index, t_ns)
+
+        self.member.submit(serial, t_ns, since_ns, accepted)
         self.notice(core)
 
     def notice(self, core: Core) -> None:
@@ -118,11 +121,11 @@ class Eye:
         listeners = [s.listener for s in (*local, *remote) if s.listener is not None]
         self._shown = [(InputSpec.of(one.input), one) for one in listeners if one.looks]
 
-    def see(self, frame: Any, box: Box | None, t_ns: int, entered_ns: int) -> None:
+    def see(self, frame: Any, box: Box | None, t_ns: int, since_ns: int) -> None:
         """Hand the frame to every member; those of this process run here and now.
 
         Their evidence is one native call. The times are those that really passed, on the caller's
-        clock, which may be simulated.
+        clock, which may be simulated. since_ns: CLOCK_MONOTONIC, from when on they count.
         """
         for spec, ring in self._rings.items():
             self.camera.aim(spec, ring.input)
@@ -133,8 +136,8 @@ class Eye:
         if self.remote:
             for ring in self._rings.values():
                 ring.publish(scene if health is None else health.content_hash)
-            self._ask(t_ns, entered_ns)
-        ready_ns, origin_ns = self._ready_ns, entered_ns - t_ns
+            self._ask(t_ns, since_ns)
+        ready_ns, origin_ns = self._ready_ns, since_ns - t_ns
         for i, run in self._runs:
             ready_ns[i] = run(origin_ns)
         if self._some_lost or None in ready_ns:
@@ -144,10 +147,10 @@ class Eye:
             if ready_ns[i] is not None:
                 listener.heard(t_ns)
 
-    def _ask(self, t_ns: int, entered_ns: int) -> None:
+    def _ask(self, t_ns: int, since_ns: int) -> None:
         self._serial += 1
         for seat in self.remote:
-            seat.ask(self._core, self._serial, t_ns, entered_ns)
+            seat.ask(self._core, self._serial, t_ns, since_ns)
 
     def _notice(self) -> None:
         for seat in self.local:
@@ -239,22 +242,20 @@ class Parts:
         if self.eyes:
             return
         inside = [name for name, m in self.config.members.items() if m.runtime != "external"]
-        if inside:
-            from edgeguard.inference.members import open_members
+        try:
+            if inside:
+                from edgeguard.inference.members import open_members
 
-            try:
                 self._open_rings(inside)
                 opened = open_members([self._spec(name) for name in inside])
-            except BaseException:
-                self.close()
-                raise
-            self.members = dict(zip(inside, opened, strict=True))
-        try:
+                self.members = dict(zip(inside, opened, strict=True))
             for index, camera in enumerate(self.config.cameras):
                 self._open_eye(index, camera)
-        except (TypeError, ValueError) as error:
+        except BaseException as error:
             self.close()
-            raise ModelRefused(f"{self.config.source}: {error}") from error
+            if isinstance(error, OSError | TypeError | ValueError):  # OSError: no file can be made
+                raise ModelRefused(f"{self.config.source}: {error}") from error
+            raise
 
     def _open_rings(self, names: Iterable[str]) -> None:
         """A ring for each input that only workers read: written once, however many these are."""

@@ -146,7 +146,6 @@ def _assemble(options: Options, stack: contextlib.ExitStack) -> Run:
     if access:
         told.append(page.attach(access, loop, guard, behind or guard, camera, stack))
     notify = Notify.from_environment(lambda: outputs.reached)
-    loop.watchers += [notify] if notify else []
     on_clock = options.realtime or (behind is not None and behind.real_time)
     on_clock = on_clock or inputs.is_live(options.source)
     run_bus.attach(options.bus, options.bus_learnt, loop, guard, on_clock, stack)
@@ -155,6 +154,7 @@ def _assemble(options: Options, stack: contextlib.ExitStack) -> Run:
     if behind is not None:
         told.append(lambda: run_record.confirmed(behind))
     loop.watchers += run_record.begin(guard, options.recording, camera, on_clock)
+    loop.watchers += [notify] if notify else []  # the last
     (behind or guard).arm()
     return Run(loop, frames, on_clock, told)
 

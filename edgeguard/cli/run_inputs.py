@@ -12,10 +12,10 @@ from edgeguard.decision import Decision
 from edgeguard.errors import EdgeguardError
 from edgeguard.guard import Guard
 from edgeguard.intake import decoder, rtsp
-from edgeguard.intake.sources import Frame, reopened
+from edgeguard.intake.sources import STREAM, Frame, reopened
 from edgeguard.loop import Signals
 
-CAMERA, PIPELINE, RTSP, STREAM = "camera:", "gstreamer:", "rtsp://", ".npz"
+CAMERA, PIPELINE, RTSP = "camera:", "gstreamer:", "rtsp://"
 
 
 def is_live(source: str) -> bool:
@@ -28,7 +28,7 @@ def open_source(guard: Guard, camera: str, source: str) -> Iterator[Frame]:
     if source == "simulated":
         return _demo_frames()
     if is_live(source):
-        return _of_size(guard.config, camera, _live(guard, camera, source))
+        return _live(guard, camera, source)
     if not source.endswith(STREAM):
         _decoded_colours(guard.config, camera)
     return decoder.confined(source, guard.config.cameras[camera].rate_hz, guard.event)
@@ -36,16 +36,19 @@ def open_source(guard: Guard, camera: str, source: str) -> Iterator[Frame]:
 
 def _live(guard: Guard, camera: str, source: str) -> Iterator[Frame]:
     frame = guard.config.cameras[camera].frame
+    fits = _fits(guard.config, camera)
     if source.startswith(PIPELINE):
-        return _pipeline(source.removeprefix(PIPELINE), frame.format if frame else "BGR")
+        pixels = frame.format if frame else "BGR"
+        found = _pipeline(source.removeprefix(PIPELINE), pixels)
+        return _fitting(found, pixels, fits) if fits else found
     _decoded_colours(guard.config, camera)
     if source.startswith(RTSP):
-        return reopened(rtsp.name(source), lambda: decoder.network(source, guard.event))
+        return reopened(rtsp.name(source), lambda: decoder.network(source, guard.event, fits))
     number = source.removeprefix(CAMERA)
     if not number.isdigit():
         raise EdgeguardError(f"{source}: want camera:N with the camera's number")
     size = (frame.width, frame.height) if frame else None
-    return reopened(source, lambda: decoder.camera(int(number), guard.event, size))
+    return reopened(source, lambda: decoder.camera(int(number), guard.event, size, fits))
 
 
 def _pipeline(text: str, pixels: str) -> Iterator[Frame]:
@@ -66,19 +69,27 @@ def _decoded_colours(config: GuardConfig, camera: str) -> None:
         )
 
 
-def _of_size(config: GuardConfig, camera: str, frames: Iterator[Frame]) -> Iterator[Frame]:
-    """The frames of a camera, while they have the size that guard.toml says. Raises EdgeguardError:
-    others come from another camera, or in another mode. Recordings may be scaled."""
+def _fits(config: GuardConfig, camera: str) -> decoder.Fits | None:
+    """Refuses frames that have not the size that guard.toml says, if it says one: they come from
+    another camera, or in another mode. Recordings may be scaled."""
     frame = config.cameras[camera].frame
-    for found in frames:
-        height, width = found.image.shape[:2]
-        if frame is not None and frame.format == "NV12":
-            height = height * 2 // 3
-        if frame is not None and (width, height) != (frame.width, frame.height):
+    if frame is None:
+        return None
+
+    def fits(width: int, height: int) -> None:
+        if (width, height) != (frame.width, frame.height):
             raise EdgeguardError(
                 f"{config.source}: camera.{camera}.frame: says {frame.width} x {frame.height}, the"
                 f" camera gives {width} x {height}: change its mode, or width and height"
             )
+
+    return fits
+
+
+def _fitting(frames: Iterator[Frame], pixels: str, fits: decoder.Fits) -> Iterator[Frame]:
+    for found in frames:
+        height, width = found.image.shape[:2]
+        fits(width, height * 2 // 3 if pixels == "NV12" else height)
         yield found
 
 

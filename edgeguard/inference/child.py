@@ -8,8 +8,9 @@ own: see ``supervisor``.
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ _LOOK_S = 0.02  # a waiting driver looks this often whether the worker is still 
 class _Request(NamedTuple):
     serial: int
     t_capture_ns: int
-    t_entered_ns: int
+    since_ns: int
     t_submit_ns: int
 
 
@@ -59,7 +60,11 @@ class ChildProcess:
         self._result: Result | None = None
         self.worker: Supervisor  # which joins itself here
         if alone:
-            Supervisor([self])
+            try:
+                Supervisor([self])
+            except BaseException:
+                self.release()
+                raise
 
     @property
     def alive(self) -> bool:
@@ -99,28 +104,42 @@ class ChildProcess:
         """Have ``poll`` copy the scores to ``array``."""
         self.scores = fits(array, self.scores, "scores")
 
-    def submit(self, serial: int, t_capture_ns: int, entered_ns: int | None = None) -> bool:
+    def submit(
+        self, serial: int, t_capture_ns: int, since_ns: int | None = None,
+        accepted: Callable[[], object] = lambda: None,
+    ) -> bool:  # fmt: skip
         """Hand the input to the worker. False when it is lost, or still at the last one.
 
         From a ring that others share, it is the frame that was published last.
         """
         worker = self.worker
+        if self._bound is not None and not (self._shares or self._copied(self._bound)):
+            return False
         with worker.lock:
             self._receive()
             if not worker.alive or self._flight is not None:
                 return False
             frames = self.frames
             if not self._shares:
-                if self._bound is not None:
-                    np.copyto(frames.input, self._bound)
                 frames.input  # noqa: B018 - the slot is begun, if only to publish it as it is
                 frames.publish()
             now = self.answers.native.expect(worker.epoch, frames.sequence, frames.content)
-            entered = now if entered_ns is None else entered_ns
-            self._flight = _Request(serial, t_capture_ns, entered, now)
+            since = now if since_ns is None else since_ns
+            self._flight = _Request(serial, t_capture_ns, since, now)
             frames.ask(self.lane)
+            accepted()
             worker.wake()
             return True
+
+    def _copied(self, bound: Array) -> bool:
+        """Copy it to a slot; not under the lock, for whoever polls is not to wait for that."""
+        with self.worker.lock:
+            self._receive()
+            if not self.worker.alive or self._flight is not None:
+                return False
+            slot = self.frames.input
+        np.copyto(slot, bound)
+        return True
 
     def poll(self) -> Result | None:
         """The newest answer since the last call, its scores copied; never blocks, never raises."""
@@ -153,7 +172,7 @@ class ChildProcess:
             return
         ready_ns = self.answers.native.take(*self._answer)
         if ready_ns > 0:
-            took_ns = ready_ns - flight.t_entered_ns
+            took_ns = ready_ns - flight.since_ns
             self._result = Result(flight.serial, flight.t_capture_ns, ready_ns, took_ns)
             self._flight = self.frames.reading[self.lane] = None
         elif ready_ns < 0:
@@ -192,7 +211,17 @@ class ChildProcess:
 
 
 def open_group(specs: Sequence[MemberSpec]) -> list[ChildProcess]:
-    """Members that share one worker: one after the other, and lost together."""
-    members = [ChildProcess(spec, alone=False) for spec in specs]
-    Supervisor(members)
+    """Members that share one worker: one after the other, and lost together. Raises ModelRefused
+    when no descriptor or thread is left for them."""
+    members: list[ChildProcess] = []
+    with contextlib.ExitStack() as undo:
+        try:
+            for spec in specs:
+                members.append(ChildProcess(spec, alone=False))
+                undo.callback(members[-1].release)
+            Supervisor(members)
+        except (OSError, RuntimeError) as error:  # RuntimeError: of a thread
+            names = "+".join(spec.name for spec in specs)
+            raise ModelRefused(f"{names}: no worker can be started: {error}") from error
+        undo.pop_all()
     return members

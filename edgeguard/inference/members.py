@@ -27,8 +27,8 @@ class Result(NamedTuple):
     """One answer of a member: to which request, from which capture, ready when, after how long.
 
     Times are nanoseconds: ``t_capture_ns`` as submitted, ``t_ready_ns`` of CLOCK_MONOTONIC,
-    ``took_ns`` from ``entered_ns`` as submitted, else from submit, to ready: on the wall clock,
-    also for streams in simulated time.
+    ``took_ns`` from ``since_ns`` as submitted, else from submit, to ready: on the wall clock, also
+    for streams in simulated time.
     """
 
     serial: int
@@ -81,10 +81,14 @@ class Member(Protocol):
     def bind_scores(self, array: Array) -> None:
         """Have the scores written to ``array`` by ``poll`` (ValueError if it does not fit)."""
 
-    def submit(self, serial: int, t_capture_ns: int, entered_ns: int | None = None) -> bool:
+    def submit(
+        self, serial: int, t_capture_ns: int, since_ns: int | None = None,
+        accepted: Callable[[], object] = lambda: None,
+    ) -> bool:  # fmt: skip
         """Hand over the input. False if the member is lost or busy: the input is dropped.
 
-        entered_ns: when work on this frame began, CLOCK_MONOTONIC; ``took_ns`` counts from it.
+        since_ns: from when on ``took_ns`` counts, CLOCK_MONOTONIC; by default from now on.
+        accepted: is called, and must not wait, before anybody can hear the answer.
         """
 
     def poll(self) -> Result | None:
@@ -198,12 +202,16 @@ class InProcess:
         """Write the scores to ``array``."""
         self._model.bind_scores(array)
 
-    def submit(self, serial: int, t_capture_ns: int, entered_ns: int | None = None) -> bool:
+    def submit(
+        self, serial: int, t_capture_ns: int, since_ns: int | None = None,
+        accepted: Callable[[], object] = lambda: None,
+    ) -> bool:  # fmt: skip
         """Run the model on its input, here and now. False when the member is lost."""
-        start = self._clock() if entered_ns is None else entered_ns
+        start = self._clock() if since_ns is None else since_ns
         took = self.run(start)
         if took is None:
             return False
+        accepted()
         self._result = Result(serial, t_capture_ns, start + took, took)
         return True
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeguard import sandbox
 from edgeguard.inference.members import RestartBudget
+from edgeguard.sandbox import printable
 
 if TYPE_CHECKING:
     from edgeguard.inference.child import ChildProcess
@@ -43,12 +44,10 @@ class Supervisor:
         self.providers: dict[str, str] = {}
         self.missing: tuple[str, ...] = ()
         first = self.members[0].spec
-        self._event, self._refused, self._admitted_once = first.event, "", False
+        self._event, self._admitted_once = first.event, False
+        self._told: set[str] = set()  # refusals that were an event
         self._start_timeout_s = first.start_timeout_s
         self._budget = RestartBudget(first)
-        # Neither can make us wait: a worker cannot undo EFD_NONBLOCK.
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._done = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._settled = threading.Event()  # alive, or not to be waited for any longer
         self._closing = threading.Event()
         self._ended = False  # the thread has done its last
@@ -59,7 +58,14 @@ class Supervisor:
         self._thread = threading.Thread(
             target=self._supervise, name=f"edgeguard-{name}", daemon=True
         )
-        self._thread.start()
+        with contextlib.ExitStack() as undo:
+            # Neither can make us wait: a worker cannot undo EFD_NONBLOCK.
+            self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            undo.callback(os.close, self._wake)
+            self._done = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            undo.callback(os.close, self._done)
+            self._thread.start()
+            undo.pop_all()
 
     # --- the deciding side: nothing here waits but ``listen`` ---
 
@@ -157,6 +163,7 @@ class Supervisor:
                 process.kill()
             code = process.wait()
             last = self._hear(ear.fileno(), 0) if admitted else {}
+        refused = _text(hello, "refused")
         with self.lock:  # first of all: nothing that is told may hold this up
             self._process = None
             if self.alive:
@@ -167,37 +174,35 @@ class Supervisor:
                 )
             if not admitted and not self._closing.is_set():
                 self.reason = (
-                    _text(hello, "refused")
+                    refused
                     or f"the worker was ended by {sandbox.ending(code)} while it loaded the model"
                 )
         if sandbox.violated(code) or True in (hello.get("denied"), last.get("denied")):
             self._event("sandbox_violation")
-        elif _text(hello, "refused") not in ("", self._refused) and self._admitted_once:
+        elif refused and refused not in self._told and self._admitted_once:
+            self._told.add(refused)
             self._event("refused_file")  # a first refusal is for whoever opens the member
-        self._refused = _text(hello, "refused")
         self._admitted_once |= admitted
         return admitted
 
     def _admit(self, hello: dict[str, Any]) -> bool:
         """Believe nothing of the form of what a worker says of itself."""
-        with self.lock:
+        providers, missing = hello["providers"], hello.get("missing")
+        named: dict[str, str] = {}
+        if isinstance(providers, dict):
+            named = {printable(k, 100): printable(v, 100) for k, v in providers.items()}
+        lacking = tuple(printable(m, 200) for m in missing) if isinstance(missing, list) else ()
+        with self.lock:  # for no longer than it takes: who decides may want it
             if self._closing.is_set():
                 return False
-            providers, missing = hello["providers"], hello.get("missing")
-            self.providers = (
-                {str(k)[:100]: str(v)[:100] for k, v in providers.items()}
-                if isinstance(providers, dict)
-                else {}
-            )
-            before = self.missing
-            self.missing = tuple(str(m)[:200] for m in missing) if isinstance(missing, list) else ()
+            before, self.missing, self.providers = self.missing, lacking, named
             self.pid = self._process.pid if self._process is not None else None
             self.alive, self.reason = True, ""
             self._settled.set()
-        lacking = sandbox.surprising(self.missing)
-        if lacking and self.missing != before:  # not again after every restart
+        unusual = sandbox.surprising(lacking)
+        if unusual and lacking != before:  # not again after every restart
             names = "+".join(member.name for member in self.members)
-            _log.warning("%s: not wholly confined: %s", names, "; ".join(lacking)[:1000])
+            _log.warning("%s: not wholly confined: %s", names, "; ".join(unusual)[:1000])
         return True
 
     def _start(self) -> tuple[sandbox.Process, int]:
@@ -253,7 +258,7 @@ class Supervisor:
 
 def _text(said: dict[str, Any], key: str) -> str:
     """What a worker says of itself, of whatever type it is."""
-    return str(said.get(key) or "")[:4000]
+    return printable(said.get(key) or "", 4000)
 
 
 def _spec(member: ChildProcess) -> dict[str, Any]:

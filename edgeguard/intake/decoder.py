@@ -4,7 +4,7 @@
 Over one pipe the process sends, for each frame, a length, a line of JSON and the pixels; it ends
 with ``{"end": true}``, or with ``{"error": ...}`` and ``denied``, whether it tried what is refused
 to it. It may begin with ``{"missing": [...]}``: what the kernel did not take from it. Nothing that
-it says is believed unchecked.
+it says is believed unchecked, and no memory is taken for a frame before its size was.
 """
 
 from __future__ import annotations
@@ -17,28 +17,46 @@ import select
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from edgeguard import sandbox
 from edgeguard.errors import EdgeguardError
 from edgeguard.intake import rtsp
-from edgeguard.intake.sources import Box, Frame, live, recorded
+from edgeguard.intake.sources import STREAM, Box, Frame, follows, live, recorded
 
 SILENCE_S = 60.0  # so long a frame, or the reading of a whole stream, may take
 _ENDING_S = 1.0  # so long it may live on once it has closed its pipe
 _MOST_BYTES = 2**28  # of a frame
+_MOST_LIVE_BYTES = 2**26  # of a live one: where the tick is punctual, memory is filled when taken
 _MOST_TEXT = 2**16
 _LENGTH = struct.Struct("<I")
 _PROGRAM = sandbox.program("edgeguard.intake.decoder")
 _ENVIRONMENT = {
     "OPENCV_FFMPEG_CAPTURE_OPTIONS": "threads;1|rtsp_transport;tcp", "OPENCV_LOG_LEVEL": "SILENT"
 }  # fmt: skip
+_LIBRARIES = ("cv2", "numpy")  # what a decoder may lack
 
 _log = logging.getLogger("edgeguard")
+
+
+class Head(NamedTuple):
+    """What a decoder says of a frame before its pixels; the rest is as in `Frame`."""
+
+    shape: tuple[int, ...]
+    t_ns: int
+    box: Box | None
+    signals: Mapping[str, float]
+
+
+Fits = Callable[[int, int], object]
+"""Raises EdgeguardError for a width and height that are not wanted."""
+Check = Callable[[Head], Head]
+"""What is believed of a frame. Raises ValueError for what no honest decoder says."""
 
 
 def confined(
@@ -49,27 +67,70 @@ def confined(
     event: is told of a "sandbox_violation". Raises EdgeguardError as that does, and when the
     decoder crashes or goes silent.
     """
-    yield from _decoded({"source": source, "rate_hz": rate_hz}, event)
+    yield from _decoded({"source": source, "rate_hz": rate_hz}, event, _recorded_frames(source))
 
 
 def camera(
     number: int, event: Callable[[str], object] = lambda name: None,
-    size: tuple[int, int] | None = None,
+    size: tuple[int, int] | None = None, fits: Fits | None = None,
 ) -> Iterator[Frame]:  # fmt: skip
-    """As ``sources.live``, in the same way; of all devices, its process can use this camera."""
-    options = {"source": f"camera:{number}", "camera": number, "size": size}
-    for frame in _decoded(options, event):
-        yield frame._replace(t_ns=min(frame.t_ns, time.monotonic_ns()))
+    """As ``sources.live``, in the same way; of all devices, its process can use this camera.
+
+    fits: is asked before the pixels of a frame are read; without it frames may not be large.
+    """
+    source = f"camera:{number}"
+    options = {"source": source, "camera": number, "size": size}
+    yield from _decoded(options, event, _live_frames(source, fits))
 
 
-def network(url: str, event: Callable[[str], object] = lambda name: None) -> Iterator[Frame]:
+def network(
+    url: str, event: Callable[[str], object] = lambda name: None, fits: Fits | None = None
+) -> Iterator[Frame]:
     """As ``rtsp.frames``, in the same way; of all servers, its process can reach this one."""
-    for frame in _decoded({"source": rtsp.name(url)}, event, url):
-        yield frame._replace(t_ns=min(frame.t_ns, time.monotonic_ns()))
+    source = rtsp.name(url)
+    yield from _decoded({"source": source}, event, _live_frames(source, fits), url)
+
+
+def _recorded_frames(source: str) -> Check:
+    """In their order, without ever so long gaps; with boxes and signals where these are recorded:
+    whoever only decodes pictures does not speak for the vehicle."""
+    before_ns, whole = 0, Path(source).suffix == STREAM
+
+    def check(head: Head) -> Head:
+        nonlocal before_ns
+        if not follows(before_ns, head.t_ns):
+            raise ValueError(head.t_ns)
+        before_ns = head.t_ns
+        return head if whole else head._replace(box=None, signals={})
+
+    return check
+
+
+def _live_frames(source: str, fits: Fits | None) -> Check:
+    """BGR, of one size, and nothing but pixels that were captured before now."""
+    first: tuple[int, ...] | None = None
+
+    def check(head: Head) -> Head:
+        nonlocal first
+        height, width, depth = head.shape
+        if depth != 3:
+            raise ValueError(head.shape)
+        if fits is not None:
+            fits(width, height)
+        elif math.prod(head.shape) > _MOST_LIVE_BYTES:
+            raise EdgeguardError(
+                f"{source}: gives {width} x {height}; if it may, write frame in [camera.NAME]"
+            )
+        if first not in (None, head.shape):
+            raise EdgeguardError(f"{source}: its frames have become {width} x {height}")
+        first = head.shape
+        return head._replace(t_ns=min(head.t_ns, time.monotonic_ns()), box=None, signals={})
+
+    return check
 
 
 def _decoded(
-    options: dict[str, Any], event: Callable[[str], object], url: str = ""
+    options: dict[str, Any], event: Callable[[str], object], check: Check, url: str = ""
 ) -> Iterator[Frame]:
     """url: handed over in a pipe, for it may hold a password, and everybody may read a command
     line."""
@@ -85,17 +146,18 @@ def _decoded(
     finally:
         for fd in (mouth, secret, hand):
             os.close(fd)
-    yield from _frames(options["source"], process, ear, event)
+    yield from _frames(options["source"], process, ear, event, check)
 
 
 def _frames(
-    source: str, process: sandbox.Process, ear: int, event: Callable[[str], object]
+    source: str, process: sandbox.Process, ear: int, event: Callable[[str], object], check: Check
 ) -> Iterator[Frame]:
     stream = _Stream(source, ear)
     try:
         said = stream.line()
         if said is not None and "missing" in said:  # once: then it counts as nonsense
-            _log.warning("the decoder is not wholly confined: %s", str(said["missing"])[:1000])
+            missing = sandbox.printable(said["missing"], 1000)
+            _log.warning("the decoder is not wholly confined: %s", missing)
             said = stream.line()
         while True:
             if said is None:
@@ -106,13 +168,13 @@ def _frames(
                 raise EdgeguardError(f"{source}: its decoder was ended by {ending}")
             if "end" in said:
                 return
-            if "lacks" in said:
-                raise ModuleNotFoundError(said["lacks"], name=str(said["lacks"]))
+            if said.get("lacks") in _LIBRARIES:
+                raise ModuleNotFoundError(said["lacks"], name=said["lacks"])
             if "error" in said:
                 if said.get("denied") is True:
                     event("sandbox_violation")
-                raise EdgeguardError(str(said["error"])[:1000])
-            yield _frame(source, said, stream)
+                raise EdgeguardError(sandbox.printable(said["error"], 1000))
+            yield _frame(source, said, stream, check)
             said = stream.line()
     finally:
         process.kill()
@@ -141,22 +203,22 @@ class _Stream:
         head = self.read(_LENGTH.size)
         if head is None:
             return None
-        (length,) = _LENGTH.unpack(head)
-        text = self.read(length) if length <= _MOST_TEXT else b""
+        (length,) = _LENGTH.unpack(head.data)
+        text = self.read(length if length <= _MOST_TEXT else 0)
         if text is None:
             return None
         try:
-            said = json.loads(text)
+            said = json.loads(text.tobytes())
         except (ValueError, RecursionError):
             said = None
         if not isinstance(said, dict):
-            raise EdgeguardError(f"{self._source}: its decoder talks nonsense")
+            raise _nonsense(self._source)
         return said
 
-    def read(self, count: int) -> bytearray | None:
+    def read(self, count: int) -> npt.NDArray[np.uint8] | None:
         """So many bytes; None when the decoder is gone before."""
-        found = bytearray(count)
-        view, end = memoryview(found), time.monotonic() + SILENCE_S
+        found = np.empty(count, np.uint8)  # not filled: that would hold up the interpreter
+        view, end = found.data, time.monotonic() + SILENCE_S
         while view:
             if not self._waiting.poll(max(0.0, end - time.monotonic()) * 1e3):
                 raise EdgeguardError(f"{self._source}: no frame for {SILENCE_S:g} s")
@@ -167,24 +229,31 @@ class _Stream:
         return found
 
 
-def _frame(source: str, said: dict[str, Any], stream: _Stream) -> Frame:
+def _frame(source: str, said: dict[str, Any], stream: _Stream, check: Check) -> Frame:
     try:
-        shape = tuple(int(n) for n in said["shape"])
-        t_ns, box, signals = int(said["t_ns"]), said["box"], dict(said["signals"])
-        size = math.prod(shape)
-        if not 2 <= len(shape) <= 3 or min(shape) < 0 or size > _MOST_BYTES:
-            raise ValueError(shape)
-        where: Box | None = None
-        if box is not None:
-            x, y, width, height = (int(n) for n in box)
-            where = x, y, width, height
-        numbers = {str(name): float(value) for name, value in signals.items()}
+        head = check(_head(said))
     except (KeyError, TypeError, ValueError, OverflowError):
-        raise EdgeguardError(f"{source}: its decoder talks nonsense") from None
-    pixels = stream.read(size)
+        raise _nonsense(source) from None
+    pixels = stream.read(math.prod(head.shape))
     if pixels is None:
         raise EdgeguardError(f"{source}: its decoder ended in a frame")
-    return Frame(np.frombuffer(pixels, np.uint8).reshape(shape), t_ns, where, numbers)
+    return Frame(pixels.reshape(head.shape), head.t_ns, head.box, head.signals)
+
+
+def _head(said: dict[str, Any]) -> Head:
+    shape = tuple(int(n) for n in said["shape"])
+    if not 2 <= len(shape) <= 3 or min(shape) < 0 or math.prod(shape) > _MOST_BYTES:
+        raise ValueError(shape)
+    box: Box | None = None
+    if said["box"] is not None:
+        x, y, width, height = (int(n) for n in said["box"])
+        box = x, y, width, height
+    signals = {str(name): float(value) for name, value in dict(said["signals"]).items()}
+    return Head(shape, int(said["t_ns"]), box, signals)
+
+
+def _nonsense(source: str) -> EdgeguardError:
+    return EdgeguardError(f"{source}: its decoder talks nonsense")
 
 
 def main(options: dict[str, Any]) -> int:
@@ -211,11 +280,12 @@ def main(options: dict[str, Any]) -> int:
             clock.answered(time.process_time())
     except EdgeguardError as error:
         _say(mouth, {"error": str(error)[:1000], "denied": sandbox.denied(error, need)})
-    except ModuleNotFoundError as error:
-        _say(mouth, {"lacks": error.name})
     except BrokenPipeError:
         return 0
     except Exception as error:  # OpenCV and numpy raise whatever they like over damaged files
+        if isinstance(error, ModuleNotFoundError) and error.name in _LIBRARIES:
+            _say(mouth, {"lacks": error.name})
+            return 0
         what = str(error).partition("\n")[0][:500] or type(error).__name__
         text = f"{source}: cannot be decoded: {what}"
         _say(mouth, {"error": text, "denied": sandbox.denied(error, need)})
@@ -235,7 +305,8 @@ def _opened(options: dict[str, Any]) -> tuple[sandbox.Need, Iterator[Frame]]:
         server, url = rtsp.resolved(url)
         sandbox.keep((options["mouth"],))  # who looks up names may keep sockets
         return sandbox.Need((), server=server, threads=True), rtsp.frames(url, source)
-    need = sandbox.Need((Path(source).absolute(),), threads=True)
+    path = Path(source).absolute()
+    need = sandbox.Need((path,), whole=path.suffix == STREAM, threads=True)
     return need, _recorded(source, options["rate_hz"])
 
 

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,8 @@ from edgeguard.errors import EdgeguardError
 from edgeguard.npz import read_npz
 
 Box = tuple[int, int, int, int]
+STREAM = ".npz"  # of a recorded stream
+MOST_GAP_NS = 3_600_000_000_000  # between two recorded frames: every period in it is decided
 OLDEST_NS = 5_000_000_000  # longer than a camera's buffers hold a frame back
 READS = 3  # of a camera that fail in a row until it has ended
 READ_AGAIN_S = 0.05
@@ -55,9 +58,14 @@ def recorded(source: str, rate_hz: float) -> Iterator[Frame]:
         return _timed(_folder(path), rate_hz)
     if not file:
         raise EdgeguardError(f"{source}: no such file or folder; or write camera:0 or simulated")
-    if path.suffix == ".npz":
+    if path.suffix == STREAM:
         return _stream(path, rate_hz)
     return _timed(_video(source), rate_hz)
+
+
+def follows(before_ns: int, t_ns: int) -> bool:
+    """Whether the next frame of a recording can be of then."""
+    return before_ns <= t_ns <= before_ns + MOST_GAP_NS
 
 
 def live(number: int, size: tuple[int, int] | None) -> Iterator[Frame]:
@@ -189,12 +197,22 @@ def _stream(path: Path, rate_hz: float) -> Iterator[Frame]:
     ):
         if name in table:
             _check(f"{path}: {name}", table[name], kinds, (len(images), *columns))
+    t_ns = [int(i / rate_hz * 1e9) for i in range(len(images))]
+    if "t_ns" in table:
+        t_ns = _since_the_first(path, table["t_ns"].tolist())
     for i, image in enumerate(images):
         box = tuple(int(v) for v in table["box"][i]) if "box" in table else None
-        t_ns = int(i / rate_hz * 1e9)
-        if "t_ns" in table:
-            t_ns = int(table["t_ns"][i]) - int(table["t_ns"][0])
-        yield Frame(image, t_ns, box, {k: float(v[i]) for k, v in signals.items()})  # type: ignore[arg-type]
+        yield Frame(image, t_ns[i], box, {k: float(v[i]) for k, v in signals.items()})  # type: ignore[arg-type]
+
+
+def _since_the_first(path: Path, stamps_ns: list[int]) -> list[int]:
+    for i, (before_ns, t_ns) in enumerate(pairwise(stamps_ns), 1):
+        if not follows(before_ns, t_ns):
+            raise EdgeguardError(
+                f"{path}: t_ns: frame {i} is {(t_ns - before_ns) / 1e9:g} s after the one before;"
+                f" want 0 to {MOST_GAP_NS / 1e9:g} s"
+            )
+    return [t_ns - stamps_ns[0] for t_ns in stamps_ns]
 
 
 def _check(where: str, array: npt.NDArray[Any], kinds: str, shape: tuple[int, ...]) -> None:

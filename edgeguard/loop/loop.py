@@ -26,6 +26,8 @@ ANSWER_S = 2.0  # recorded sources run in lockstep: a member slower than this is
 SWITCH_S = 0.001  # the tick does not wait for a thread that computes
 
 Signals = Callable[[int], Mapping[str, float]]
+Arrived = queue.SimpleQueue[Frame | BaseException | None]
+"""None: the source has ended."""
 
 _log = logging.getLogger("edgeguard")
 
@@ -71,10 +73,10 @@ class Loop:
         for frame in frames:
             while now_ns + period_ns <= frame.t_ns:
                 now_ns += period_ns
-                self._tick(now_ns)
+                self._tick(now_ns, time.monotonic_ns())
             self._see(frame)
             self._guard.wait(ANSWER_S)
-        self._tick(now_ns + period_ns)
+        self._tick(now_ns + period_ns, time.monotonic_ns())
 
     def real_time(
         self, frames: Iterator[Frame], end_ns: int | None = None,
@@ -84,23 +86,32 @@ class Loop:
 
         prepare: is called once that thread runs, before the first deadline (`realtime.prepare`).
         Deadlines lie on one grid from start to end; those that a tick ran over are skipped and
-        counted. Raises what the source raises.
+        counted. Raises what the source raises. The source is closed with the first frame that it
+        gives afterwards.
         """
         sys.setswitchinterval(SWITCH_S)
-        timing, arrived = self.timing, queue.SimpleQueue[Frame | BaseException | None]()
-        threading.Thread(target=_pump, args=(frames, arrived), daemon=True).start()
-        prepare()
+        arrived, over = Arrived(), threading.Event()
+        threading.Thread(
+            target=_pump, args=(frames, arrived, over), name="edgeguard-frames", daemon=True
+        ).start()
+        try:
+            prepare()
+            self._turns(arrived, end_ns)
+        finally:
+            over.set()
+
+    def _turns(self, arrived: Arrived, end_ns: int | None) -> None:
         deadline_ns = time.monotonic_ns()
         while end_ns is None or deadline_ns < end_ns:
-            now_ns = time.monotonic_ns()
-            timing.late.add(now_ns - deadline_ns)
+            woke_ns = now_ns = time.monotonic_ns()
+            self.timing.late.add(woke_ns - deadline_ns)
             frame, ended = _newest(arrived)
             if ended:
                 return
             if frame is not None:
-                self._see(frame)
+                self._see(frame, time.monotonic_ns())
                 now_ns = time.monotonic_ns()
-            self._tick(now_ns)
+            self._tick(now_ns, woke_ns)
             deadline_ns = self._next(deadline_ns)
             sleep_until(deadline_ns)
 
@@ -112,11 +123,11 @@ class Loop:
         self.timing.skipped += max(0, missed - 1)
         return deadline_ns + max(1, missed) * period_ns
 
-    def _see(self, frame: Frame) -> None:
+    def _see(self, frame: Frame, now_ns: int | None = None) -> None:
         """As `Guard.step` does: a frame that does not fit is no frame. Each kind is told once."""
         self._recorded = dict(frame.signals)
         try:
-            self._guard.observe(self._camera, frame.image, frame.t_ns, frame.box)
+            self._guard.observe(self._camera, frame.image, frame.t_ns, frame.box, now_ns)
         except (TypeError, ValueError) as error:
             kind = re.sub(r"\d+", "0", str(error))
             if kind not in self._told:
@@ -126,7 +137,8 @@ class Loop:
         for watcher in self.watchers:
             watcher.saw(frame)
 
-    def _tick(self, now_ns: int) -> None:
+    def _tick(self, now_ns: int, woke_ns: int) -> None:
+        """woke_ns: CLOCK_MONOTONIC, before a frame was seen, if there was one."""
         start_ns = time.monotonic_ns()
         for operator in self.operators:
             operator.serve()
@@ -134,12 +146,10 @@ class Loop:
         self.timing.decision.add(time.monotonic_ns() - start_ns)
         for watcher in self.watchers:
             watcher.decided(decision, now_ns)
-        self.timing.tick.add(time.monotonic_ns() - start_ns)
+        self.timing.tick.add(time.monotonic_ns() - woke_ns)
 
 
-def _newest(
-    arrived: queue.SimpleQueue[Frame | BaseException | None],
-) -> tuple[Frame | None, bool]:
+def _newest(arrived: Arrived) -> tuple[Frame | None, bool]:
     """The last frame that arrived, if one did, and whether the source has ended."""
     frame = None
     while not arrived.empty():
@@ -152,13 +162,24 @@ def _newest(
     return frame, False
 
 
-def _pump(frames: Iterator[Frame], into: queue.SimpleQueue[Frame | BaseException | None]) -> None:
+def _pump(frames: Iterator[Frame], into: Arrived, over: threading.Event) -> None:
     try:
         for frame in frames:
+            if over.is_set():
+                break
             into.put(frame)
         into.put(None)
     except Exception as error:  # the deciding thread raises it, and the guard closes in order
         into.put(error)
+    finally:
+        _close(frames)
+
+
+def _close(frames: Iterator[Frame]) -> None:
+    """End the process behind them; whoever made them may hold them for longer."""
+    close = getattr(frames, "close", None)  # generators have it
+    if close is not None:
+        close()
 
 
 def lasting(frames: Iterator[Frame]) -> Iterator[Frame]:
@@ -175,14 +196,21 @@ def lasting(frames: Iterator[Frame]) -> Iterator[Frame]:
         if not seen:
             raise
         why = str(error) or type(error).__name__
+    finally:
+        _close(frames)
     _log.error("camera lost, no more frames: %s", why)
     threading.Event().wait()
 
 
 def paced(frames: Iterator[Frame]) -> Iterator[Frame]:
-    """Recorded frames as if they came from a camera now."""
-    start_ns = time.monotonic_ns()
-    for frame in frames:
-        t_ns = start_ns + frame.t_ns
-        sleep_until(t_ns)
-        yield frame._replace(t_ns=t_ns)
+    """Recorded frames as if they came from a camera now, the first one when it is there."""
+    start_ns = None
+    try:
+        for frame in frames:
+            if start_ns is None:
+                start_ns = time.monotonic_ns() - frame.t_ns
+            t_ns = start_ns + frame.t_ns
+            sleep_until(t_ns)
+            yield frame._replace(t_ns=t_ns)
+    finally:
+        _close(frames)

@@ -66,7 +66,7 @@ class Timing:
     period_ns: int
     late: Histogram = Factory(Histogram)  # from the deadline to the first instruction after it
     decision: Histogram = Factory(Histogram)  # signals in, command out
-    tick: Histogram = Factory(Histogram)  # that and all who watch
+    tick: Histogram = Factory(Histogram)  # all of a turn: a frame if there is one, that, who watch
     overruns: int = 0  # ticks that ended after the next deadline
     skipped: int = 0  # deadlines that passed without a tick because of them
 

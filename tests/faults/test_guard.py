@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -199,6 +200,59 @@ def test_the_simple_loop_works_with_process_members(tmp_path: Path) -> None:
     assert late <= 3, (late, (time.monotonic_ns() - start) / 1e9)  # a busy machine may be late
     assert seen[-1].evidence["target_speed"]["voters"] == 1
     guard.close()
+
+
+@pytest.mark.parametrize("isolation", ["none", "process"])
+def test_f03_the_time_since_the_capture_counts_against_the_deadline(
+    tmp_path: Path, isolation: str
+) -> None:
+    frame = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
+    with camera_guard(tmp_path, isolation) as guard:
+        guard.observe("front", frame, 10**9, now_ns=10**9 + 200_000_000)
+        guard.wait(10.0)
+        decision = guard.decide({"speed": 20.0}, 10**9 + 210_000_000)
+        assert "LATE" in decision.present
+        assert decision.evidence["target_speed"]["voters"] == 0
+        with pytest.raises(ValueError, match="now_ns: want whole nanoseconds"):
+            guard.observe("front", frame, 10**9, now_ns=0.5)  # type: ignore[arg-type]
+
+
+def test_an_answer_that_is_heard_at_once_leaves_nothing_to_wait_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By another thread, as soon as the worker was asked."""
+    camera_guard(tmp_path, "process").close()
+    text = (tmp_path / "camera.toml").read_text().replace("max_age_ms = 350", "max_age_ms = 60000")
+    text = text.replace("deadline_ms = 100", "deadline_ms = 30000")
+    (tmp_path / "camera.toml").write_text(text)
+    with Guard.load(tmp_path / "camera.toml") as guard:
+        guard.arm()
+        submit = guard.members["compact"].submit
+
+        def heard_at_once(*given: Any) -> Any:
+            taken = submit(*given)
+            guard.wait(30.0)
+            return taken
+
+        monkeypatch.setattr(guard.members["compact"], "submit", heard_at_once)
+        guard.observe("front", np.zeros((32, 32, 3), np.uint8), 10**9)
+        decision = guard.decide({"speed": 20.0}, 10**9 + 40_000_000_000)
+    assert "LATE" not in decision.present
+
+
+def test_without_descriptors_it_does_not_arm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(24, "too many open files")
+
+    camera_guard(tmp_path, "process").close()
+    monkeypatch.setattr(os, "memfd_create", refuse)
+    with (
+        Guard.load(tmp_path / "camera.toml") as guard,
+        pytest.raises(ModelRefused, match=r"camera\.toml: .*too many open files"),
+    ):
+        guard.arm()
 
 
 def test_f08_a_tampered_model_does_not_arm(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,6 +67,23 @@ def test_a_frame_submitted_while_the_worker_is_busy_is_dropped(opened: Open) -> 
     assert result is not None
     assert result.serial == 1
     assert np.array_equal(member.scores, reference(build(weights()), images()[:1])[0])
+
+
+def test_whoever_polls_does_not_wait_for_a_copy_of_the_input(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    member, copy, held = opened(), np.copyto, []
+    member.bind_input(np.zeros(tiny_models.SHAPE, np.int8))
+
+    def watched(*given: Any) -> None:
+        held.append(member.worker.lock.locked())
+        copy(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "copyto", watched)
+        assert member.submit(1, 1)
+    assert held == [False]
+    assert member.wait(READY_S) is not None
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from edgeguard import sandbox
 from edgeguard.errors import ModelRefused
 from edgeguard.inference import supervisor
 from edgeguard.inference.child import ChildProcess
-from edgeguard.inference.members import MemberSpec
+from edgeguard.inference.members import MemberSpec, open_members
 from edgeguard.inference.memory import Answers, Frames
 from edgeguard.inference.supervisor import Supervisor
 
@@ -45,6 +46,32 @@ def test_a_worker_that_dies_while_it_loads_is_refused_by_its_signal(
     with pytest.raises(ModelRefused, match=r"tiny\.onnx: the worker was ended by SIGSEGV while"):
         member.await_ready(READY_S)
     member.close()
+
+
+SAYS = """
+import sys, json, os, time
+os.write(json.loads(sys.argv[1])["mouth"], json.dumps(%r).encode() + b"\\n")
+time.sleep(60)
+"""
+STEERS = "a\nb\x1b[2Jc"  # as a terminal takes it: another line, and a cleared screen
+
+
+def test_a_workers_words_are_one_printable_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    spec = MemberSpec("m", tiny(tmp_path))
+    monkeypatch.setattr(supervisor, "_PROGRAM", SAYS % {"refused": STEERS})
+    member = ChildProcess(spec)
+    with pytest.raises(ModelRefused, match=r"tiny\.onnx: a b \[2Jc$"):
+        member.await_ready(READY_S)
+    member.close()
+    said = {"providers": {"m": STEERS}, "missing": [STEERS]}
+    monkeypatch.setattr(supervisor, "_PROGRAM", SAYS % said)
+    member = ChildProcess(spec)
+    member.await_ready(READY_S)
+    member.close()
+    assert (member.provider, member.missing) == ("a b [2Jc", ("a b [2Jc",))
+    assert caplog.messages == ["m: not wholly confined: a b [2Jc"]
 
 
 def test_a_worker_that_never_gets_ready_is_refused(
@@ -133,6 +160,45 @@ def test_memory_that_cannot_be_mapped_leaves_no_descriptor(
     for make in (lambda: Frames.create((1, 2), "int8", 1), lambda: Answers.create(card)):
         with pytest.raises(OSError, match="no memory"):
             make()
+    assert set(os.listdir("/proc/self/fd")) == descriptors
+
+
+def test_when_descriptors_run_out_none_is_left_over(tmp_path: Path) -> None:
+    """At each place where one is wanted, one after the other."""
+    card = tiny(tmp_path)
+    specs = [MemberSpec(name, card, isolation="process", process="eyes") for name in "ab"]
+    descriptors = set(os.listdir("/proc/self/fd"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    os.close(spare := os.dup(0))
+    reasons: list[str] = []
+    while len(reasons) < 100 and all("no worker can be started" in r for r in reasons):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (spare + len(reasons), hard))
+        try:
+            for member in open_members(specs):
+                member.close()
+            reasons.append("")
+        except ModelRefused as error:
+            reasons.append(str(error))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert set(os.listdir("/proc/self/fd")) == descriptors, reasons
+    assert reasons[0] == "a+b: no worker can be started: [Errno 24] Too many open files"
+    assert 6 < len(reasons) < 100  # each has its memory twice, and both have two eventfds
+
+
+def test_a_thread_that_does_not_start_leaves_no_descriptor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    spec = MemberSpec("m", tiny(tmp_path), isolation="process")
+    descriptors = set(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(ModelRefused, match="m: no worker can be started: can't start new thread"):
+        open_members([spec])
+    with pytest.raises(RuntimeError):
+        ChildProcess(spec)
     assert set(os.listdir("/proc/self/fd")) == descriptors
 
 

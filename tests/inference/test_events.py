@@ -151,6 +151,28 @@ def test_a_file_that_is_another_one_at_readmission_is_refused_once(tmp_path: Pat
     assert events == ["refused_file"], "three starts, one file"
 
 
+BY_TURNS = """
+import sys, json, os
+o = json.loads(sys.argv[1])
+epoch = json.loads(os.pread(o["spec"], 10**6, 0))["epoch"]
+said = {1: {"providers": {}}, 2: {"refused": "another file"}, 4: {"refused": "another file"}}
+os.write(o["mouth"], json.dumps(said.get(epoch, {})).encode() + b"\\n")
+"""
+
+
+def test_a_refusal_with_a_crash_in_between_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "_PROGRAM", BY_TURNS)
+    events: list[str] = []
+    spec = MemberSpec("m", tiny(tmp_path), restarts=3, backoff_s=0.01, event=events.append)
+    member = ChildProcess(spec)
+    assert until(lambda: "quarantined" in member.reason)
+    member.close()
+    assert member.worker.epoch == 4
+    assert events == ["refused_file"]
+
+
 def test_a_first_refusal_is_for_whoever_opens_the_member(tmp_path: Path) -> None:
     events: list[str] = []
     card = tiny(tmp_path)

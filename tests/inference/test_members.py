@@ -11,7 +11,7 @@ import pytest
 from tiny_models import build, images, reference, tiny, weights
 
 from edgeguard.errors import InferenceError, ModelRefused
-from edgeguard.inference.members import InProcess, MemberSpec, RestartBudget, open_members
+from edgeguard.inference.members import InProcess, MemberSpec, RestartBudget, Result, open_members
 
 
 class Clock:
@@ -40,7 +40,9 @@ def test_a_result_tells_serial_capture_and_how_long_it_took(tmp_path: Path) -> N
 def test_latency_counts_from_the_stamp_that_travels_with_the_request(tmp_path: Path) -> None:
     member = InProcess(MemberSpec("m", tiny(tmp_path)), clock=Clock())
     member.input[0] = images()[2]
-    assert member.submit(41, 7_000, -5_000)
+    heard: list[Result | None] = []
+    assert member.submit(41, 7_000, -5_000, lambda: heard.append(member.poll()))
+    assert heard == [None], "accepted before it is answered"
     result = member.poll()
     assert result is not None
     assert result.took_ns == result.t_ready_ns + 5_000

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import random
 import time
@@ -103,6 +105,13 @@ LIAR = (
     "    os.write(o['mouth'], struct.pack('<I', len(text)) + text + pixels)\n"
 )
 GOOD = """{"shape": [2, 2], "t_ns": 1, "box": null, "signals": {}}"""
+FORGED: dict[str, Any] = {"box": [0, 0, 1, 1], "signals": {"engaged": 0, "speed": 60}}
+
+
+def frame(shape: list[int], t_ns: int = 0, pixels: bool = True) -> str:
+    """A line of the liar's: a frame that is well formed, and says more than there is to see."""
+    text = json.dumps({"shape": shape, "t_ns": t_ns} | FORGED).encode()
+    return f"say({text!r}, bytes({math.prod(shape) if pixels else 0}))\n"
 
 
 @pytest.mark.parametrize(
@@ -120,6 +129,12 @@ GOOD = """{"shape": [2, 2], "t_ns": 1, "box": null, "signals": {}}"""
         ("time.sleep(60)", "no frame for 0.3 s"),
         ("os.close(o['mouth']); time.sleep(60)", "was ended by SIGKILL"),
         ("say(b'{\"missing\": [1]}'); say(b'{\"missing\": [1]}')", "talks nonsense"),
+        (f"say({GOOD.replace('1', '-1').encode()!r})", "talks nonsense"),
+        (f"say({GOOD.replace('1', str(10**13)).encode()!r})", "talks nonsense"),
+        (frame([2, 2], 5) + frame([2, 2], 4, pixels=False), "talks nonsense"),
+        ('say(b\'{"lacks": "secrets"}\')', "talks nonsense"),
+        ('say(b\'{"lacks": ["cv2"]}\')', "talks nonsense"),
+        ('say(b\'{"error": "a\\\\nb\\\\u001b[2Jc"}\')', r"^a b \[2Jc$"),
         ("os.kill(os.getpid(), 11)", "was ended by SIGSEGV"),
         ("os.abort()", "was ended by SIGABRT"),
     ],
@@ -134,10 +149,82 @@ def test_what_a_decoder_says_is_not_believed_unchecked(
         list(confined("source", 10.0))
 
 
+@pytest.mark.parametrize(
+    ("lies", "complaint"),
+    [
+        (frame([7, 9, 3], pixels=False), "unwanted 9 x 7"),
+        (frame([8192, 8192, 3], pixels=False), "camera:3: gives 8192 x 8192; if it may"),
+        (frame([16384, 16384, 3], pixels=False), "talks nonsense"),
+        (frame([2, 2, 4], pixels=False), "talks nonsense"),
+        (frame([2, 2], pixels=False), "talks nonsense"),
+        (frame([2, 2, 3]) + frame([2, 4, 3], pixels=False), "its frames have become 4 x 2"),
+    ],
+)
+def test_the_size_of_a_live_frame_is_judged_before_its_pixels_are_there(
+    monkeypatch: pytest.MonkeyPatch, lies: str, complaint: str
+) -> None:
+    def fits(width: int, height: int) -> None:
+        raise EdgeguardError(f"unwanted {width} x {height}")
+
+    monkeypatch.setattr(decoder, "_PROGRAM", f"{LIAR}{lies}time.sleep(60)")
+    monkeypatch.setattr(decoder, "SILENCE_S", 5.0)
+    with pytest.raises(EdgeguardError, match=complaint):
+        list(camera(3, fits=fits if "unwanted" in complaint else None))
+
+
+@pytest.mark.parametrize("source", ["camera", "drive.avi", "drive.npz"])
+def test_who_decodes_pictures_does_not_speak_for_the_vehicle(
+    monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    monkeypatch.setattr(decoder, "_PROGRAM", LIAR + frame([2, 2, 3]))
+    found = next(camera(3) if source == "camera" else confined(source, 10.0))
+    recorded_too = (0, 0, 1, 1), {"engaged": 0.0, "speed": 60.0}
+    assert (found.box, found.signals) == (recorded_too if "npz" in source else (None, {}))
+
+
+@pytest.mark.parametrize("t_ns", [2**60, 10**30, -(10**30)])
+def test_no_live_frame_is_from_the_future(monkeypatch: pytest.MonkeyPatch, t_ns: int) -> None:
+    monkeypatch.setattr(decoder, "_PROGRAM", LIAR + frame([2, 2, 3], t_ns))
+    assert next(camera(3)).t_ns <= min(t_ns, time.monotonic_ns())
+
+
 def patched(lines: str) -> str:
     """The decoder's program, with these lines of Python before it begins."""
     start, _, _ = decoder._PROGRAM.partition("from edgeguard.intake.decoder import main")
     return f"{start}from edgeguard.intake import decoder\n{lines}\nsys.exit(decoder.main(o))"
+
+
+def test_a_library_that_is_not_there_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, picture: np.ndarray
+) -> None:
+    cv2.imwrite(str(tmp_path / "0.png"), picture)
+    monkeypatch.setattr(decoder, "_PROGRAM", patched("sys.modules['cv2'] = None"))
+    with pytest.raises(ModuleNotFoundError) as told:
+        list(confined(str(tmp_path), 10.0))
+    assert told.value.name == "cv2"
+
+
+def test_a_long_video_gives_its_decoder_no_more_memory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    body = """
+import resource
+from edgeguard.errors import EdgeguardError
+def recorded(source, rate_hz):
+    raise EdgeguardError(str(resource.getrlimit(resource.RLIMIT_AS)[0]))
+    yield
+decoder.recorded = recorded
+"""
+    monkeypatch.setattr(decoder, "_PROGRAM", patched(body))
+
+    def limit(name: str) -> int:
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(2**35)
+        with pytest.raises(EdgeguardError) as told:
+            list(confined(str(tmp_path / name), 10.0))
+        return int(str(told.value))
+
+    assert limit("long.avi") < 2**35 < limit("long.npz")
 
 
 def test_it_is_confined(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -59,6 +59,12 @@ def test_without_times_frames_come_at_the_cameras_rate(tmp_path: Path) -> None:
         ({"x": X, "box": np.zeros((3, 4))}, r"box: want integers .*, got float64"),
         ({"x": X, "t_ns": np.zeros(3)}, r"t_ns: want integers \[3\], got float64"),
         ({"x": X, "t_ns": np.int64(0)}, r"t_ns: want integers \[3\], got int64 \[\]"),
+        (
+            {"x": X, "t_ns": np.array([0, 5, 4])},
+            r"t_ns: frame 2 is -1e-09 s after the one before; want 0 to 3600 s",
+        ),
+        ({"x": X, "t_ns": np.array([0, 0, 4 * 10**12])}, r"t_ns: frame 2 is 4000 s after"),
+        ({"x": X, "t_ns": np.array([0, 2**63, 2**64 - 1], np.uint64)}, r"t_ns: frame 1 is 9\.2"),
         ({"x": X, "signal.v": np.array(["a"] * 3)}, r"signal.v: want numbers \[3\], got <U1"),
         ({"x": X, "signal.v": np.zeros(2)}, r"signal.v: want numbers \[3\], got float64 \[2\]"),
         ({"x": np.array([{}])}, "cannot be read as npz"),

@@ -7,15 +7,18 @@ import gc
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from edgeguard.decision import Decision
+from edgeguard.intake import decoder
 from edgeguard.intake.sources import Frame
 from edgeguard.loop import Loop
 from edgeguard.loop.loop import lasting, paced
@@ -191,6 +194,126 @@ def test_watchers_see_the_frames_that_the_members_saw_and_their_signals(tmp_path
     assert seen.frames[0] is good
     assert len(seen.decisions) == 11
     assert "INPUT_INVALID" not in seen.decisions[-1].present
+
+
+class EnoughError(Exception):
+    """The test has seen what it wanted."""
+
+
+class Until(Seen):
+    """Ends the loop so many decisions after the first frame."""
+
+    def __init__(self, decisions: int) -> None:
+        super().__init__()
+        self._left = decisions
+
+    def decided(self, decision: Decision, t_ns: int) -> None:
+        super().decided(decision, t_ns)
+        self._left -= bool(self.frames)
+        if self._left < 0:
+            raise EnoughError
+
+
+FORGER = """
+import sys, json, os, struct, time
+o = json.loads(sys.argv[1])
+said = {"shape": [48, 64, 3], "t_ns": 10**30, "box": [0, 0, 1, 1]}
+text = json.dumps(said | {"signals": {"engaged": 0, "speed": 60.0}}).encode()
+while True:
+    os.write(o["mouth"], struct.pack("<I", len(text)) + text + bytes(48 * 64 * 3))
+    time.sleep(0.02)
+"""
+
+
+def test_a_decoder_that_was_taken_over_does_not_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoder, "_PROGRAM", FORGER)
+    seen = Until(5)
+    with camera_guard(tmp_path, "none") as guard:
+        loop = Loop(guard, guard, "front", lambda t_ns: {"speed": 20.0})
+        loop.watchers.append(seen)
+        with pytest.raises(EnoughError):
+            loop.real_time(decoder.camera(3))
+    assert all(decision.active for decision in seen.decisions)
+    assert max(decision.command["target_speed"] for decision in seen.decisions) <= 20.0
+
+
+def test_a_frame_that_waited_is_late(tmp_path: Path) -> None:
+    def waited() -> Iterator[Frame]:
+        while True:
+            yield Frame(PICTURE, time.monotonic_ns() - 200_000_000, None, {})
+            time.sleep(0.02)
+
+    seen = Until(3)
+    with camera_guard(tmp_path, "none") as guard:
+        loop = Loop(guard, guard, "front", lambda t_ns: {"speed": 20.0})
+        loop.watchers.append(seen)
+        with pytest.raises(EnoughError):
+            loop.real_time(waited())
+    assert "LATE" in seen.decisions[-1].present
+
+
+@pytest.mark.parametrize("how", ["its time is up", "a watcher raises"])
+def test_after_the_loop_its_source_is_closed(tmp_path: Path, how: str) -> None:
+    np.savez(tmp_path / "drive.npz", x=np.zeros((1000, 32, 32, 3), np.uint8))
+    closed = threading.Event()
+
+    def source() -> Iterator[Frame]:
+        try:
+            yield from decoder.confined(str(tmp_path / "drive.npz"), 100.0)
+        finally:
+            closed.set()
+
+    kept = source()  # as `edgeguard run` keeps it
+    with camera_guard(tmp_path, "none") as guard:
+        files, threads = set(os.listdir("/proc/self/fd")), set(threading.enumerate())
+        pumps: set[threading.Thread] = set()
+
+        def prepare() -> None:
+            pumps.update(set(threading.enumerate()) - threads)
+
+        loop = Loop(guard, guard, "front", lambda t_ns: {"speed": 20.0})
+        if how == "a watcher raises":
+            loop.watchers.append(Until(3))
+            with pytest.raises(EnoughError):
+                loop.real_time(lasting(paced(kept)), None, prepare)
+        else:
+            loop.real_time(lasting(paced(kept)), time.monotonic_ns() + 50_000_000, prepare)
+        assert closed.wait(30.0)
+        (pump,) = pumps
+        pump.join(30.0)
+        assert not pump.is_alive()
+        assert set(os.listdir("/proc/self/fd")) == files
+
+
+def test_a_frame_counts_in_the_tick_that_sees_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a clock that moves by 50 ms when a frame is seen, and else from deadline to deadline."""
+    now_ns = [0]
+
+    def sleep(t_ns: int) -> None:
+        now_ns[0] = max(now_ns[0], t_ns)
+
+    class Slow(Seen):
+        def saw(self, frame: Frame) -> None:
+            now_ns[0] += 50_000_000
+
+    def one() -> Iterator[Frame]:
+        yield Frame(PICTURE, 0, None, {})
+        handed.set()
+        seen.wait(30.0)
+
+    handed, seen = threading.Event(), threading.Event()
+    monkeypatch.setattr("edgeguard.loop.loop.time", SimpleNamespace(monotonic_ns=lambda: now_ns[0]))
+    monkeypatch.setattr("edgeguard.loop.loop.sleep_until", sleep)
+    bench = Bench(write_policy(tmp_path, POLICY + CAMERA))
+    bench.guard.arm()
+    loop = a_loop(bench, Slow())
+    loop.real_time(one(), 100_000_000, lambda: handed.wait(30.0))
+    seen.set()
+    assert (loop.timing.tick.max_ns, loop.timing.decision.max_ns) == (50_000_000, 0)
 
 
 PREPARE = """

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,7 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from edgeguard.cli import run
+from edgeguard.loop import Watcher
 from edgeguard.loop.systemd import Notify
 from tests.faults.bench import Bench, camera_guard, write_policy
 
@@ -95,6 +99,25 @@ def test_decisions_that_reach_nobody_are_not_reported(
     assert (said(), said()) == (b"READY=1", b"WATCHDOG=1")
     reached[0] = False
     assert said() == b""
+
+
+def test_it_reports_what_all_others_were_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recorder, too, which is the last that `run` adds."""
+    pytest.importorskip("mcap", reason="needs the extra record")
+    camera_guard(tmp_path, "none").close()
+    np.savez(tmp_path / "drive.npz", x=np.zeros((2, 48, 64, 3), np.uint8))
+    found: list[list[Watcher]] = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(run, "_turn", lambda made, options: found.append(made.loop.watchers))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    recording = ["--record", "log.mcap", "--record-key", "key.json"]
+    done = CliRunner().invoke(run.command, ["camera.toml", "--source", "drive.npz", *recording])
+    assert done.exit_code == 0, done.output
+    assert [type(watcher).__name__ for watcher in found[0]] == ["Outputs", "Pace", "Notify"]
 
 
 @pytest.mark.parametrize(
