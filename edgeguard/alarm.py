@@ -43,7 +43,11 @@ class Alarm:
 
     def record(self, note: Note | None) -> None:
         """From now on events are noted there: where there is a risk level, those that count, with
-        the time of the tick from which on they do."""
+        the time of the tick from which on they do. None ends that; what no tick will count any more
+        is then noted without a time: it may be what ended the run."""
+        if self._risk is not None and self._note is not None and note is None:
+            for name in self._risk.events.uncounted():
+                self._note(EVENT + name, None)
         self._note = note
         if self._risk is not None and note is not None:
             self._risk.events.noted = lambda name, t_ns: note(EVENT + name, t_ns)

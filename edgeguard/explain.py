@@ -15,7 +15,7 @@ from edgeguard.alarm import EVENT
 from edgeguard.errors import EdgeguardError
 from edgeguard.output.recorder.log_reader import Log
 from edgeguard.output.recorder.topics import ARM, DECISION, GAP, NOTES, REARM, TAKEOVER, TAPE
-from edgeguard.reasons import Moment, reason
+from edgeguard.reasons import UNSEEN, Moment, reason
 from edgeguard.replay import policy_of
 
 DRAINS = 8  # absence takes away an eighth of what presence has filled (native/core/causes.c)
@@ -86,8 +86,11 @@ def _events(log: Log) -> list[tuple[int, str]]:
 class _Presence:
     """Since when each cause has been present, as its debounce sees it."""
 
-    def __init__(self, rows: list[Mapping[str, int]]) -> None:
+    def __init__(self, rows: list[Mapping[str, int]], began: bool = False) -> None:
+        """began: what was present at the first decision may have been so before it."""
         self._on_ns = [row["on_us"] * 1000 for row in rows]
+        self._began = began
+        self._longer: set[int] = set()
         self.since_ns: dict[int, int] = {}
         self._seen_ns: dict[int, int] = {}
         self._interrupted: set[int] = set()
@@ -95,18 +98,23 @@ class _Presence:
     def update(self, mask: int, t_ns: int, elapsed_ns: int) -> None:
         for cause, on_ns in enumerate(self._on_ns):
             if mask >> cause & 1:
-                self.since_ns.setdefault(cause, t_ns - elapsed_ns)  # what was seen held till now
+                if cause not in self.since_ns:
+                    self.since_ns[cause] = t_ns - elapsed_ns  # what was seen held till now
+                    self._longer |= {cause} if self._began else set()
                 self._seen_ns[cause] = t_ns
             elif t_ns - self._seen_ns.get(cause, t_ns) > DRAINS * on_ns:
                 self.since_ns.pop(cause, None)
                 self._interrupted.discard(cause)
+                self._longer.discard(cause)
             elif cause in self.since_ns:
                 self._interrupted.add(cause)
+        self._began = False
 
     def lasted(self, cause: int, t_ns: int) -> str:
         """For how long, in words."""
         ms = (t_ns - self.since_ns.get(cause, t_ns)) / 1e6
-        return f"{'on and off ' if cause in self._interrupted else ''}for {ms:.0f} ms"
+        on_and_off = "on and off " if cause in self._interrupted else ""
+        return f"{on_and_off}for {'more than ' if cause in self._longer else ''}{ms:.0f} ms"
 
 
 class _Teller:
@@ -116,7 +124,8 @@ class _Teller:
     ) -> None:  # fmt: skip
         self._policy, self._risk, self._events = policy, risk, events
         self._reader = Replayer(Policy(policy))
-        self._presence = _Presence(policy["causes"])
+        self._presence = _Presence(policy["causes"], began=True)
+        self._unknown = "as the log begins"  # why nobody knows what was before this decision
         self._evidence: dict[int, str] = {}  # by cause: what was seen when it was present last
         self._open: dict[int, int] = {}  # active causes: since when
         self._last: Decision | None = None
@@ -130,11 +139,26 @@ class _Teller:
             t_ns, decision = self._reader.decision(record)
             given = self._reader.input(record)
             events = self._counting(t_ns) if self._events else ()
-            self._decided(Moment(self._policy, decision, given, self._risk, events), t_ns)
+            moment = Moment(self._policy, decision, given, self._risk, events, self._before())
+            self._decided(moment, t_ns)
         elif kind == GAP:
-            self._story.gaps += 1
+            self._gap()
         elif kind in OPERATIONS and (kind != REARM or record[1] == REARMED):
             self._operation = OPERATIONS[kind]
+            self._unknown = "" if kind == ARM else self._unknown
+
+    def _gap(self) -> None:
+        """What was seen before it says nothing of what comes after it."""
+        self._story.gaps += 1
+        self._end_causes(list(self._open), self._story.end_ns)
+        self._evidence.clear()
+        self._presence = _Presence(self._policy["causes"], began=True)
+        self._unknown = "after the gap"
+
+    def _before(self) -> Mode | None:
+        """The mode in which this decision's answers were taken, where that is known."""
+        known = self._last is not None and not self._unknown and not self._operation
+        return self._last.mode if self._last is not None and known else None
 
     def _counting(self, t_ns: int) -> tuple[str, ...]:
         """The security events that make points now."""
@@ -158,13 +182,23 @@ class _Teller:
         story.end_ns = t_ns
         elapsed_us = min(moment.given["elapsed_us"], self._policy["max_gap_us"])
         self._presence.update(decision.present_mask, t_ns, 1000 * elapsed_us)
+        gone = self._evidence.keys() - self._presence.since_ns.keys() - self._open.keys()
+        for cause in gone:
+            del self._evidence[cause]
         for cause in _bits(decision.present_mask):
             if cause not in self._open or not self._evidence.get(cause):
-                self._evidence[cause] = reason(CAUSES[cause], moment)
+                self._see(cause, moment)
         if self._last is None or decision.mode != self._last.mode:
             self._changed(decision, t_ns)
         self._lanes(decision, t_ns)
-        self._last, self._operation = decision, ""
+        self._last, self._operation, self._unknown = decision, "", ""
+
+    def _see(self, cause: int, moment: Moment) -> None:
+        """What it was present for; of an answer that is still the last one, what was seen of it
+        then."""
+        seen = reason(CAUSES[cause], moment)
+        if seen != UNSEEN or cause not in self._evidence:
+            self._evidence[cause] = seen
 
     def _changed(self, decision: Decision, t_ns: int) -> None:
         before = self._last.mode if self._last is not None else None
@@ -180,12 +214,16 @@ class _Teller:
     def _worse(self, decision: Decision, t_ns: int) -> tuple[str, str]:
         """The cause of this severity that has been present longest, and what was seen of it."""
         asks = [c for c in _bits(decision.causes_mask) if self._severity(c) == decision.mode]
+        if decision.mode == Mode.NOMINAL:
+            return "", self._unknown or self._operation
         if not asks:
             return "NOT_ARMED", "nothing is commanded before arming"
         since = self._presence.since_ns
         first = min(asks, key=lambda c: (c in self._open, since.get(c, t_ns), c))
         row = self._policy["causes"][first]
-        seen = self._evidence.get(first) or "armed just now, nothing was heard yet"
+        seen = self._evidence.get(first)
+        if seen is None:
+            return CAUSES[first], self._unknown or "armed just now, nothing was heard yet"
         lasted = self._presence.lasted(first, t_ns)
         patience = f", {lasted} (acts after {row['on_us'] / 1000:g} ms)"
         return CAUSES[first], seen + (patience if row["on_us"] else "")
@@ -194,7 +232,7 @@ class _Teller:
         gone = [CAUSES[c] for c in self._open if not decision.causes_mask >> c & 1]
         waits = {c: self._policy["causes"][CAUSES.index(c)]["off_us"] / 1000 for c in gone}
         ended = ", ".join(f"{c} absent for {ms:g} ms" for c, ms in waits.items())
-        return "; ".join(filter(None, (self._operation, ended)))
+        return "; ".join(filter(None, (self._operation, ended))) or self._unknown
 
     def _severity(self, cause: int) -> int:
         severity = self._policy["causes"][cause]["severity"]
@@ -204,15 +242,18 @@ class _Teller:
     def _lanes(self, decision: Decision, t_ns: int) -> None:
         """What a timeline shows: causes that act, and commands."""
         active = set(_bits(decision.causes_mask))
-        for cause in [c for c in self._open if c not in active]:
-            self._story.causes.append(Span(CAUSES[cause], self._open.pop(cause), t_ns))
-            self._evidence.pop(cause, None)
+        self._end_causes([c for c in self._open if c not in active], t_ns)
         for cause in active:
             self._open.setdefault(cause, t_ns)
         for name, value in decision.command.items():
             line = self._story.commands.setdefault(name, [])
             if not line or line[-1][1] != value or decision.mode != self._mode_of_last():
                 line.append((t_ns, value))
+
+    def _end_causes(self, ended: list[int], t_ns: int) -> None:
+        for cause in ended:
+            self._story.causes.append(Span(CAUSES[cause], self._open.pop(cause), t_ns))
+            self._evidence.pop(cause, None)
 
     def _mode_of_last(self) -> Mode | None:
         return self._last.mode if self._last is not None else None

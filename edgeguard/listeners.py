@@ -41,7 +41,9 @@ class Listener:
         self._lock = threading.Lock()
         self._rows: list[tuple[int, str, float]] = []
         self._now: dict[str, float] = {}
-        self._answer_ns: int | None = None
+        # since the last tick
+        self._answers = deque[tuple[int, dict[str, float]]](maxlen=UNANSWERED)
+        self._last: tuple[int, dict[str, float]] | None = None
         self._changes = Changes()
         self._history: History | None = None
         self._waiting = deque[tuple[int, Glance]](maxlen=UNANSWERED)
@@ -88,7 +90,7 @@ class Listener:
                 self._now[BOXES] = boxes.outside(embedding, label)
             if self._history is not None:
                 self._remember(self._history, label, captured_ns)
-            self._answer_ns = captured_ns
+            self._answers.append((captured_ns, self._now.copy()))
 
     def _remember(self, history: History, label: int, captured_ns: int) -> None:
         """Pictures before this one that got no answer are forgotten."""
@@ -101,13 +103,22 @@ class Listener:
 
     def tick(self, t_ns: Any) -> None:
         """Before each decision. Without a time the numbers grow too old, which the core does not
-        take for good."""
-        now_ns, answer_ns = whole_ns(t_ns), self._answer_ns
+        take for good. Of several answers since the last decision each counts for what it was."""
+        now_ns = whole_ns(t_ns)
         if now_ns is None:
             return
-        counts = answer_ns is not None and now_ns - answer_ns <= self._max_age_ns
+        if not self._answers:
+            self._give(now_ns)
+        while self._answers:
+            self._last = self._answers.popleft()
+            self._give(now_ns)
+
+    def _give(self, now_ns: int) -> None:
+        answer_ns, numbers = self._last or (now_ns, {})
+        counts = now_ns - answer_ns <= self._max_age_ns
         for row, feature, silent in self._rows:
-            self._core.measure(row, self._now[feature] if counts else silent, now_ns)
+            number = numbers.get(feature, silent) if counts else silent
+            self._core.measure(row, number, now_ns)
 
 
 def picture(tensor: Array, card: CardInput) -> npt.NDArray[np.uint8]:

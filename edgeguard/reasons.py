@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from edgeguard._core import CAUSES, Decision
+from edgeguard._core import CAUSES, Decision, Mode
 
 ONE = 65536  # Q16.16
 AGE_MAX = 2**32 - 1
 OPERATIONS = ("raise", "lower")
+BY_LABEL = 0  # kind of a member
 LINK = "the microcontroller's link reported it"
+UNSEEN = "was present"  # what a cause without anything that shows it says
 
 
 class Moment(NamedTuple):
@@ -26,6 +28,8 @@ class Moment(NamedTuple):
     """As `edgeguard.alarm.limits` made it; empty where the log has none."""
     events: Sequence[str] = ()
     """Security events that counted at this decision."""
+    before: Mode | None = None
+    """The mode of the decision before it, where that is known: answers are taken in it."""
 
     @property
     def members(self) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
@@ -46,7 +50,7 @@ def reason(cause: str, moment: Moment) -> str:
     if found:
         return found
     missed = moment.given["missed"] >> CAUSES.index(cause) & 1
-    return "in something that a newer one replaced before the decision" if missed else "was present"
+    return "in something that a newer one replaced before the decision" if missed else UNSEEN
 
 
 def _ms(us: int) -> str:
@@ -119,7 +123,9 @@ def _late(moment: Moment) -> Iterator[str]:
 
 def _insane(moment: Moment) -> Iterator[str]:
     for name, said, row in moment.members:
-        if said["bad"]:
+        if said["serial"] and said["age_us"] == AGE_MAX:
+            yield f"{name}: stamped later than the decision, or with no time"
+        elif said["bad"]:
             yield f"{name}: {said['bad']} scores are no numbers, 0 may be"
         elif said["out_of_range"]:
             yield f"{name}: {said['out_of_range']} scores outside their range, 0 may be"
@@ -164,6 +170,51 @@ def _denied(moment: Moment) -> Iterator[str]:
         yield (f"{name}: certainty {evidence['certainty']:.2f}, {evidence['votes']} votes; {asks}")
 
 
+def _unauthorized(moment: Moment) -> Iterator[str]:
+    """Who said something that was not granted at all, else who was granted half of what the vote
+    asks for, else who may not speak in some mode, where nobody knows which it was."""
+    yield from [*_refused(moment)] or [*_half_granted(moment)] or _limited(moment)
+
+
+def _refused(moment: Moment) -> Iterator[str]:
+    for name, said, row in moment.members:
+        if said["label"] < 0:
+            continue
+        if moment.before is not None and moment.before not in _modes(row):
+            allowed = ", ".join(mode.name for mode in _modes(row))
+            yield f"{name} spoke in {moment.before.name}; it may in {allowed}"
+        about = moment.policy["labels"][said["label"]]["channel"] if row["kind"] == BY_LABEL else -1
+        if about >= 0 and not _granted(row, about):
+            yield f"{name} spoke of {moment.policy['channels'][about]['name']}, which it may not"
+
+
+def _half_granted(moment: Moment) -> Iterator[str]:
+    for index, (channel, evidence, _) in enumerate(moment.channels):
+        for name, said, row in moment.members:
+            granted = _granted(row, index)
+            agrees = row["kind"] != BY_LABEL or said["label"] == evidence["label"]
+            if agrees and granted in (1, 2):
+                yield f"{name} may only {OPERATIONS[granted - 1]} {channel}"
+
+
+def _limited(moment: Moment) -> Iterator[str]:
+    for name, _, row in moment.members:
+        if moment.before is None and len(_modes(row)) < len(Mode.__members__):
+            yield f"{name} may speak in {', '.join(mode.name for mode in _modes(row))} alone"
+
+
+def _modes(row: Mapping[str, Any]) -> list[Mode]:
+    """In which a member may speak."""
+    return [mode for mode in Mode.__members__.values() if row["modes"] >> int(mode) & 1]
+
+
+def _granted(row: Mapping[str, Any], channel: int) -> int:
+    """A member's operations on a channel, one bit each."""
+    granted = row["may"] >> len(OPERATIONS) * channel & 3
+    assert isinstance(granted, int)
+    return granted
+
+
 def _lost_frames(moment: Moment) -> Iterator[str]:
     for row in moment.policy["cameras"]:
         if moment.decision.ages_ms[row["name"]] * 1000 > row["max_age_us"]:
@@ -174,7 +225,9 @@ def _lost_frames(moment: Moment) -> Iterator[str]:
 
 
 def _frozen(moment: Moment) -> Iterator[str]:
-    yield "a camera shows a picture that it showed before"
+    names = [row["name"] for row in moment.policy["cameras"]]
+    which = names[0] if len(names) == 1 else "one of " + ", ".join(names)
+    yield f"{which} shows a picture that it showed before"
 
 
 def _invalid(moment: Moment) -> Iterator[str]:
@@ -182,6 +235,12 @@ def _invalid(moment: Moment) -> Iterator[str]:
         if moment.given["signals"][row["name"]] is None:
             low, high = row["min"] / ONE, row["max"] / ONE
             yield f"{row['name']} is absent, no number, or outside {low:g} to {high:g}"
+    if moment.given["engaged_unknown"]:
+        yield "engaged is neither 0 nor 1"
+
+
+def _unsigned(moment: Moment) -> Iterator[str]:
+    yield "nobody trusted vouches for the bundle"
 
 
 def _conflict(moment: Moment) -> Iterator[str]:
@@ -220,6 +279,7 @@ def _levels(level: int, moment: Moment) -> str:
     text += f"{risk['window_s']:g} s ({', '.join(moment.events) or 'none is recorded'})"
     if risk["detectors"]:
         text += f", or evidence of {risk['evidence'][key]:g} from {', '.join(risk['detectors'])}"
+        text += ", or both at level 2" if level == 3 else ""
     return text
 
 
@@ -250,6 +310,7 @@ _FINDERS: dict[str, Callable[[Moment], Iterator[str]]] = {
     "LOW_CERTAINTY": _low,
     "DISAGREEMENT": _disagreement,
     "OPERATION_DENIED": _denied,
+    "UNAUTHORIZED_SUGGESTION": _unauthorized,
     "FROZEN_INPUT": _frozen,
     "FRAME_LOST": _lost_frames,
     "INPUT_INVALID": _invalid,
@@ -261,6 +322,7 @@ _FINDERS: dict[str, Callable[[Moment], Iterator[str]]] = {
     "PEER_STOPPED": _link,
     "SELF_TEST": _link,
     "RECORDER_LOST": _recorder,
+    "UNSIGNED_BUNDLE": _unsigned,
     "RISK_RAISED": partial(_raised, "RISK_RAISED"),
     "RISK_HIGH": partial(_raised, "RISK_HIGH"),
 }

@@ -13,12 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeguard.config.fixed import ONE
 from edgeguard.errors import ConfigError, EdgeguardError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from edgeguard.config import GuardConfig
     from edgeguard.evidence.calibration import Calibration, Frames, Member, Wishes
 
@@ -90,6 +87,7 @@ class Job:
 def _run(options: Options) -> None:
     from edgeguard import config
     from edgeguard.cli import calibration_arrays as arrays
+    from edgeguard.cli import calibration_report as report
     from edgeguard.cli import calibration_run as run
     from edgeguard.evidence.calibration import Calibration, calibrate
     from edgeguard.evidence.conformal import UnsupportedWishError
@@ -112,13 +110,13 @@ def _run(options: Options) -> None:
     fits = {**(job.fits if job else {}), **arrays.risk_blocks(cfg, found, policy, rate_hz)}
     rates = _rates(cfg, found, options)
     target = _write_all(cfg, cards, found, job, fits, rates, options)
-    _print(found, job, rates, target)
-    _print_risk(cfg, fits)
+    report.tables(found, job.frames if job else None, rates, target)
+    report.risk(cfg, fits)
     _print_unnamed(cfg, target, options)
     if options.plots and job:
-        _draw(found, target)
+        report.draw(found, target)
     if options.json_to is not None:
-        _figures(found, options.json_to)
+        report.figures(found, options.json_to)
 
 
 def _check_given(cfg: GuardConfig, options: Options, related: bool) -> None:
@@ -212,12 +210,15 @@ def _write_all(
 ) -> Path:  # fmt: skip
     """calibration.toml, and the arrays beside it where there are any. Without frames, what was
     fitted on some before stays."""
+    from edgeguard.config.definition import definition
     from edgeguard.evidence.calibration_file import fitted_on_frames, to_toml
     from edgeguard.evidence.embedding import read, to_bytes
 
     target = options.out or _target(cfg)
     models = {name: card.sha256 for name, card in cards.items()}
     kept = {} if job else fitted_on_frames(target, models)
+    known = {*rates, *(name for name, what in fits if what == "risk")}
+    definitions = {n: definition(d) for n, d in cfg.detectors.items() if n in known}
     if "arrays" in kept:
         fits = read(target.parent / kept["arrays"]["file"], kept["arrays"]["sha256"]) | fits
     named: dict[str, str] = {}
@@ -233,7 +234,7 @@ def _write_all(
     if options.signals:
         logs = [hashlib.sha256(log.read_bytes()).hexdigest() for log in options.signals]
         stated["signals_sha256"] = " ".join(logs)
-    _write(target, to_toml(found, models, rates, stated, named, kept).encode())
+    _write(target, to_toml(found, models, rates, definitions, stated, named, kept).encode())
     return target
 
 
@@ -259,6 +260,13 @@ def _write(path: Path, data: bytes) -> None:
         raise EdgeguardError(f"{path}: cannot be written: {error.strerror}") from None
 
 
+def _print_unnamed(cfg: GuardConfig, target: Path, options: Options) -> None:
+    """A guard reads the file that its guard.toml names, and no other."""
+    if cfg.guard.calibration is None or target.resolve() != _target(cfg).resolve():
+        name = os.path.relpath(target, options.file.parent)
+        click.echo(f'next: in [guard] of {options.file} write: calibration = "{name}"')
+
+
 class _Bar:
     """A bar on the terminal's error stream; called once for each frame."""
 
@@ -278,150 +286,3 @@ class _Bar:
 
     def __call__(self) -> None:
         self._bar.advance(self._task)
-
-
-def _print(found: Calibration, job: Job | None, rates: dict[str, float], target: Path) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    for table in (_temperatures(found), _operations(found), _detectors(found, rates)):
-        if table.row_count:
-            console.print(table)
-    for name, line in found.line.items():
-        if line:
-            console.print(f"{name}: " + ", ".join(f"{k} {v:g}" for k, v in line.items()))
-    if job and found.limit:
-        _print_rare(job)
-    of = f" from {len(job.frames.tracks)} tracks, {len(job.frames.y)} frames" if job else ""
-    click.echo(f"{target}: written{of}; it holds for later tracks that are drawn alike")
-
-
-def _print_rare(job: Job) -> None:
-    """What is promised is promised for the mix of classes in these tracks."""
-    from edgeguard.cli.calibration_run import FEW_TRACKS, rare_classes
-
-    rare, classes = rare_classes(job.frames.y, job.frames.tracks)
-    if rare:
-        click.echo(
-            f"note: {rare} of {classes} classes have less than {FEW_TRACKS} of these tracks; "
-            "false trips are promised for the mix of classes, and say nothing about those alone"
-        )
-
-
-def _print_risk(cfg: GuardConfig, fits: dict[tuple[str, str], dict[str, Any]]) -> None:
-    """What was asked for, and what these blocks show where one half calibrates for the other."""
-    from edgeguard.evidence.risk import measured
-
-    blocks = {name: arrays["blocks"] for (name, what), arrays in fits.items() if what == "risk"}
-    asked = next((d for d in cfg.detectors.values() if d.kind == "risk"), None)
-    if asked is None or not blocks:
-        return
-    promised = asked.max_false_trips_per_hour or 0.0
-    rate, hours = measured(blocks, promised)
-    click.echo(
-        f"risk: false alarms per hour at level 2: <= {promised:g} promised, {rate:.3g} measured in "
-        f"{hours:.2g} h of clean blocks ({len(blocks)} detectors)"
-    )
-
-
-def _print_unnamed(cfg: GuardConfig, target: Path, options: Options) -> None:
-    """A guard reads the file that its guard.toml names, and no other."""
-    if cfg.guard.calibration is None or target.resolve() != _target(cfg).resolve():
-        name = os.path.relpath(target, options.file.parent)
-        click.echo(f'next: in [guard] of {options.file} write: calibration = "{name}"')
-
-
-def _table(title: str, *columns: str) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left", overflow="fold")
-    return table
-
-
-def _temperatures(found: Calibration) -> Table:
-    table = _table("Temperatures, and the calibration error", "member", "T", "at T = 1", "at T")
-    for name, temperature in found.temperature.items():
-        before, after = found.reliability[name]
-        table.add_row(name, f"{temperature:.4g}", f"{before.ece:.2%}", f"{after.ece:.2%}")
-    return table
-
-
-def _operations(found: Calibration) -> Table:
-    columns = ("operation", "certainty", "promised wrong", "tracks", "accepts", "of that wrong")
-    table = _table("Operations: what is promised, and what these tracks showed", *columns)
-    for (channel, operation), t in found.threshold.items():
-        table.add_row(
-            f"{operation} {channel}",
-            f"{t.value / ONE:.4f}",
-            f"<= {t.alpha:.3g}",
-            str(t.n_tracks),
-            f"{t.coverage:.1%}",
-            f"{1 - t.accuracy:.2%}",
-        )
-    return table
-
-
-def _detectors(found: Calibration, rates: dict[str, float]) -> Table:
-    columns = (
-        "detector",
-        "limit",
-        "promised per hour",
-        "95 % sure",
-        "tracks",
-        "tripped",
-        "minutes",
-    )
-    table = _table("Detectors: false trips promised, and on these tracks", *columns)
-    for (name, side), limit in found.limit.items():
-        table.add_row(
-            name,
-            f"{side} {limit.value / ONE:.4g}",
-            f"<= {rates[name]:g}",
-            f"<= {limit.surely_per_hour:.3g}",
-            str(limit.n_tracks),
-            str(limit.firings),
-            f"{limit.hours * 60:.1f}",
-        )
-    return table
-
-
-def _draw(found: Calibration, target: Path) -> None:
-    try:
-        from edgeguard.lab.calibration_plots import draw
-    except ModuleNotFoundError as error:
-        from edgeguard.cli.main import MissingExtra
-
-        click.echo(f"no plots: {MissingExtra(error, 'calibrate')}", err=True)
-        return
-    for path in draw(found, target.parent, target.stem):
-        click.echo(str(path))
-
-
-def _figures(found: Calibration, path: Path) -> None:
-    """The results file. These are calibration data: they are not to be reported as results."""
-    from edgeguard.figures import Figure, write
-
-    made = []
-
-    def add(name: str, value: float, n: int, unit: str = "1") -> None:
-        made.append(Figure(f"calibrate.{name}", float(value), unit, n))
-
-    for name, (before, after) in found.reliability.items():
-        frames = int(after.count.sum())
-        add(f"{name}.temperature", found.temperature[name], frames)
-        add(f"{name}.ece.before", before.ece, frames)
-        add(f"{name}.ece.after", after.ece, frames)
-    for (channel, operation), t in found.threshold.items():
-        add(f"{channel}.{operation}.certainty", t.value / ONE, t.n_tracks)
-        add(f"{channel}.{operation}.coverage", t.coverage, t.n_tracks)
-        add(f"{channel}.{operation}.selective_accuracy", t.accuracy, t.n_tracks)
-    for (name, side), limit in found.limit.items():
-        add(f"{name}.{side}", limit.value / ONE, limit.n_tracks)
-        add(f"{name}.{side}.false_trips", limit.firings / limit.hours, limit.n_tracks, "1/h")
-    try:
-        write(path, made, None, ("numpy", "onnxruntime", "ai-edge-litert", "tflite-runtime"))
-    except OSError as error:
-        raise EdgeguardError(f"{path}: cannot be written: {error.strerror}") from None

@@ -139,7 +139,8 @@ def distances(
 def risk_blocks(
     cfg: GuardConfig, found: Calibration, policy: Mapping[str, Any], rate_hz: float
 ) -> Fits:
-    """Block scores of every detector whose numbers are known, where the guard asks for a risk."""
+    """Block scores of every detector whose numbers are known, where the guard asks for a risk, and
+    the limits [2] that they were measured from."""
     if not has_risk(cfg):
         return {}
     fits: Fits = {}
@@ -149,20 +150,22 @@ def risk_blocks(
             continue
         of_log = cfg.detectors[name].kind == "association"
         per_s = 1e6 / policy["period_us"] if of_log else rate_hz
-        limits = _limits(row, found)
+        least, most = _limits(row, found)
+        limits = risk.Limits.of(least, most)
         blocks = risk.block_scores(found.tracks[name], limits, round(risk.BLOCK_S * per_s))
         if len(blocks) == 0:
             raise ConfigError(
                 f"{cfg.source}: detector.{name}: its tracks are shorter than a block of the risk "
                 f"({risk.BLOCK_S:g} s); give longer ones"
             )
-        fits[name, "risk"] = {"blocks": blocks}
+        fits[name, "risk"] = {"blocks": blocks, "limits": np.array([least, most], np.int64)}
     return fits
 
 
-def _limits(row: Mapping[str, Any], found: Calibration) -> risk.Limits:
+def _limits(row: Mapping[str, Any], found: Calibration) -> tuple[int, int]:
+    """The least and the most in Q16.16, as the core compares them."""
     ends = {"below": row["min"], "above": row["max"]}
     for side in ends:
         if (row["name"], side) in found.limit:
             ends[side] = found.limit[row["name"], side].value
-    return risk.Limits.of(ends["below"], ends["above"])
+    return ends["below"], ends["above"]

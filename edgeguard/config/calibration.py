@@ -10,6 +10,8 @@ import attrs
 
 from edgeguard.card import Card
 from edgeguard.config import detector_rules, schema
+from edgeguard.config.definition import changes
+from edgeguard.config.detector_rows import ends
 from edgeguard.config.draft import Draft
 from edgeguard.config.files import resolve
 from edgeguard.config.lines import KeyPath, show
@@ -17,6 +19,8 @@ from edgeguard.config.report import Report
 from edgeguard.config.structure import ShapeError, number
 from edgeguard.config.toml import read
 from edgeguard.errors import ConfigError
+
+Fits = dict[tuple[str, str], dict[str, Any]]
 
 _TEMPERATURE = schema.Bounds(low=0.01, high=100.0)
 _SHARE = schema.Bounds(above=0.0, high=1.0)
@@ -29,7 +33,7 @@ class Calibrated(NamedTuple):
     """Temperatures by member, and arrays by (member, feature) or (detector, "risk")."""
 
     temperatures: dict[str, float]
-    fits: dict[tuple[str, str], dict[str, Any]]
+    fits: Fits
 
 
 def apply(made: Draft, cards: dict[str, Card]) -> Calibrated:
@@ -58,7 +62,7 @@ def _embedded(made: Draft) -> list[tuple[str, tuple[str, str]]]:
     ]
 
 
-def _watch(made: Draft, fits: dict[tuple[str, str], dict[str, Any]], why: str) -> None:
+def _watch(made: Draft, fits: Fits, why: str) -> None:
     """A risk level over detectors needs the blocks of each of them; those that no track can show,
     of a bus or of pictures that come again, have none."""
     risk = next((name for name, d in made.detectors.items() if d.kind == "risk"), None)
@@ -73,6 +77,14 @@ def _watch(made: Draft, fits: dict[tuple[str, str], dict[str, Any]], why: str) -
                 f'is "risk", but [detector.{name}] was not calibrated for it: {why}; run '
                 "`edgeguard calibrate`",
             )
+
+
+def _scores(made: Draft, fits: Fits) -> dict[str, dict[str, Any]]:
+    """By detector: its blocks, where a risk level looks at them."""
+    if all(detector.kind != "risk" for detector in made.detectors.values()):
+        return {}
+    blocks = {name: arrays for (name, what), arrays in fits.items() if what == "risk"}
+    return {name: arrays for name, arrays in blocks.items() if name in made.detectors}
 
 
 def wishes(made: Draft) -> list[KeyPath]:
@@ -108,25 +120,64 @@ class _File:
         if not self.readable:
             return Calibrated({}, {})
         self._models(made, cards)
+        fits = self._fits(made, cards)
+        self._definitions(made, fits)
         for path in wishes(made):
             value = self._wish(made, path)
             if value is not None:
                 _put(made, path, value)
         for name, detector in made.detectors.items():
             detector_rules.order(made, ("detector", name), detector)
+        self._scored(made, fits)
         temperatures = self._temperatures(made)
-        fits = self._fits(made, cards)
         made.report.merge(self.report)
         return Calibrated(temperatures, fits)
 
-    def _fits(self, made: Draft, cards: dict[str, Card]) -> dict[tuple[str, str], dict[str, Any]]:
+    def _definitions(self, made: Draft, fits: Fits) -> None:
+        """What was found for a detector holds for what it measured then."""
+        wished = {path[1] for path in wishes(made) if path[0] == "detector" and self._has(path)}
+        scored = _scores(made, fits)
+        for name, detector in made.detectors.items():
+            if name not in wished and name not in scored:
+                continue
+            there: KeyPath = ("detector", name, "definition")
+            before = self.raw["detector"][name]["definition"] if self._has(there) else None
+            if not isinstance(before, dict):
+                made.report.add(
+                    ("detector", name),
+                    f"{self.path} does not say what it measured when that was written; run "
+                    "`edgeguard calibrate` again",
+                )
+                continue
+            for key, change in changes(detector, before):
+                made.report.add(
+                    ("detector", name, key),
+                    f"{change} when {self.path} was written; run `edgeguard calibrate` again",
+                )
+
+    def _scored(self, made: Draft, fits: Fits) -> None:
+        """The scores of a detector's blocks hold for the limits that they were measured from."""
+        for name, arrays in _scores(made, fits).items():
+            detector = made.detectors[name]
+            if "calibrated" in (detector.above, detector.below):
+                continue  # no limit was found, which is reported
+            before = [*map(int, arrays.get("limits", ())), None, None]
+            for side, now, then in zip(("below", "above"), ends(detector), before, strict=False):
+                if now != then:
+                    made.report.add(
+                        ("detector", name, side),
+                        "is not the limit that the risk was calibrated with when "
+                        f"{self.path} was written; run `edgeguard calibrate` again",
+                    )
+
+    def _fits(self, made: Draft, cards: dict[str, Card]) -> Fits:
         """The arrays of [arrays], which must be those that were written with this file."""
         from edgeguard.evidence.embedding import read as read_fits
         from edgeguard.evidence.embedding import wrong_fit
 
         table = self.raw.get("arrays", {})
         file, stated = (table.get(key) for key in ("file", "sha256")) if table else (None, None)
-        fits: dict[tuple[str, str], dict[str, Any]] = {}
+        fits: Fits = {}
         if isinstance(file, str) and isinstance(stated, str):
             try:
                 fits = read_fits(self.path.parent / file, stated)

@@ -79,15 +79,21 @@ def _index(cfg: GuardConfig, detector: schema.Detector) -> int:
 
 
 def _limits(cfg: GuardConfig, name: str, detector: schema.Detector) -> dict[str, int]:
-    ends = {"min": fixed.LEAST, "max": fixed.MOST}
-    for key, limit in (("below", detector.below), ("above", detector.above)):
-        if isinstance(limit, str):
+    for key in ("below", "above"):
+        if isinstance(getattr(detector, key), str):
             raise uncalibrated(cfg, ("detector", name, key))
-        if limit is not None and key == "below":
-            ends["min"] = fixed.q16_ceil(limit)
-        elif limit is not None:
-            ends["max"] = fixed.q16_floor(limit)
-    return ends
+    least, most = ends(detector)
+    return {"min": least, "max": most}
+
+
+def ends(detector: schema.Detector) -> tuple[int, int]:
+    """Its limits in Q16.16, the least and the most; those that it has not are at the ends."""
+    low, high = detector.below, detector.above
+    assert not isinstance(low, str) and not isinstance(high, str)
+    return (
+        fixed.LEAST if low is None else fixed.q16_ceil(low),
+        fixed.MOST if high is None else fixed.q16_floor(high),
+    )
 
 
 def association(cfg: GuardConfig, name: str, detector: schema.Detector) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """calibration.toml: what was fitted, on how many tracks, at which alpha.
 
-[data], [model.MEMBER], [temperature], [thresholds.CHANNEL.OPERATION], [detector.NAME], [arrays].
-Read by `edgeguard.config`. Arrays lie beside it in an .npz, which [arrays] names with its hash.
+[data], [model.MEMBER], [temperature], [thresholds.CHANNEL.OPERATION], [detector.NAME] with what it
+measured in [detector.NAME.definition], [arrays]. Read by `edgeguard.config`. Arrays lie beside it
+in an .npz, which [arrays] names with its hash.
 """
 
 from __future__ import annotations
@@ -62,15 +63,17 @@ def to_toml(
     found: Calibration,
     models: Mapping[str, str],
     rates: Mapping[str, float],
+    definitions: Mapping[str, Mapping[str, Any]],
     data: dict[str, Any],
     arrays: dict[str, str],
     kept: Mapping[str, Any] = {},
 ) -> str:
     """The text of calibration.toml.
 
-    models: SHA-256 by member; rates: false trips per hour that were asked for, by detector; data:
-    the keys of [data]; arrays: file and sha256, or empty; kept: tables of the file before, which
-    stay where nothing new was found.
+    models: SHA-256 by member; rates: false trips per hour that were asked for, by detector with a
+    number; definitions: what was measured, by detector of which anything was found; data: the keys
+    of [data]; arrays: file and sha256, or empty; kept: tables of the file before, which stay where
+    nothing new was found.
     """
     parts = [
         _HEAD,
@@ -90,23 +93,32 @@ def to_toml(
             "coverage": _round(threshold.coverage),
         }
         parts.append(_table(("thresholds", channel, operation), keys))
-    others = {n: keys for n, keys in kept.get("detector", {}).items() if n not in rates}
-    parts += [_table(("detector", name), keys) for name, keys in others.items()]
-    parts += [_detector(found, name, rate) for name, rate in rates.items()]
+    for name, keys in kept.get("detector", {}).items():
+        parts += [] if name in definitions else _detector(name, keys)
+    for name, definition in definitions.items():
+        numbers = _numbers(found, name, rates[name]) if name in rates else {}
+        parts += _detector(name, numbers | {"definition": definition})
     parts += [_table(("arrays",), arrays)] if arrays else []
     return "\n".join(parts)
 
 
-def _detector(found: Calibration, name: str, rate: float) -> str:
+def _detector(name: str, keys: Mapping[str, Any]) -> list[str]:
+    """Its table, and that of what it measured."""
+    own = {key: value for key, value in keys.items() if key != "definition"}
+    tables = ((("detector", name), own), (("detector", name, "definition"), keys.get("definition")))
+    return [_table(path, entries) for path, entries in tables if entries]
+
+
+def _numbers(found: Calibration, name: str, rate: float) -> dict[str, Any]:
     limits = {side: found.limit[name, side] for side in SIDES if (name, side) in found.limit}
     keys: dict[str, Any] = dict(found.line.get(name, {}))
     if not limits:
-        return _table(("detector", name), keys)
+        return keys
     keys |= {side: limit.value / ONE for side, limit in limits.items()}
     keys["n_tracks"] = min(limit.n_tracks for limit in limits.values())
     keys["alpha"] = _round(sum(limit.alpha for limit in limits.values()))
     keys["max_false_trips_per_hour"] = float(rate)
-    return _table(("detector", name), keys)
+    return keys
 
 
 def _round(value: float) -> float:
@@ -117,11 +129,11 @@ def _key(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
 
 
-def _table(path: tuple[str, ...], keys: dict[str, Any]) -> str:
+def _table(path: tuple[str, ...], keys: Mapping[str, Any]) -> str:
     lines = [f"[{'.'.join(_key(part) for part in path)}]"]
     lines += [f"{_key(key)} = {_value(value)}" for key, value in keys.items()]
     return "\n".join(lines) + "\n"
 
 
 def _value(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, str) else repr(value)
+    return json.dumps(value) if isinstance(value, str | list) else repr(value)

@@ -152,6 +152,11 @@ class Evidence:
         self.alarms = dict.fromkeys(LEVELS, 0)
 
     @property
+    def detectors(self) -> tuple[str, ...]:
+        """Those with calibration blocks."""
+        return tuple(self._detectors)
+
+    @property
     def thresholds(self) -> dict[int, float]:
         """By level: the mean of M that raises its alarm."""
         return {level: share * self._c for level, share in LEVELS.items()}
@@ -194,8 +199,9 @@ def points(name: str) -> int:
 
 def measured(
     blocks: Mapping[str, Ints], max_false_trips_per_hour: float, splits: int = 40
-) -> tuple[float, float]:
-    """Alarms of level 2 per hour on clean blocks, and the hours that were looked at.
+) -> tuple[float | None, float]:
+    """Alarms of level 2 per hour on clean blocks, and how many hours these are. None: they are so
+    few that no alarm could be, whatever they held.
 
     One random half of the blocks calibrates and the other is the stream, ``splits`` times. Blocks
     of detectors with as many of them are of the same seconds, and stay so. Runs of ``_RUN`` blocks
@@ -203,17 +209,27 @@ def measured(
     alike do to the bound. Where tracks begin is not stored: what stays alike for longer than such a
     run, or differs only from one drive to another, is not seen here.
     """
+    hours = min(len(scores) for scores in blocks.values()) * BLOCK_S / 3600
     alarms, seen = 0, 0
     for seed in range(splits):
         halves = {name: _halves(scores, seed) for name, scores in blocks.items()}
-        evidence = Evidence({n: h[0].tolist() for n, h in halves.items()}, max_false_trips_per_hour)
+        calibration = {name: h[0].tolist() for name, h in halves.items()}
+        evidence = Evidence(calibration, max_false_trips_per_hour)
         count = min(len(h[1]) for h in halves.values())
+        if seed == 0 and not _can_alarm(Evidence(calibration, max_false_trips_per_hour), count):
+            return None, hours
         for i in range(count):
             now = i * int(BLOCK_S * 1e9)
             evidence.block({n: int(h[1][i]) for n, h in halves.items()}, now)
         alarms, seen = alarms + evidence.alarms[2], seen + count
-    hours = seen * BLOCK_S / 3600
-    return alarms / hours, hours
+    return alarms * 3600 / (seen * BLOCK_S), hours
+
+
+def _can_alarm(evidence: Evidence, blocks: int) -> bool:
+    """Whether so many blocks bring level 2 where each of them is the worst there was."""
+    for _ in range(blocks):
+        evidence.block(dict.fromkeys(evidence.detectors, UNREADABLE + 1), 0)
+    return evidence.alarms[2] > 0
 
 
 def _halves(scores: Ints, seed: int) -> tuple[Ints, Ints]:
@@ -239,6 +255,12 @@ class Events:
         """Raises ValueError for a name that is not in EVENTS."""
         points(name)
         self._new.append(name)
+
+    def uncounted(self) -> tuple[str, ...]:
+        """Take those that no tick has counted, each kind once."""
+        names = dict.fromkeys(self._new)
+        self._new.clear()
+        return tuple(names)
 
     def level(self, t_ns: int) -> int:
         """The level of the events of the last ``WINDOW_S`` seconds. What was stamped later than

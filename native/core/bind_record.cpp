@@ -122,6 +122,7 @@ public:
     d["elapsed_us"] = in_.elapsed_us;
     d["missed"] = in_.missed;
     d["engaged"] = in_.engaged != 0;
+    d["engaged_unknown"] = in_.engaged_unknown != 0;
     d["rule_ok"] = in_.rule_ok != 0;
     d["rule_us"] = in_.rule_us;
     d["rule"] = rule;

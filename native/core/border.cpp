@@ -305,8 +305,8 @@ eg_decision_t Border::decide(bool time_known, int64_t t_ns, bool rule_ok, int64_
   stamp_ages(time_known ? t_ns : last_ns_);
   expire_given(time_known ? t_ns : last_ns_);
   associate();
-  if (tape_) tape_->state_due(policy_.table, state_);
-  if (tape_ && tape_->lost()) note(EG_BIT(EG_RECORDER_LOST));
+  if (tape_ && tape_->lost()) note(EG_BIT(EG_RECORDER_LOST)); // told of here, be it one record
+  if (tape_) tape_->state_due(policy_.table, state_);         // forgets it, once the gap is kept
   eg_decision_t out;
   eg_decide(&policy_.table, &state_, &input_, &out);
   if (tape_) tape_->decision(policy_.table, time_known ? t_ns : last_ns_, input_, out);

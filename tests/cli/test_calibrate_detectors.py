@@ -143,6 +143,18 @@ def test_signals_alone_leave_what_was_fitted_on_frames(tmp_path, capfd):
     assert len(dark[0]) == 60 and np.array_equal(*dark)
     assert after.detectors["wheel"].scale != before.detectors["wheel"].scale
     assert "tracks = 60" in file.read_text()
+    text = guard.read_text()
+    for old, new, named in (
+        ("below = 5.0", "below = 4.0", r"dark\.below: is not the limit that the risk was"),
+        ("below = 5.0", "below = 5.0\nabove = 250.0", r"dark\.above: is not the limit that"),
+        ('feature = "mean"', 'feature = "contrast"', r'dark\.feature: is "contrast", and was'),
+        ('"wheel", "speed"', '"speed", "wheel"', r'wheel\.between: is \["speed", "wheel'),
+        ('relation = "difference"', 'relation = "sum"', r'wheel\.relation: is "sum", and was'),
+    ):
+        guard.write_text(text.replace(old, new))
+        with pytest.raises(ConfigError, match=named + ".*run `edgeguard calibrate` again"):
+            config.load(guard)
+    guard.write_text(text)
     file.write_text(re.sub(r'(\[model.plain\]\nsha256 = )"\w+"', r'\1"00"', file.read_text()))
     assert run(guard, "--signals", logs[1]) == 2
     assert "other model files than guard.toml names now; give --data" in capfd.readouterr().err

@@ -68,6 +68,33 @@ def test_a_calibration_that_does_not_fit_is_refused(
         config.load(calibrated)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ('feature = "energy"', 'feature = "entropy"',
+         r'guard\.toml:\d+: detector\.odd\.feature: is "entropy", and was "energy" when .* again'),
+        ('member = "plain"', 'member = "compact"', r'detector\.odd\.member: is "compact", and was'),
+        ('kind = "score"\nmember = "plain"\nfeature = "energy"',
+         'kind = "image"\ncamera = "front"\nfeature = "mean"',
+         r'detector\.odd\.member: is not given, and was "plain" when'),
+    ],
+)  # fmt: skip
+def test_a_limit_of_another_number_is_refused(
+    calibrated: Path, edited: Edit, old: str, new: str, named: str
+) -> None:
+    edited(old, new)
+    with pytest.raises(ConfigError, match=named):
+        config.load(calibrated)
+
+
+def test_a_limit_of_nobody_knows_which_number_is_refused(calibrated: Path) -> None:
+    text = calibrated.with_name("calibration.toml").read_text()
+    definition = text[text.index("[detector.odd.definition]") : text.index("[temperature]")]
+    change(calibrated, definition, "")
+    with pytest.raises(ConfigError, match=r"detector\.odd: .*does not say what it measured"):
+        config.load(calibrated)
+
+
 def test_a_missing_calibration_file_is_refused(calibrated: Path) -> None:
     calibrated.with_name("calibration.toml").unlink()
     with pytest.raises(ConfigError, match=r"guard\.calibration: .*no such file"):

@@ -147,6 +147,7 @@ def text_of(found, frames, members, wishes):
         found,
         {m.name: m.sha256 for m in members},
         {d.name: d.max_false_trips_per_hour for d in wishes.detectors},
+        {d.name: {"kind": "score", "feature": d.feature} for d in wishes.detectors},
         stated | {"rate_hz": frames.stream.rate_hz},
         {},
     )
@@ -168,6 +169,7 @@ def test_the_file_says_n_and_alpha_with_every_number():
     assert raise_["certainty"] * ONE == found.threshold["speed", "raise"].value
     assert (raise_["n_tracks"], raise_["alpha"], raise_["delta"]) == (150, 0.05, 0.05)
     thin = read["detector"]["thin"]
+    assert thin["definition"] == {"kind": "score", "feature": "margin"}
     assert thin["above"] * ONE == found.limit["thin", "above"].value
     assert thin["below"] * ONE == found.limit["thin", "below"].value
     assert (thin["n_tracks"], thin["max_false_trips_per_hour"]) == (150, 60.0)

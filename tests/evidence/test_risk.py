@@ -103,7 +103,15 @@ def test_the_measured_rate_of_clean_blocks_is_under_what_was_asked_for():
     rng = np.random.default_rng(5)
     one, two = rng.normal(0, 10**5, (2, 200)).astype(int)
     rate, hours = measured({"one": one, "two": two, "few": two[:50]}, 12.0)
-    assert rate <= 12.0 and hours == pytest.approx(40 * 30 * 3 / 3600)
+    assert rate is not None and rate <= 12.0
+    assert hours == pytest.approx(50 * 3 / 3600)  # however often they are looked at
+
+
+@pytest.mark.parametrize(("rate", "blocks"), [(12.0, 6), (1e-30, 100), (12.0, 1)])
+def test_so_few_blocks_that_no_alarm_could_be_measure_nothing(rate, blocks):
+    """Zero alarms of them would be no measurement."""
+    found = measured({"one": np.arange(blocks)}, rate, splits=2)
+    assert found == (None, pytest.approx(blocks * 3 / 3600))
 
 
 def test_blocks_that_are_like_their_neighbours_show_in_the_measured_rate():

@@ -137,6 +137,21 @@ def test_whoever_asks_the_same_again_and_again_is_noticed(
     assert seen[-1].detectors == ("again",) and seen[-1].mode.name == "FALLBACK"
 
 
+def test_what_a_newer_answer_replaces_before_a_decision_still_counts(tmp_path, known):  # noqa: F811
+    """A member may answer twice between two decisions: the one that trips is not lost."""
+    scenes, *_ = known
+    more = LOOKS.format(isolation="none", feature="echoes", above=2)
+    other = np.random.default_rng(4).integers(0, 256, scenes[0].shape, dtype=np.uint8)
+    with Guard.load(camera_policy(tmp_path, {}, more)) as guard:
+        guard.arm()
+        assert drive(guard, [scenes[0]] * 3)[-1].detectors == ()
+        now = 10**9 + 3 * 10**8
+        guard.observe("front", scenes[0], now)
+        guard.observe("front", other, now + 10**7)
+        said = [guard.decide({"speed": 20.0}, now + tick * 10**7) for tick in (2, 3)]
+    assert [decision.detectors for decision in said] == [("again",), ()]
+
+
 def test_nearly_the_same_picture_that_means_something_else_is_noticed(tmp_path):
     """A frame, and the same with a perturbation that the model falls for, in turn."""
     stream = load(models_dir() / "stream.npz")

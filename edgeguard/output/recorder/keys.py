@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import itertools
 import json
+import logging
 import os
 import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,18 @@ NEXT_SEAL = b"edgeguard log: next seal"
 VOUCH = b"edgeguard log: public key of a later log"
 STRIDE = 1 << 16  # logs that a key vouches ahead at most
 
+_log = logging.getLogger("edgeguard")
+
 
 def default_path() -> Path:
-    """Where the command line keeps the key unless told otherwise; never in a repository."""
-    home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    """Where the command line keeps the key unless told otherwise; never in a repository. Raises
+    EdgeguardError where there is no home."""
+    try:
+        home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    except RuntimeError:
+        raise EdgeguardError(
+            "no home directory for the key of the log; set HOME or XDG_CONFIG_HOME, or name a key"
+        ) from None
     return Path(home) / "edgeguard" / "log-key.json"
 
 
@@ -108,7 +117,7 @@ def broken_link(lineage: tuple[Link, ...], pinned: str) -> str | None:
     """Why the pinned key does not vouch for the last one of the lineage, or None when it does."""
     if not lineage or (lineage[0].number, lineage[0].public) != (0, pinned):
         return "signed by another key than the given one"
-    for before, after in pairwise(lineage):
+    for before, after in itertools.pairwise(lineage):
         good = before.number < after.number
         if not good or not signed(before.public, after.message(), after.signature):
             return f"key {after.number} of its lineage is not signed by the one before it"
@@ -178,8 +187,21 @@ class _Key:
 def _first(path: Path) -> _Key:
     seed = secrets.token_bytes(32)
     public = _public(seed)
-    path.with_suffix(".pub").write_text(public + "\n", encoding="ascii")
+    file = path.with_suffix(".pub")
+    if file.exists():
+        _keep(file)
+    with file.open("x", encoding="ascii") as new:
+        new.write(public + "\n")
     return _Key(seed, (Link(0, public, ""),))
+
+
+def _keep(public: Path) -> None:
+    """Logs that were signed before the key file was lost are verified with what stands there."""
+    numbers = itertools.count(1)
+    free = (public.with_name(f"{public.name}.{n}") for n in numbers)
+    kept = next(path for path in free if not path.exists())
+    public.rename(kept)
+    _log.warning("%s: a new key is made; older logs are verified with %s", public, kept)
 
 
 def _voucher(number: int) -> int:

@@ -18,7 +18,8 @@ from edgeguard.output.recorder.box import Box
 from edgeguard.output.recorder.log_file import LogFile
 from edgeguard.output.recorder.topics import CHANNEL, FRAMES, POLICY, STATE, TOPICS, Translator
 
-PARTS = 8  # files that a limit is divided into: what is kept is between 7/8 and all of it
+PARTS = 8  # files that a limit is divided into: what is kept is between 6/8 and all of it
+SET_S = 1.7e9  # a clock that says less than 2023 was never set
 
 
 @frozen
@@ -46,6 +47,8 @@ class Logs:
         self._policy = b""
         self._told = self._crowded = False  # of this file: it has no room for frames
         self._ended_s: dict[Path, float] = {}  # files of this process; monotonic
+        self.stuck = ""
+        """Why the next file cannot be begun, or nothing: this one grows beyond its limit."""
         self._forget()
         self._log = self._open()
 
@@ -121,14 +124,18 @@ class Logs:
         return mb is None or recorded + more <= mb * 1e6 / PARTS
 
     def _next(self) -> None:
-        """The next file, or the same one for longer when there is no room to begin it."""
+        """The next file, or the same one for longer when that cannot be begun."""
         old = self._log
         old.flush()
         self._forget()
         try:
             self._log = self._open()
-        except (EdgeguardError, OSError):
+        except (EdgeguardError, OSError) as error:
+            if not self.stuck:
+                self.note(f"the next file cannot be begun, this one goes on: {error}", None)
+            self.stuck = str(error)
             return
+        self.stuck = ""
         with contextlib.suppress(OSError):  # then it is a good log without an end record
             old.close()
         old.leave()
@@ -140,26 +147,42 @@ class Logs:
         return self._path.with_name(f"{self._path.stem}-{last + 1:05}{self._path.suffix}")
 
     def _known(self) -> list[tuple[int, Path]]:
-        """The logs of this name, oldest first."""
-        name = re.compile(rf"{re.escape(self._path.stem)}-(\d{{5,}}){re.escape(self._path.suffix)}")
+        """The logs of this name, oldest first; who names his own by date has more digits."""
+        name = re.compile(
+            rf"{re.escape(self._path.stem)}-(\d{{5,6}}){re.escape(self._path.suffix)}"
+        )
         found = [(name.fullmatch(p.name), p) for p in self._path.parent.iterdir()]
         return sorted((int(match[1]), p) for match, p in found if match)
 
     def _forget(self) -> None:
         """Remove what is beyond the limits, before a new file needs the room; never the newest: it
-        is being written, or the next number follows its own.
-
-        The clock may have been set while this ran, from 1970 say: the files of this process are
-        aged by the monotonic clock, older ones by how far the newest file is from them.
-        """
+        is being written, or the next number follows its own."""
         files = [(p, p.stat()) for _, p in self._known()] if self._keep.limited else []
-        newest_s = max((stat.st_mtime for _, stat in files), default=0.0)
         limit_bytes = (self._keep.mb or float("inf")) * 1e6 * (1 - 1 / PARTS)
-        limit_s = (self._keep.hours or float("inf")) * 3600
+        # its first record is a part older than its last, and the next look is a part from now
+        limit_s = (self._keep.hours or float("inf")) * 3600 * (1 - 2 / PARTS)
         total = sum(stat.st_size for _, stat in files)
+        ages_s = self._ages_s([(path, stat.st_mtime) for path, stat in files])
         for path, stat in files[:-1]:
-            ended_s = self._ended_s.get(path)
-            age_s = newest_s - stat.st_mtime if ended_s is None else time.monotonic() - ended_s
-            if total > limit_bytes or age_s > limit_s:
+            if total > limit_bytes or ages_s[path] > limit_s:
                 path.unlink()
                 total -= stat.st_size
+
+    def _ages_s(self, files: list[tuple[Path, float]]) -> dict[Path, float]:
+        """How long ago each ended: files, oldest first, with the time that each was written last.
+
+        The clock may have been set while this ran: the files of this process are aged by the
+        monotonic one. Of an earlier one's, a time from before the clock was set, or from before
+        that of an older file, says nothing: such a file is taken to be as old as the next.
+        """
+        now_s = max([time.time(), *(ended_s for _, ended_s in files)])
+        latest_s, told_s = SET_S, dict[Path, float]()
+        for path, ended_s in files:
+            if ended_s >= latest_s:
+                told_s[path] = now_s - ended_s
+            latest_s = max(latest_s, ended_s)
+        told_s |= {path: time.monotonic() - ended_s for path, ended_s in self._ended_s.items()}
+        age_s, ages_s = 0.0, dict[Path, float]()
+        for path, _ in reversed(files):
+            age_s = ages_s[path] = told_s.get(path, age_s)
+        return ages_s

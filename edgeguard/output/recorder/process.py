@@ -50,7 +50,7 @@ class Turns:
     def turn(self) -> int:
         """What waits, up to a batch, and a flush when it is time; returns how many bytes wait then.
 
-        Says on the tape whether the log can be written.
+        Says on the tape whether the log can be written, within its limits.
         """
         self._tape.beat()
         try:
@@ -63,7 +63,7 @@ class Turns:
             self.wrong = ""
         except OSError as error:  # a full disk, for instance: the tape fills, then has a gap
             self.wrong = error.strerror or str(error)
-        self._tape.failing = bool(self.wrong)
+        self._tape.failing = bool(self.wrong or self._logs.stuck)
         return 0 if self.wrong else self._tape.waiting
 
     def end(self, in_order: bool) -> None:

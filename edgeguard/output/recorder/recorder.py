@@ -2,8 +2,8 @@
 """The flight recorder as the guard sees it: a tape in shared memory, and a process that writes.
 
 The deciding thread copies each record into the tape and is done. What finds no room there is lost
-and leaves a gap in the log; while that is so, or while the other process cannot write or is gone,
-every decision has the cause RECORDER_LOST.
+and leaves a gap in the log; while that is so, or while the other process is known to be unable to
+write or to be gone, every decision has the cause RECORDER_LOST.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class Recorder:
         """about: what the log says of itself, see `about`; the rest: see `Guard.record`. Raises
         EdgeguardError when the log cannot be begun."""
         self.path = Path(path).absolute()
+        key = key or default_path()
         self._core = core
         self.frames = Frames(frames_hz) if frames_hz is not None else None
         """Takes frames, where they are recorded."""
@@ -65,7 +66,7 @@ class Recorder:
         self._begin(
             {
                 "fd": fd, "bytes": TAPE_BYTES, "path": str(self.path), "about": dict(about),
-                "key": str(key or default_path()), "keep_mb": keep_mb, "keep_hours": keep_hours,
+                "key": str(key), "keep_mb": keep_mb, "keep_hours": keep_hours,
                 "recipient": str(recipient.absolute()) if recipient is not None else None,
                 "frames": self.frames.ear if self.frames is not None else None,
             }

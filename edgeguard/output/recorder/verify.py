@@ -71,7 +71,10 @@ class _Check:
         try:
             closed = self._walk()
             if self._missing is not None:
-                raise _Changed("was cut: the head that was confirmed elsewhere is not in it")
+                raise _Changed(
+                    "was cut, or the head that was confirmed elsewhere is that of another log: in "
+                    "a row of files, of the one before it"
+                )
         except UNREADABLE:
             return self._said(State.CHANGED, "changed: holds a record that cannot be read")
         except _Changed as error:

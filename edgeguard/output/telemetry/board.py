@@ -17,7 +17,7 @@ from edgeguard import png
 from edgeguard.output.telemetry import process as wire
 
 LARGEST = 1 << 19  # of a message
-ANSWER_S = 2.0
+SLACK_S = 0.5  # for an answer to come back
 
 
 class Board:
@@ -44,7 +44,10 @@ class Board:
 
     def hear(self) -> bool:
         """Wait for a message and take it; False when the deciding process has ended."""
-        data = self._decider.recv(LARGEST)
+        try:
+            data = self._decider.recv(LARGEST)
+        except ConnectionResetError:  # it ended before it read what somebody asked for
+            data = b""
         with self._changed:
             if data:
                 self._take(data[:1], data[1:])
@@ -86,16 +89,21 @@ class Board:
         return self._pictures[part]
 
     def ask(self, what: str, token: str) -> str | None:
-        """Hand a request to the deciding process. Returns why not, or None when it was done."""
+        """Hand a request to the deciding process. Returns why not, or None when it was done.
+
+        It says when it was asked, on the clock that both processes share.
+        """
         with self._changed:
             serial = next(self._serials)
-            asked = json.dumps({"id": serial, "do": what, "token": token}).encode()
+            now_ns = time.monotonic_ns()
+            said = {"id": serial, "do": what, "token": token, "asked_ns": now_ns}
+            asked = json.dumps(said).encode()
             if len(asked) > wire.MOST_REQUEST:
                 return "the token is too long"
             self._waiting.add(serial)
             try:
                 self._decider.send(asked, socket.MSG_DONTWAIT)
-                self._changed.wait_for(lambda: serial in self._answers, ANSWER_S)
+                self._changed.wait_for(lambda: serial in self._answers, wire.ANSWER_S + SLACK_S)
                 return self._answers.pop(serial, "no answer from the deciding process")
             except OSError:
                 return "the deciding process does not listen"

@@ -25,8 +25,13 @@ def main() -> None:
         board.hear()  # what is offered here, before anybody can ask for it
         from edgeguard.output.telemetry.server import serve
 
-        serve(board, sys.argv[2], int(sys.argv[3]), lambda: decider.send(b"serving"))
+        serve(board, sys.argv[2], int(sys.argv[3]), lambda: _say(decider, "serving"))
     except ModuleNotFoundError as error:
-        decider.send(f"needs {error.name}; pip install 'edgeguard-monitor[telemetry]'".encode())
+        _say(decider, f"needs {error.name}; pip install 'edgeguard-monitor[telemetry]'")
     except OSError as error:
-        decider.send((error.strerror or str(error)).encode())
+        _say(decider, error.strerror or str(error))
+
+
+def _say(decider: socket.socket, text: str) -> None:
+    with contextlib.suppress(OSError):  # then there is nobody left to hear it
+        decider.send(text.encode())

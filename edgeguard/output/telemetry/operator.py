@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from edgeguard.errors import EdgeguardError
-from edgeguard.output.telemetry.process import ANSWER, Link
+from edgeguard.output.telemetry.process import ANSWER, ANSWER_S, Link
 
 MOST, WINDOW_NS = 3, 60_000_000_000
+SECOND_NS = 1_000_000_000
 SHORTEST, LONGEST = 16, 256  # characters of a token
 TOO_OFTEN = "asked three times within a minute; wait"
+TOO_LATE = "asked too long ago; ask again"
 
 _log = logging.getLogger("edgeguard")
 
@@ -62,7 +64,9 @@ class Requests:
     """Re-arm and takeover with the operator's token, each at most three times a minute.
 
     Wrong tokens count, too. The right one may always take over: nobody can use up a person's tries.
-    The token is checked here and never known to the telemetry process.
+    Nor does it matter when that was asked; a re-arm that was not carried out in time never is, as
+    whoever asked was told. The token is kept and checked here: the telemetry process has it only
+    while it hands on what a person typed.
     """
 
     def __init__(
@@ -84,31 +88,30 @@ class Requests:
         what, token = asked.get("do"), asked.get("token")
         if not isinstance(what, str) or not isinstance(token, str) or what not in self._recent:
             return
-        answer = self._answer(what, token)
-        if answer != TOO_OFTEN or self._worth_telling(what):
+        answer = self._answer(what, token, asked.get("asked_ns"))
+        if answer not in (TOO_OFTEN, TOO_LATE) or self._worth_telling(what):
             _log.warning("operator: %s: %s", what, answer or "done")
         self.answered += 1
         self.counts[f"{what} {'refused' if answer else 'done'}"] += 1
         self.last = {"do": what, "answer": answer, "unix_ms": time.time_ns() // 1_000_000}
         self._link.send_json(ANSWER, {"id": asked.get("id"), "answer": answer})
 
-    def _worth_telling(self, what: str) -> bool:
-        """Once a window: whoever floods us fills no log."""
+    def _worth_telling(self, what: str, every_ns: int = WINDOW_NS) -> bool:
+        """Once in a while: whoever floods us fills no log."""
         now_ns = self._clock_ns()
         if now_ns < self._quiet_until_ns.get(what, now_ns):
             return False
-        self._quiet_until_ns[what] = now_ns + WINDOW_NS
+        self._quiet_until_ns[what] = now_ns + every_ns
         return True
 
-    def _answer(self, what: str, token: str) -> str | None:
+    def _answer(self, what: str, token: str, asked_ns: object) -> str | None:
         now_ns, recent = self._clock_ns(), self._recent[what]
+        if what == "rearm" and not _in_time(asked_ns, now_ns):
+            return TOO_LATE
         while recent and recent[0] <= now_ns - WINDOW_NS:
             recent.popleft()
         if len(recent) >= MOST:
-            if what == "takeover" and self._guard.knows(token):
-                self._guard.takeover()
-                return None
-            return TOO_OFTEN
+            return self._beyond(what, token)
         recent.append(now_ns)
         doubts = self._guard.doubts(token)
         if doubts is not None:
@@ -117,3 +120,17 @@ class Requests:
             return self._guard.rearm(token)
         self._guard.takeover()
         return None
+
+    def _beyond(self, what: str, token: str) -> str | None:
+        """A takeover for which there were too many tries: a wrong token stays a security event,
+        which counts once a second."""
+        if what == "takeover" and self._guard.knows(token):
+            self._guard.takeover()
+            return None
+        if what == "takeover" and self._worth_telling("wrong token", SECOND_NS):
+            self._guard.doubts(token)
+        return TOO_OFTEN
+
+
+def _in_time(asked_ns: object, now_ns: int) -> bool:
+    return isinstance(asked_ns, int) and 0 <= now_ns - asked_ns <= ANSWER_S * 1e9

@@ -16,6 +16,7 @@ START_S = 20.0
 END_S = 2.0
 BUFFER = 1 << 20  # asked for; the system may give less, and then pictures are dropped sooner
 MOST_REQUEST = 1024
+ANSWER_S = 2.0  # within which a request to re-arm is carried out, or not at all
 
 HELLO, SNAPSHOT, TIMING, PICTURE, ANSWER = b"H", b"S", b"T", b"P", b"A"  # first byte of a message
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import ipaddress
 import json
@@ -12,6 +13,7 @@ import resource
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from http import HTTPStatus
@@ -31,8 +33,40 @@ from edgeguard.output.telemetry.process import MOST_REQUEST
 
 MOST_CONNECTIONS = 16
 MOST_STREAMS = 12  # of them: pages that are left open must not keep the operator out
-SLOW_S = 10.0  # a reader that takes longer is let go
+SLOW_S = 10.0  # who takes longer to ask, or to take an answer, is let go
+ROOM_S = 1.0  # within which one that was let go is gone
 IDLE_S = 1.0  # without news the events say that they are still there
+
+
+class Unasked:
+    """Connections that have not said yet what they want, oldest first: who asks slowly, or not at
+    all, must not keep the operator out. For any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._since_s: dict[socket.socket, float] = {}
+
+    def add(self, connection: socket.socket) -> None:
+        """It was just made."""
+        with self._lock:
+            self._since_s[connection] = time.monotonic()
+
+    def remove(self, connection: socket.socket) -> None:
+        """It has asked, or has ended."""
+        with self._lock:
+            self._since_s.pop(connection, None)
+
+    def let_go(self, slower_than_s: float) -> bool:
+        """End the oldest, when it has taken longer than this; False when there is no such."""
+        with self._lock:
+            for connection, since_s in self._since_s.items():
+                if time.monotonic() - since_s < slower_than_s:
+                    return False
+                del self._since_s[connection]
+                with contextlib.suppress(OSError):  # its other end has gone
+                    connection.shutdown(socket.SHUT_RDWR)
+                return True
+        return False
 
 
 class Server(ThreadingHTTPServer):
@@ -47,6 +81,7 @@ class Server(ThreadingHTTPServer):
         self.registry.register(Metrics(board))
         self._free = threading.BoundedSemaphore(MOST_CONNECTIONS)
         self.streams = threading.BoundedSemaphore(MOST_STREAMS)
+        self.unasked = Unasked()
         super().__init__((host, port), Handler)
 
     def server_bind(self) -> None:
@@ -54,15 +89,26 @@ class Server(ThreadingHTTPServer):
         TCPServer.server_bind(self)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if self._free.acquire(blocking=False):
+        if self._room():
+            self.unasked.add(request)
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
+
+    def _room(self) -> bool:
+        if self._free.acquire(blocking=False):
+            return True
+        return self.unasked.let_go(0.0) and self._free.acquire(timeout=ROOM_S)
+
+    def service_actions(self) -> None:
+        while self.unasked.let_go(SLOW_S):
+            pass
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
+            self.unasked.remove(request)
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -78,6 +124,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """/, /events, /frame.png, /part.png, /metrics."""
+        self.server.unasked.remove(self.connection)
         path = urlsplit(self.path).path
         board = self.server.board
         if not self._expected():
@@ -106,6 +153,7 @@ class Handler(BaseHTTPRequestHandler):
         if not self.server.board.hello.get("controls", {}).get(what):
             return self._refuse(HTTPStatus.NOT_FOUND, "not offered here")
         token = self._token()
+        self.server.unasked.remove(self.connection)
         if token is None:
             return self._refuse(HTTPStatus.BAD_REQUEST, 'want {"token": "..."} as application/json')
         answer = json.dumps({"answer": self.server.board.ask(what, token)})

@@ -233,6 +233,7 @@ def test_a_guard_that_dies_in_a_frame(tmp_path: Path, log: Path, pinned: Callabl
     recorder = int(process.stdout.readline())
     while int(process.stdout.readline()) < 30:
         pass
+    wait_for("a frame is in the log", lambda: len(frames_of(log)) > 0)
     process.kill()
     process.wait()
     wait_for("the recorder ends", lambda: not Path(f"/proc/{recorder}/exe").exists())

@@ -26,6 +26,7 @@ from edgeguard.output.recorder.keys import (
     signed,
     stored,
 )
+from tests.faults.bench import Bench
 
 
 def test_each_log_has_its_own_key_that_the_first_one_vouches_for(tmp_path: Path) -> None:
@@ -164,3 +165,29 @@ def test_seed_and_lineage_must_belong_together(tmp_path: Path) -> None:
 def test_what_is_no_public_key(given: str) -> None:
     with pytest.raises(EdgeguardError):
         first_key(given)
+
+
+def test_a_lost_key_leaves_older_logs_their_public_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "key.json"
+    firsts = []
+    for _ in range(3):
+        firsts.append(begin(path).lineage[0].public)
+        path.unlink()
+    found = [first_key(str(tmp_path / name)) for name in ("key.pub.1", "key.pub.2", "key.pub")]
+    assert found == firsts and len(set(firsts)) == 3
+    assert f"older logs are verified with {tmp_path / 'key.pub.1'}" in caplog.text
+
+
+def test_without_a_home_nothing_is_started(
+    silent: Bench, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(EdgeguardError, match="set HOME or XDG_CONFIG_HOME"):
+        silent.guard.record(log)
+    assert not log.exists()

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
+import mmap
 import os
 import resource
 import signal
@@ -14,19 +14,19 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 pytest.importorskip("mcap", reason="the recorder needs the extra record")
 
 
+from edgeguard._core import Mode, Tape
 from edgeguard.errors import EdgeguardError
+from edgeguard.explain import explain
 from edgeguard.output.recorder import Recorder
 from edgeguard.output.recorder import recorder as recorder_module
 from edgeguard.output.recorder.log_reader import Log
-from edgeguard.output.recorder.logs import Keep, Logs
-from edgeguard.output.recorder.topics import NOTES, STATE, TAPE, Translator
+from edgeguard.output.recorder.topics import NOTES
 from edgeguard.output.recorder.verify import State, verify
 from edgeguard.replay import replay
 from tests.faults.bench import Bench, write_policy
@@ -160,7 +160,8 @@ def test_a_full_disk(
     bench: Bench, recorder: Recorder, log: Path, pinned: Callable[[], str]
 ) -> None:
     """The file may not grow: the guard warns and decides on; what was written stays verifiable;
-    with room again, the log goes on and says how much is missing."""
+    with room again, the log goes on and says how much is missing. What happened meanwhile is not
+    explained by what was seen before."""
     bench.nominal()
     wait_for("a flush", lambda: verify(log, pinned()).decisions == 100)
     limit(recorder.process_id, log.stat().st_size + 100)
@@ -171,6 +172,10 @@ def test_a_full_disk(
     assert bench.decision.mode.name == "NOMINAL" and bench.command == 20.0
     full = verify(log, pinned())
     assert (full.state, full.decisions) == (State.NOT_CLOSED, 100)
+    bench.signals["speed"] = float("nan")
+    bench.run(100, "twenty")
+    bench.signals["speed"] = 20.0
+    assert bench.decision.mode.name == "SAFE_STOP"
     limit(recorder.process_id, resource.RLIM_INFINITY)
 
     def found() -> bool:
@@ -187,6 +192,12 @@ def test_a_full_disk(
     assert bench.ticks - outcome.lost <= outcome.decisions < bench.ticks
     notes = [entry.data for entry in Log(log).entries(NOTES)]
     assert len(notes) >= 1 and b"records are missing here" in notes[0]
+    story = explain(log)
+    stop = story.changes[-1]
+    assert (stop.before, stop.after) == (Mode.NOMINAL, Mode.SAFE_STOP)
+    assert (stop.cause, stop.why) == ("INPUT_INVALID", "after the gap")
+    lost = [span for span in story.causes if span.name == "RECORDER_LOST"]
+    assert len(lost) >= 2 and lost[0].end_ns < stop.t_ns
 
 
 def test_a_disk_that_stays_full(
@@ -218,25 +229,6 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         made.guard.record(tmp_path / "no" / "x.mcap", key=tmp_path / "key.json")
 
 
-def test_old_logs_make_room(tmp_path: Path, pinned: Callable[[], str]) -> None:
-    """Every file that is left is a log of its own."""
-    made = Bench(write_policy(tmp_path))
-    recorder = made.guard.record(tmp_path / "row.mcap", key=tmp_path / "key.json", keep_mb=1.0)
-    made.nominal()
-    for _ in range(300):
-        made.run(1000, "twenty")
-        recorder.pace()
-    made.guard.close()
-    files = sorted(tmp_path.glob("row-*.mcap"))
-    assert files[0].name != "row-00001.mcap", "the oldest are gone"
-    assert sum(f.stat().st_size for f in files) <= 1.15e6
-    for file in files:
-        assert verify(file, pinned()).state is State.CLOSED
-        outcome = replay(file)
-        assert outcome.decisions > 100 and outcome.unknown == 0 and outcome.difference is None
-    assert len({verify(file, pinned()).log_number for file in files}) == len(files)
-
-
 def test_a_log_that_cannot_be_made_uses_up_no_key(tmp_path: Path, log: Path) -> None:
     log.write_text("mine")
     made = Bench(write_policy(tmp_path))
@@ -247,70 +239,6 @@ def test_a_log_that_cannot_be_made_uses_up_no_key(tmp_path: Path, log: Path) -> 
     with pytest.raises(EdgeguardError):
         made.guard.record(tmp_path / "other.mcap", key=tmp_path / "key.json")
     assert not (tmp_path / "other.mcap").exists(), "nor does a missing key leave a file"
-
-
-class Taped(NamedTuple):
-    """What a recording is made from, without a process that makes it."""
-
-    about: dict[str, str]
-    policy: bytes
-    state: bytes
-    folder: Path
-
-    def logs(self, keep: Keep, **more: str) -> Logs:
-        about = self.about | more
-        translator = Translator(json.loads(about["policy"]))
-        return Logs(self.folder / "row.mcap", self.folder / "key.json", about, translator, keep)
-
-
-@pytest.fixture
-def taped(bench: Bench, log: Path, tmp_path: Path) -> Taped:
-    bench.nominal()
-    bench.guard.close()
-    tape = [e.data for e in Log(log).entries(TAPE)]
-    (tmp_path / "key.json").unlink()
-    state = next(r for r in tape if r[0] == STATE)
-    return Taped(Log(log).about, tape[0], state, tmp_path)
-
-
-def rows(folder: Path) -> list[Path]:
-    return sorted(folder.glob("row-*.mcap"))
-
-
-def test_many_short_recordings_stay_within_their_limit(taped: Taped) -> None:
-    """Each ends before its file is full: the limit holds for all of them, and numbers go on."""
-    for _ in range(12):
-        logs = taped.logs(Keep(mb=1.0), more="x" * 200_000)
-        logs.put(taped.policy)
-        logs.close()
-        assert sum(f.stat().st_size for f in rows(taped.folder)) <= 1.15e6
-    assert [f.name for f in rows(taped.folder)][-1] == "row-00012.mcap"
-    assert len(rows(taped.folder)) >= 4
-
-
-def test_what_a_log_says_of_itself_does_not_make_it_full(taped: Taped) -> None:
-    logs = taped.logs(Keep(mb=1.0), more="x" * 200_000)
-    for record in (taped.policy, *[taped.state] * 10):
-        logs.put(record)
-    logs.close()
-    assert len(rows(taped.folder)) == 1
-
-
-def test_a_disk_without_room_for_a_log_uses_up_no_key(
-    taped: Taped, pinned: Callable[[], str]
-) -> None:
-    """A key without a log would look like a log that was removed."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    for _ in range(2):
-        logs = taped.logs(Keep(mb=1.0))
-        logs.close()
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
-        try:
-            with pytest.raises(OSError, match="too large"):
-                taped.logs(Keep(mb=1.0), more="x" * 30_000)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert [verify(file, pinned()).log_number for file in rows(taped.folder)] == [0, 1]
 
 
 def test_a_recorder_that_stands_still_does_not_hold_up_the_end(
@@ -353,17 +281,16 @@ def test_the_working_directory_holds_no_code_of_the_recorder(
     silent.guard.record(tmp_path / "x.mcap", key=tmp_path / "key.json")
 
 
-def test_a_clock_that_is_set_makes_no_log_old(taped: Taped, tmp_path: Path) -> None:
-    """A machine that boots in 1970: what it wrote before it knew the time is fresh."""
-    for number, age_s in ((1, 2 * 3600), (2, 60)):  # of an earlier run
-        path = tmp_path / f"row-{number:05}.mcap"
-        path.write_bytes(b"")
-        os.utime(path, (time.time() - age_s,) * 2)
-    logs = taped.logs(Keep(hours=1.0))
-    logs.put(taped.policy)
-    os.utime(tmp_path / "row-00003.mcap", (60, 60))
-    logs._began_s -= 3600  # the next file is due
-    logs.put(taped.state)
-    logs.close()
-    left = sorted(p.name for p in tmp_path.glob("row-*"))
-    assert left == ["row-00002.mcap", "row-00003.mcap", "row-00004.mcap"]
+def test_a_gap_of_one_record_is_told_to_the_guard(silent: Bench) -> None:
+    silent.guard.arm()
+    tape = Tape(mmap.mmap(-1, 1 << 16))
+    silent.guard._core.record(tape)
+    waiting = -1
+    while tape.waiting > waiting:
+        waiting = tape.waiting
+        silent.tick()
+    tape.take(1 << 20)
+    assert "RECORDER_LOST" not in silent.decision.present
+    present = ["RECORDER_LOST" in silent.tick().present for _ in range(2)]
+    assert present == [True, False]
+    silent.guard._core.record(None)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,14 @@ import pytest
 
 pytest.importorskip("mcap", reason="the recorder needs the extra record")
 
+from edgeguard import Guard
+from edgeguard.errors import ModelRefused
 from edgeguard.explain import Change, explain
 from edgeguard.output.recorder.log_reader import Log
 from edgeguard.output.recorder.topics import DECISIONS, HEALTH, NOTES
 from edgeguard.output.recorder.topics import SIGNALS as SIGNALS_TOPIC
 from edgeguard.replay import replay
+from edgeguard.zoo import models_dir
 from tests.faults.bench import POLICY, Bench, write_policy
 from tests.faults.watched import RISK, SIGNALS, WHEEL, calibrated
 
@@ -65,6 +69,41 @@ def test_events_are_in_the_log_with_the_time_from_which_on_they_count(
     assert (outcome.decisions, outcome.difference) == (made.ticks, None)
 
 
+TAMPERED = """
+[guard]
+name = "tampered"
+period_ms = 10
+
+[camera.front]
+rate_hz = 10
+max_age_ms = 250
+
+[signal.speed]
+unit = "m/s"
+range = [0.0, 70.0]
+
+[rearm]
+standstill_signal = "speed"
+standstill_below = 0.1
+
+[member.plain]
+model = "plain.onnx"
+camera = "front"
+deadline_ms = 50
+max_age_ms = 250
+may_suggest = ["target_speed"]
+
+[channel.target_speed]
+unit = "m/s"
+range = [0.0, 36.2]
+rise = 1.5
+fall = 4.0
+stop = 0.0
+fallback = "slow_and_hold"
+raise = { certainty = 0.9, quorum = 1 }
+lower = { certainty = 0.6, quorum = 1 }
+"""
+
 SILENT = """
 [detector.silent]
 kind = "association"
@@ -109,12 +148,18 @@ def test_evidence_is_told_with_its_threshold_and_its_detectors(tmp_path: Path, l
     rng = np.random.default_rng(0)
     blocks = (rng.normal(-1.0, 0.1, 300) * 65536).astype(np.int64)
     wheel = WHEEL.replace("below = -1.0\n", "")
-    risk = RISK.replace("1.0", "4.0")
+    risk = RISK.replace("1.0", "4.0") + '\n[cause.RISK_HIGH]\nseverity = "SAFE_STOP"\n'
+    risk += 'clears = "rearm"\n'
     fits = {("wheel", "risk"): {"blocks": blocks}}
     made = began(calibrated(tmp_path, fits, POLICY + SIGNALS + wheel + risk), log)
     made.signals["wheel"] = 19.5  # stays under the limit
-    made.run(30_000, "twenty")
+    while made.guard.risk < 2:
+        made.run(1000, "twenty")
+    made.run(100, "twenty")
     assert "RISK_RAISED" in made.decision.causes
+    made.guard.event("bus_intrusion")
+    made.run(100, "twenty")
+    assert "RISK_HIGH" in made.decision.causes
     made.guard.close()
     said = json.loads(Log(log).about["risk"])
     assert said["detectors"] == {"wheel": {"below": None, "above": 1.0, "blocks": 300}}
@@ -122,7 +167,25 @@ def test_evidence_is_told_with_its_threshold_and_its_detectors(tmp_path: Path, l
     assert said["evidence"] == pytest.approx({"1": 30.0, "2": 300.0, "3": 3000.0})
     change = falls(log)[0]
     assert change.why.startswith("risk level 2; level 2 stands for 3 points of security events")
-    assert change.why.endswith("(none is recorded), or evidence of 300 from wheel")
+    assert "(none is recorded), or evidence of 300 from wheel" in change.why
+    high = falls(log)[-1]
+    assert high.cause == "RISK_HIGH"
+    assert "(bus_intrusion), or evidence of 3000 from wheel, or both at level 2" in high.why
+
+
+def test_the_event_that_ends_a_run_is_in_its_log(tmp_path: Path, log: Path) -> None:
+    """No tick comes after it any more, and a risk level counts at ticks."""
+    for name in ("plain.onnx", "plain.card.json", "labels.json"):
+        shutil.copy(models_dir() / name, tmp_path)
+    model = tmp_path / "plain.onnx"
+    model.write_bytes(model.read_bytes() + b"\0")
+    (tmp_path / "guard.toml").write_text(TAMPERED + RISK)
+    guard = Guard.load(tmp_path / "guard.toml")
+    guard.record(log, key=tmp_path / "key.json")
+    with pytest.raises(ModelRefused):
+        guard.arm()
+    guard.close()
+    assert [message for _, message in notes(log)] == ["security event: refused_file"]
 
 
 def test_without_a_risk_level_events_are_noted_all_the_same(tmp_path: Path, log: Path) -> None:

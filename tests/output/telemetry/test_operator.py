@@ -17,15 +17,21 @@ import pytest
 
 from edgeguard.errors import EdgeguardError
 from edgeguard.output.telemetry import Requests, read_token
-from edgeguard.output.telemetry.operator import TOO_OFTEN
+from edgeguard.output.telemetry.operator import TOO_LATE, TOO_OFTEN
 from edgeguard.output.telemetry.process import Link
 from tests.faults.bench import camera_guard
 from tests.output.telemetry.conftest import TOKEN, Served, Shown, meanwhile
 
 RIGHT = {"token": TOKEN}
+SECOND_NS = 1_000_000_000
 
 
-def stopped(folder: Path, served: Served) -> Shown:
+def request(what: str, token: str, asked_ns: Any) -> bytes:
+    """As the telemetry process hands it on."""
+    return json.dumps({"id": 1, "do": what, "token": token, "asked_ns": asked_ns}).encode()
+
+
+def stopped(folder: Path, served: Link) -> Shown:
     """In SAFE_STOP at standstill, with nothing that still speaks against going on."""
     shown = Shown(folder, "label", served, token=TOKEN)
     shown.run(50)
@@ -161,8 +167,8 @@ def test_a_minute_later_it_may_be_asked_again(
     requests = Requests(link, shown.bench.guard, lambda: now_ns[0])
     said = []
     for second in (0, 1, 2, 3, 59, 60, 61, 62, 63):
-        now_ns[0] = second * 1_000_000_000
-        theirs.send(b'{"id": 1, "do": "rearm", "token": "no"}')
+        now_ns[0] = second * SECOND_NS
+        theirs.send(request("rearm", "no", now_ns[0]))
         requests.serve()
         assert requests.last is not None
         said.append(requests.last["answer"] == TOO_OFTEN)
@@ -178,16 +184,55 @@ def test_a_flood_fills_no_log_and_keeps_nobody_from_taking_over(
     requests = Requests(link, shown.bench.guard, lambda: 0)
     with caplog.at_level(logging.WARNING, "edgeguard"):
         for _ in range(30):
-            theirs.send(b'{"id": 1, "do": "takeover", "token": "no"}')
+            theirs.send(request("takeover", "no", 0))
             requests.serve()
     assert caplog.messages.count(f"operator: takeover: {TOO_OFTEN}") == 1
     assert sum("failed_authentication" in message for message in caplog.messages) <= 6
-    theirs.send(json.dumps({"id": 2, "do": "takeover", "token": TOKEN}).encode())
+    theirs.send(request("takeover", TOKEN, 0))
     requests.serve()
     assert requests.last is not None
     assert requests.last["answer"] is None
     shown.run(1, say=None)
     assert not shown.bench.decision.active
+
+
+def test_wrong_takeovers_stay_security_events_however_many_there_are(
+    pair: tuple[Link, socket.socket], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each kind of event counts once a second, so more often would only fill the log."""
+    link, theirs = pair
+    shown = Shown(tmp_path, "label", link, token=TOKEN)
+    now_ns = [0]
+    requests = Requests(link, shown.bench.guard, lambda: now_ns[0])
+    with caplog.at_level(logging.WARNING, "edgeguard"):
+        for i in range(30):
+            now_ns[0] = i * SECOND_NS // 3
+            theirs.send(request("takeover", f"no {i}", now_ns[0]))
+            requests.serve()
+    assert sum("failed_authentication" in message for message in caplog.messages) == 3 + 9
+
+
+def test_a_rearm_that_nobody_waits_for_any_more_is_not_carried_out(
+    pair: tuple[Link, socket.socket], tmp_path: Path
+) -> None:
+    """Who asked was told that there is no answer; a takeover is never too late."""
+    link, theirs = pair
+    shown = stopped(tmp_path, link)
+    now_ns = [100 * SECOND_NS]
+    requests = Requests(link, shown.bench.guard, lambda: now_ns[0])
+
+    def answered(what: str, asked_ns: Any) -> Any:
+        theirs.send(request(what, TOKEN, asked_ns))
+        requests.serve()
+        assert requests.last is not None
+        return requests.last["answer"]
+
+    for asked_ns in (now_ns[0] - 3 * SECOND_NS, now_ns[0] + 1, None, "now", 1e99):
+        assert answered("rearm", asked_ns) == TOO_LATE
+    shown.run(1, say=None)
+    assert "INPUT_INVALID" in shown.bench.decision.causes
+    assert answered("rearm", now_ns[0] - SECOND_NS) is None
+    assert answered("takeover", now_ns[0] - 3 * SECOND_NS) is None
 
 
 def test_a_token_file_that_others_may_use_is_refused(tmp_path: Path) -> None:
