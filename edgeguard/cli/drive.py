@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from traceback import format_exc
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -101,13 +102,14 @@ def _cells(
     guarded = "mcu" if mcu else "on"
     modes = [BARE[guarded], guarded]
     modes += [ABLATED + what for what in REMOVABLE] if ablate else []
-    rows = _rows(all_jobs(path, chosen, modes, tracks), path, jobs, results)
+    wanted = all_jobs(path, chosen, modes, tracks)
+    rows = _rows(wanted, path, jobs, results)
     console = Console(highlight=False, width=None if Console().is_terminal else 190)
     for mode in dict.fromkeys(r["mode"] for r in rows):
         if mode not in BARE.values():
             console.print(report.table(rows, mode))
     _print_missed(rows)
-    return report.figures(rows)
+    return [*report.figures(rows), *report.not_driven(len(rows), len(wanted))]
 
 
 def _print_missed(rows: Sequence[Row]) -> None:
@@ -119,18 +121,22 @@ def _print_missed(rows: Sequence[Row]) -> None:
 
 
 def _rows(wanted: Sequence[Job], path: Path, jobs: int, results: Path) -> list[Row]:
-    """Drive what the store lacks."""
+    """Drive what the store lacks. A drive that fails is named, has no row, and ends no other."""
     from rich.console import Console
     from rich.progress import track
 
     from firmware_bridge.campaign.store import Store
 
     store = Store(_kept_in(results, path))
+    _name_others(store.path)
     missing = [job for job in wanted if job.index not in store.rows.get(job.key, {})]
     try:
         made = _driven(missing, jobs)
         for row in track(made, "driving", len(missing), console=Console(stderr=True)):
-            store.add([row])
+            if isinstance(row, str):
+                click.echo(f"FAILED {row}", err=True)
+            else:
+                store.add([row])
     finally:
         store.close()
     return _kept(wanted, store)
@@ -142,18 +148,42 @@ def _kept_in(results: Path, path: Path) -> Path:
     return results / f"drive-{EDITION}-{of_policy(path)}.jsonl"
 
 
+def _name_others(ours: Path) -> None:
+    """Whoever goes on after a change starts anew, and should know why."""
+    for other in sorted(ours.parent.glob("drive-*.jsonl")):
+        if other != ours:
+            many = len(other.read_bytes().splitlines())
+            click.echo(f"{other}: {many} drives of other code, models or policy; they do not count",
+                       err=True)  # fmt: skip
+
+
 def _kept(wanted: Sequence[Job], store: Store) -> list[Row]:
-    return [store.rows[job.key][job.index] for job in wanted]
+    kept = ((store.rows.get(job.key, {}), job.index) for job in wanted)
+    return [rows[index] for rows, index in kept if index in rows]
 
 
-def _driven(missing: Sequence[Job], jobs: int) -> Iterator[Row]:
-    from edgeguard.streams.loops.matrix import run
-
+def _driven(missing: Sequence[Job], jobs: int) -> Iterator[Row | str]:
     if jobs == 1:
-        yield from map(run, missing)
+        yield from map(_tried, missing)
         return
     with processes(jobs) as pool:
-        yield from pool.map(run, missing)
+        yield from pool.map(_tried, missing)
+
+
+def _tried(job: Job) -> Row | str:
+    """A drive's row, or which one failed and how. A package that is not there is nobody's row: the
+    command ends."""
+    from edgeguard.streams.loops.matrix import run
+
+    try:
+        return run(job)
+    except ModuleNotFoundError:
+        raise
+    except EdgeguardError as error:
+        what = str(error)
+    except Exception:  # a bug of ours in one cell
+        what = format_exc()
+    return f"{job.key}, track {TEST[job.index]}: {what}"
 
 
 # --------------------------------------------------------------------- others

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,20 +21,36 @@ class Store:
     """The file of one target, seed and firmware."""
 
     def __init__(self, path: Path) -> None:
-        """Reads what is there; a last line that was cut off is run again. Raises EdgeguardError."""
+        """Reads what is there; a last line that was cut off is run again. Raises EdgeguardError,
+        also while another process has it open."""
         self.path = path
         self.rows: dict[str, dict[int, Row]] = {}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            text = path.read_text(encoding="utf-8") if path.exists() else ""
-            whole = text[: text.rfind("\n") + 1]
-            for number, line in enumerate(whole.splitlines(), 1):
-                self._keep(_parsed(path, number, line))
-            self._file = path.open("r+" if path.exists() else "w", encoding="utf-8")
-            self._file.truncate(len(whole.encode()))
-            self._file.seek(0, 2)
+            self._file = path.open("a+", encoding="utf-8")
         except OSError as error:
             raise EdgeguardError(f"{path}: {error.strerror}") from None
+        try:
+            self._read()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _read(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._file.seek(0)
+            text = self._file.read()
+            whole = text[: text.rfind("\n") + 1]
+            for number, line in enumerate(whole.splitlines(), 1):
+                self._keep(_parsed(self.path, number, line))
+            self._file.truncate(len(whole.encode()))
+        except BlockingIOError:
+            raise EdgeguardError(
+                f"{self.path}: another process writes it; wait for its end or name another folder"
+            ) from None
+        except OSError as error:
+            raise EdgeguardError(f"{self.path}: {error.strerror}") from None
 
     def _keep(self, row: Row) -> None:
         self.rows.setdefault(row["f"], {})[row["i"]] = row

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,8 @@ pytest.importorskip("onnxruntime.quantization", reason="the extra lab")
 
 from edgeguard.errors import EdgeguardError  # noqa: E402
 from edgeguard.lab.drive import make, nets, train  # noqa: E402
-from edgeguard.lab.zoo import runners  # noqa: E402
+from edgeguard.lab.zoo import quantize_tflite, runners  # noqa: E402
+from edgeguard.zoo import models_dir  # noqa: E402
 
 
 def test_a_file_calibrated_on_bends_to_the_left_steers_to_the_right_as_well(tmp_path: Path) -> None:
@@ -39,6 +42,38 @@ def test_a_file_calibrated_on_bends_to_the_left_steers_to_the_right_as_well(tmp_
         int8 = (runners.run(tmp_path / "int8.onnx", fed)[0].astype(float) - zero) * scale
         wanted = np.clip(runners.run(tmp_path / "float.onnx", fed)[0], -1.0, 1.0)
         assert np.abs(int8 - wanted).max() < 0.08
+
+
+def ends(model: Any) -> tuple[float, int]:
+    """Scale and zero point of the steering."""
+    tensors = {t.name: t.quantization for t in model.subgraphs[0].tensors}
+    return float(tensors[b"scores"].scale[0]), int(tensors[b"scores"].zeroPoint[0])
+
+
+def test_a_tflite_file_is_given_all_of_the_range(tmp_path: Path) -> None:
+    """The shipped one, read as the quantizer's own tools read it."""
+    tools = pytest.importorskip("ai_edge_litert.tools.flatbuffer_utils", reason="the extra litert")
+    shipped = models_dir("drive") / "colour.tflite"
+    model = tools.read_model_from_bytearray(shipped.read_bytes())
+    scale, zero = ends(model)
+    make.full_range(model)
+    file = tmp_path / "colour.tflite"
+    file.write_bytes(quantize_tflite.written(model))
+    assert ends(tools.read_model_from_bytearray(file.read_bytes())) == (make.SCALE, 0)
+    with np.load(shipped.with_suffix(".golden.npz")) as golden:
+        pictures = (golden["x"].reshape(-1, 48, 48, 3).astype(np.int16) + 128).astype(np.uint8)
+    before, after = (runners.run(f, pictures)[0].reshape(-1).astype(int) for f in (shipped, file))
+    free = (before > -128) & (before < 127)
+    assert free.any()
+    apart = after * make.SCALE - np.clip((before - zero) * scale, -1.0, 1.0)
+    assert np.abs(apart[free]).max() < 0.02
+
+
+@pytest.mark.skipif(find_spec("litert_torch") is not None, reason="the extra lab-tflite is there")
+def test_what_cannot_be_written_is_not_trained_first(tmp_path: Path) -> None:
+    with pytest.raises(EdgeguardError, match=r"colour: .*lab-tflite.*lab train drive grey hard"):
+        make.make(("grey", "colour", "hard"), tmp_path / "work", tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
 
 
 def run_of(name: str, n: int = 300, epochs: int = 2) -> train.Run:

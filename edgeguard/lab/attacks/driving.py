@@ -4,18 +4,22 @@
 Gradients come from the float twins, through the guard's own preprocessing; what counts is what the
 int8 files make of the frames. PGD (Madry et al. 2018) runs on each frame from where it ended on the
 last one, so a few steps a frame are many over a second. The attacker of `pgd all` knows the guard:
-he moves all members to one command, so that no vote sees it, and no further from the rule's than
-the policy lets pass, away from the middle of the road. The statistics of a frame do not move at
-these radii; odometry is out of his reach.
+he moves all members to one command, so that no vote sees it, no further from the rule's than the
+policy lets pass of any of them, away from the middle of the road; and he makes no change that a
+detector on images would see. Odometry is out of his reach.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
+from math import inf
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
@@ -25,21 +29,27 @@ from torch import Tensor
 from edgeguard import config
 from edgeguard.card import Card
 from edgeguard.config import GuardConfig
+from edgeguard.config.vocabulary import IMAGE_FEATURES
 from edgeguard.errors import EdgeguardError
+from edgeguard.inference.golden import load_golden
+from edgeguard.intake.camera import Camera
+from edgeguard.intake.preprocess import InputSpec
 from edgeguard.lab.drive.twins import Twin, twins
 from edgeguard.streams.loops.fault import Fault, Make, Moment, Scores
-from edgeguard.streams.loops.patch import AT, FILE, PATCHES
+from edgeguard.streams.loops.patch import AT, FILE
 from edgeguard.streams.loops.vehicle import U8
 
 STEPS = 4
 """Of PGD for each frame; it goes on from the last frame's."""
 INSIDE = 0.05
 """How far the attacker who knows the guard stays inside its limit."""
+SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
+"""Of his change that he tries, until no detector on images sees it."""
 CENTRED_M = 0.5
 FAR = 2.0  # steering that no member says
 ONE = "grey"
 FLIPS, FEW = 64, 4
-F32 = npt.NDArray[np.float32]
+LIMIT_S = 20  # in which a damaged model has to answer
 
 
 def attack(cell: str, against: GuardConfig) -> Make:
@@ -49,8 +59,6 @@ def attack(cell: str, against: GuardConfig) -> Make:
     if words[0] == "pgd":
         strength = float(words[2]) / 255
         return lambda seed: Fault(frame=Pgd(against, words[1] == "all", strength, seed))
-    if cell in PATCHES:
-        return PATCHES[cell]
     if words[0] == "flips":
         return lambda seed: Flips(against, words[1] == "all", seed).fault
     raise EdgeguardError(f"no attack {cell!r}")
@@ -73,9 +81,8 @@ class Pgd:
         torch.set_num_threads(1)
         names = tuple(n for n in self.against.members if n != "cruise") if self.all else (ONE,)
         self._twins = _twins(self.against.source.parent, names)
-        detector = self.against.detectors.get(f"apart_{ONE}")
-        limit = detector.above if detector else None
-        self._most = float(limit) - INSIDE if isinstance(limit, float) else FAR
+        self._most = most_apart(self.against)
+        self._unseen = Unseen(self.against) if self.all else None
 
     def __call__(self, frame: U8, moment: Moment) -> U8:
         if moment.since < 0:
@@ -87,8 +94,11 @@ class Pgd:
         goal = self._goal(moment)
         for _ in range(STEPS):
             self._delta = self._better(x, self._delta, goal)
-        spoilt = (x + self._delta).clamp(0, 1) * 255
-        return np.ascontiguousarray(spoilt[0].numpy().transpose(1, 2, 0).round().astype(np.uint8))
+        for less in _fainter(self._delta):
+            self._delta, spoilt = less, _picture(x + less)
+            if self._unseen is None or self._unseen(spoilt):
+                break
+        return spoilt
 
     def _goal(self, moment: Moment) -> float:
         """The steering that all are to say."""
@@ -103,6 +113,53 @@ class Pgd:
         (gradient,) = torch.autograd.grad(((said - goal) ** 2).sum(), delta)
         moved = delta.detach() - self.radius / 2 * gradient.sign()
         return moved.clamp(-self.radius, self.radius)
+
+
+def most_apart(against: GuardConfig) -> float:
+    """How far from the rule's command all members may be at once, to either side."""
+    limits = [
+        abs(limit)
+        for name, detector in against.detectors.items() if name.startswith("apart_")
+        for limit in (detector.below, detector.above) if isinstance(limit, int | float)
+    ]  # fmt: skip
+    return min(limits) - INSIDE if limits else FAR
+
+
+def _fainter(delta: Tensor) -> Iterator[Tensor]:
+    """A change [1, 3, H, W], then its mean over each two columns whose difference is all that
+    sharpness looks at (few members see them apart), then less and less of that."""
+    yield delta
+    both = delta.unflatten(3, (-1, 2)).mean(4).repeat_interleave(2, 3)
+    for share in SHARES:
+        yield share * both
+
+
+def _picture(x: Tensor) -> U8:
+    """[1, 3, H, W] in 0 to 1 -> RGB [H, W, 3]."""
+    spoilt = x.clamp(0, 1) * 255
+    return np.ascontiguousarray(spoilt[0].numpy().transpose(1, 2, 0).round().astype(np.uint8))
+
+
+class Unseen:
+    """Whether no detector on images sees a frame, by the guard's own kernel."""
+
+    def __init__(self, against: GuardConfig) -> None:
+        spec = InputSpec.of(config.load_cards(against)[ONE].input)
+        self._camera = Camera({spec: np.zeros(spec.shape, np.int8)}, "RGB")
+        self._limits = [
+            (IMAGE_FEATURES.index(d.feature or ""), _end(d.below, -inf), _end(d.above, inf))
+            for d in against.detectors.values() if d.kind == "image"
+        ]  # fmt: skip
+
+    def __call__(self, frame: U8) -> bool:
+        """Frame: RGB [H, W, 3]."""
+        health, *_ = self._camera.look(frame)
+        assert health is not None
+        return all(low < health.features[at] < high for at, low, high in self._limits)
+
+
+def _end(limit: object, none: float) -> float:
+    return float(limit) if isinstance(limit, int | float) else none
 
 
 @cache
@@ -184,30 +241,50 @@ class Flips:
 
 
 def _running(card: Card, seed: int) -> Any:
-    """The model with bits flipped, a few at a time. A file that its runtime refuses is no model
-    that was running, so those few stay as they were."""
+    """The model with bits flipped, a few at a time. A file that its runtime refuses, or dies of, is
+    no model that was running, so those few stay as they were."""
     from edgeguard.lab.testing.constants import constants
     from edgeguard.lab.testing.flips import runner
 
     held = constants(card.model_path.read_bytes(), card.model_path.suffix)
-    rng = np.random.default_rng([seed, len(card.name)])
-    running = runner(held.data, card)
-    for few in rng.integers(held.bits, size=(FLIPS // FEW, FEW)):
+    inputs = load_golden(card)[0].reshape(-1, *card.input.shape[1:])
+    for few in flipped_bits(card, seed, held.bits):
         changed = held
         for bit in few:
             changed = replace(changed, data=changed.flipped(int(bit)))
+        if comes_back(partial(_answers, changed.data, card, inputs)):
+            held = changed
+    return runner(held.data, card)
+
+
+def flipped_bits(card: Card, seed: int, bits: int) -> npt.NDArray[np.int64]:
+    """Which of so many bits [FLIPS / FEW, FEW], drawn anew for each model."""
+    rng = np.random.default_rng([seed, crc32(card.name.encode())])
+    return rng.integers(bits, size=(FLIPS // FEW, FEW))
+
+
+def _answers(data: bytes, card: Card, inputs: npt.NDArray[Any]) -> None:
+    from edgeguard.lab.testing.flips import runner
+
+    runner(data, card)(inputs)
+
+
+def comes_back(work: Callable[[], object]) -> bool:
+    """Whether work ends without an exception, in a child: a runtime may die of a damaged model, or
+    never return."""
+    child = os.fork()
+    if child == 0:
+        signal.alarm(LIMIT_S)
         try:
-            running, held = runner(changed.data, card), changed
-        except Exception:  # whatever a runtime says to a damaged file
-            continue
-    return running
+            work()
+        except BaseException:  # whatever a runtime says to a damaged file
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(child, 0)[1] == 0
 
 
 def _fed(card: Card, frame: U8) -> npt.NDArray[np.int8]:
     """The frame as the member's int8 input, by the guard's own kernel."""
-    from edgeguard.intake.camera import Camera
-    from edgeguard.intake.preprocess import InputSpec
-
     spec = InputSpec.of(card.input)
     tensor = np.zeros(spec.shape, np.int8)
     Camera({spec: tensor}, "RGB").look(frame)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
+from edgeguard.errors import EdgeguardError
 from edgeguard.lab.drive import nets, record, train
 from edgeguard.lab.drive.nets import KINDS, Kind
 from edgeguard.lab.zoo import quantize_onnx, runners
@@ -24,13 +26,16 @@ CALIBRATES = 400  # frames, and as many mirrored
 SCALE = 1 / 128
 """Of the steering, with zero point 0: from -1 to 127/128. No raw answer is beyond the declared
 range, so a network that wants more than full lock says full lock, and is not insane."""
+CONVERTERS = ("litert_torch", "ai_edge_quantizer")
 U8 = npt.NDArray[np.uint8]
 
 
 def make(names: tuple[str, ...], work: Path, out: Path, epochs: int = EPOCHS) -> None:
     """Record, train and write members of the driving zoo. work: keeps frames and checkpoints, those
     of another number of epochs than EPOCHS apart. Raises EdgeguardError for a checkpoint that was
-    made with another recipe or other frames."""
+    made with another recipe or other frames, and, before anything is made, where what writes a
+    member's file is not installed."""
+    _check_converters(names)
     frames, steering = record.cached(work, "train", TRAIN, STEPS)
     held_frames, held_steering = record.cached(work, "held", HELD, STEPS)
     out.mkdir(parents=True, exist_ok=True)
@@ -43,6 +48,17 @@ def make(names: tuple[str, ...], work: Path, out: Path, epochs: int = EPOCHS) ->
         trained = train.train(run, (held, held_steering), checkpoint)
         card = publish(kind, trained, x, (held, held_steering), epochs, out)
         print(f"{name}: {card['accuracy']}")
+
+
+def _check_converters(names: tuple[str, ...]) -> None:
+    """Training takes an hour, and only what follows it needs them."""
+    need = [n for n in names if KINDS[n].runtime == "litert"]
+    lacking = [package for package in CONVERTERS if find_spec(package) is None]
+    if need and lacking:
+        others = " ".join(n for n in KINDS if KINDS[n].runtime != "litert")
+        raise EdgeguardError(f"{', '.join(need)}: is written with {' and '.join(lacking)}; pip "
+                             "install 'edgeguard-monitor[lab-tflite]', or make the others alone: "
+                             f"edgeguard lab train drive {others}")  # fmt: skip
 
 
 def publish(
@@ -124,11 +140,18 @@ def full_range_tflite(file: Path) -> None:
     from edgeguard.lab.zoo import quantize_tflite
 
     model = quantize_tflite.read(file.read_bytes())
+    full_range(model)
+    file.write_bytes(quantize_tflite.written(model))
+
+
+def full_range(model: Any) -> None:
+    """The same, of the tree of a TFLite file. Its arrays are views of the bytes that were read, and
+    cannot be written to."""
     graph = model.subgraphs[0]
     (scores,) = [graph.tensors[i] for i in graph.outputs
                  if graph.tensors[i].name == quantize_onnx.SCORES.encode()]  # fmt: skip
-    scores.quantization.scale[0], scores.quantization.zeroPoint[0] = SCALE, 0
-    file.write_bytes(quantize_tflite.written(model))
+    scores.quantization.scale = np.array([SCALE], np.float32)
+    scores.quantization.zeroPoint = np.array([0], np.int64)
 
 
 def _fed(file: Path, pictures: U8) -> U8:

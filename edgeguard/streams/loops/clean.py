@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from edgeguard.config.fixed import ONE
 from edgeguard.config.policy import policy_dict
 from edgeguard.config.schema import Detector
 from edgeguard.config.vocabulary import CAUSES, IMAGE_FEATURES
+from edgeguard.errors import EdgeguardError
 from edgeguard.evidence.conformal import Debounce, track_level
 from edgeguard.evidence.tracks import Stream
 from edgeguard.guard import Guard
@@ -68,7 +70,8 @@ def record(loaded: GuardConfig, seeds: Sequence[int], folder: Path) -> list[Path
     """A log of signals for each track, and frames.npz: x [N, 84, 96, 3], y, track.
 
     Logs that are there are not driven again, so the folder's name should change with whatever they
-    depend on: see `kept.key`. Raises OSError.
+    depend on: see `kept.key`. Raises OSError, and EdgeguardError for a drive that left the road or
+    did not end its lap: no limit follows from that.
     """
     folder.mkdir(parents=True, exist_ok=True)
     logs = [folder / f"{seed}.csv" for seed in seeds]
@@ -76,7 +79,8 @@ def record(loaded: GuardConfig, seeds: Sequence[int], folder: Path) -> list[Path
         guard.arm()
         for seed, log in zip(seeds, logs, strict=True):
             if not log.is_file():
-                _record(guard, seed, log)
+                with closing(Racing(seed)) as vehicle:
+                    record_one(guard, vehicle, seed, log)
     pieces = [np.load(log.with_suffix(".npy")) for log in logs]
     track = np.repeat(np.array(seeds), [len(p) for p in pieces])
     x = np.concatenate(pieces)
@@ -85,10 +89,15 @@ def record(loaded: GuardConfig, seeds: Sequence[int], folder: Path) -> list[Path
     return logs
 
 
-def _record(guard: Guard, seed: int, log: Path) -> None:
-    vehicle, keep = Racing(seed), Keep(guard)
-    drive(vehicle, Bare(guard), seed, watch=keep)
-    vehicle.close()
+def record_one(guard: Guard, vehicle: Vehicle, seed: int, log: Path) -> None:
+    """The log of one drive, and its pictures beside it. Raises as `record` does."""
+    keep = Keep(guard)
+    found = drive(vehicle, Bare(guard), seed, watch=keep)
+    if found.off or not found.finished:
+        what = f"were off the road for {found.off} steps" if found.off else "did not end their lap"
+        raise EdgeguardError(f"track {seed}: the bare networks {what}, and no limit follows "
+                             "from that; make networks that can drive: edgeguard lab train drive"
+                             )  # fmt: skip
     with whole(log.with_suffix(".npy")) as pictures:
         np.save(pictures, np.stack(keep.frames))
     with whole(log) as made, made.open("w", encoding="utf-8", newline="") as file:

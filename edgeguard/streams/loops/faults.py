@@ -89,12 +89,13 @@ def freeze(seed: int) -> Transform:
 
 
 def late(steps: int, seed: int) -> Transform:
-    """Pictures come that many steps after they were taken, with the stamps of their arrival."""
+    """Pictures come that many steps after they were taken, with the stamps of their arrival; until
+    the first of them is there, none comes."""
     held: deque[U8] = deque(maxlen=steps + 1)
 
-    def made(frame: U8, moment: Moment) -> U8:
+    def made(frame: U8, moment: Moment) -> U8 | None:
         held.append(frame)
-        return held[0]
+        return None if 0 <= moment.since < steps else held[0]
 
     return made
 

@@ -18,7 +18,7 @@ from edgeguard.streams.loops.drive import drive
 from edgeguard.streams.loops.fault import Fault, Make, Moment
 from edgeguard.streams.loops.faults import FRAMES, cable_cut
 from edgeguard.streams.loops.members import MEMBERS
-from edgeguard.streams.loops.patch import PATCHES
+from edgeguard.streams.loops.patch import PATCHES, patch
 from edgeguard.streams.loops.pursuit import CAREFUL, Style
 from edgeguard.streams.loops.racing import Racing
 from edgeguard.streams.loops.steers import Said, opened
@@ -26,7 +26,7 @@ from edgeguard.streams.loops.tracks import TEST
 from edgeguard.streams.loops.vehicle import Vehicle
 
 Row = dict[str, Any]
-EDITION = 3
+EDITION = 4
 """Of the rows and of what a cell is: rows of another one are not used again."""
 ABLATED = "without "
 REMOVABLE = {
@@ -43,10 +43,11 @@ ATTACKS = (
 )  # fmt: skip
 """Cells whose faults the lab makes: they need gradients, or the models' bytes."""
 TAKEN = ("freeze", "blackout", "flash", "NaN all", "kill all", "link cut")
-"""Cells in which the networks cannot go on: somebody has to take over."""
-PROMPT = (*TAKEN, "NaN one", "kill one")
-"""Cells that may take no more than three frames to the safe command; two of three members may go on
-without one."""
+"""Cells in which the networks cannot go on: somebody has to take over, in three frames at most."""
+ALLOWED = ("NaN one", "kill one")
+"""Cells in which two of three members may go on without one: a takeover is of another cause."""
+PROMPT = (*TAKEN, *ALLOWED)
+"""Cells that may not be among those that the guard misses."""
 
 BARE = {"on": "off", "mcu": "off slow"}
 """Who drives with a guard, and the same drive without one."""
@@ -60,10 +61,9 @@ CELLS: dict[str, Make] = {
     "clean": lambda seed: Fault(),
     **FRAMES,
     **MEMBERS,
-    **PATCHES,
     CUT: cable_cut,
 }
-NAMES = (*CELLS, *ATTACKS)
+NAMES = (*CELLS, *PATCHES, *ATTACKS)
 
 
 @frozen
@@ -105,7 +105,7 @@ def run(job: Job, watching: Watching | None = None) -> Row:
     loaded = ablated(config.load(job.policy), job.mode)
     seed = TEST[job.index]
     guard, steers = opened(loaded, job.mode, seed)
-    fault = _make(job.cell, heeded(loaded, job.mode))(seed)
+    fault = make_fault(job.cell, heeded(loaded, job.mode))(seed)
     slow = job.mode in SLOW
     vehicle = Racing(seed, most_steps=MOST_SLOW if slow else MOST_STEPS)
     seen = watching.through(fault) if watching else fault
@@ -124,9 +124,13 @@ def run(job: Job, watching: Watching | None = None) -> Row:
     }  # fmt: skip
 
 
-def _make(cell: str, against: GuardConfig) -> Make:
+def make_fault(cell: str, against: GuardConfig) -> Make:
+    """Of a cell; against: the policy that is driven, as an attacker has to heed it. Raises
+    EdgeguardError for a cell that is not known."""
     if cell in CELLS:
         return CELLS[cell]
+    if cell in PATCHES:
+        return patch(cell, against.source.parent)
     from importlib import import_module  # the runtime does not know the lab
 
     made: Make = import_module("edgeguard.lab.attacks.driving").attack(cell, against)

@@ -5,6 +5,8 @@ the road and passes by."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from attrs import define
 
@@ -12,7 +14,6 @@ from edgeguard.errors import EdgeguardError
 from edgeguard.streams.loops.drive import PERIOD_S
 from edgeguard.streams.loops.fault import Fault, Make, Moment
 from edgeguard.streams.loops.vehicle import U8
-from edgeguard.zoo import models_dir
 
 FILE = "patch.npz"
 AT = 38, 41
@@ -43,17 +44,19 @@ class Patch:
         return spoilt
 
 
-def patch(name: str) -> Make:
-    """Name: "still" or "printed". Raises EdgeguardError where it was not made."""
+PATCHES = {"patch": "still", "printed patch": "printed"}
+"""By cell: the name of its picture in FILE."""
+
+
+def patch(cell: str, folder: Path) -> Make:
+    """The fault of a cell; folder: of the members that the picture was made for, where it lies.
+    The fault raises EdgeguardError where it was not made."""
+    name, file = PATCHES[cell], folder / FILE
 
     def make(seed: int) -> Fault:
-        file = models_dir("drive") / FILE
         if not file.is_file():
             raise EdgeguardError(f"{file}: is not there; see docs/driving.md on how it is made")
         with np.load(file) as kept:
             return Fault(frame=Patch(np.asarray(kept[name], np.uint8), name == "printed"))
 
     return make
-
-
-PATCHES: dict[str, Make] = {"patch": patch("still"), "printed patch": patch("printed")}

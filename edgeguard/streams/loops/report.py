@@ -123,7 +123,7 @@ def _of_cell(cell: str, mode: str, some: Sequence[Row]) -> list[Figure]:
 def _times(cell: str, mode: str, some: Sequence[Row]) -> list[Figure]:
     """From the onset on, in the drives in which something was to take over."""
     at, found = name(cell, mode), []
-    barred = cell in PROMPT and ABLATED not in mode
+    barred = cell in TAKEN and ABLATED not in mode
     for key, what in (("trip", "trip_ms"), ("safe", "onset_ms")):
         times = [STEP_MS * r[key] for r in some if r[key] is not None]
         if times:
@@ -133,7 +133,7 @@ def _times(cell: str, mode: str, some: Sequence[Row]) -> list[Figure]:
                 at_most(most, max(times), PROMPT_MS, "ms", k) if barred and what == "onset_ms"
                 else Figure(most, max(times), "ms", k)
             )  # fmt: skip
-    if barred and cell in TAKEN:
+    if barred:
         never = sum(r["safe"] is None and not r["already"] for r in some)
         found.append(at_most(f"{at}.never_safe", never, 0, "1", len(some)))
     return found
@@ -177,6 +177,12 @@ def _overall(rows: Sequence[Row]) -> list[Figure]:
         at_most("drive.matrix.missed_share", len(failed) / len(hard), MISSES, "1", len(hard)),
         at_most("drive.matrix.missed_prompt", prompt, 0, "1", len(hard)),
     ]
+
+
+def not_driven(driven: int, wanted: int) -> list[Figure]:
+    """`drive.not_driven`, which fails, where drives that were asked for have no row."""
+    lacking = wanted - driven
+    return [at_most("drive.not_driven", lacking, 0, "1", wanted)] if lacking else []
 
 
 # ------------------------------------------------------------------- table

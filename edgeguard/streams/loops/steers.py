@@ -4,6 +4,7 @@ behind a guard is in behind.py."""
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -86,8 +87,8 @@ class Guarded:
 
 @define
 class Bare:
-    """The same members without a guard: the mid value of what they say, whatever it is. Where that
-    is no number, or nobody says any, the actuator holds its last command, as after a link's end."""
+    """The same members without a guard: the mid value of the numbers that they say, whatever it is.
+    Where nobody says any, the actuator holds its last command, as after a link's end."""
 
     guard: Guard
     """Opened for its members alone."""
@@ -98,10 +99,9 @@ class Bare:
         if frame is None or fault.is_cut(moment):
             return Said(Command(self._last, pace), False)
         self.guard.observe(CAMERA, frame, t_ns)
-        said = list(map(self._value, *self._heard(moment, fault)))
-        middle = float(np.median(said)) if said else float("nan")
-        if np.isfinite(middle):
-            self._last = min(max(middle, -1.0), 1.0)
+        said = [v for v in map(self._value, *self._heard(moment, fault)) if isfinite(v)]
+        if said:
+            self._last = min(max(float(np.median(said)), -1.0), 1.0)
         return Said(Command(self._last, pace), False)
 
     def _heard(self, moment: Moment, fault: Fault) -> tuple[list[str], list[Scores]]:

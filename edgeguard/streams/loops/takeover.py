@@ -17,7 +17,7 @@ from attrs import asdict, define, frozen
 from edgeguard.figures import Figure
 from edgeguard.streams.loops.drive import NOTHING, ONSET, PERIOD_S, drive
 from edgeguard.streams.loops.fault import Fault, Moment
-from edgeguard.streams.loops.matrix import BARE
+from edgeguard.streams.loops.matrix import ALLOWED, BARE
 from edgeguard.streams.loops.racing import Racing
 from edgeguard.streams.loops.report import wilson
 from edgeguard.streams.loops.steers import Said
@@ -113,12 +113,14 @@ def words(points: Sequence[Point]) -> list[str]:
 
 
 def own_times(rows: Path) -> dict[str, float]:
-    """The guard's longest time to the rule's command by cell, of drives that were kept."""
+    """The guard's longest time to the rule's command by cell, of drives that were kept; of cells
+    whose fault asks for a takeover."""
     found: dict[str, float] = {}
     text = rows.read_text(encoding="utf-8") if rows.exists() else ""
     for line in text[: text.rfind("\n") + 1].splitlines():  # the last may be cut off
         row = json.loads(line)
-        if row["mode"] in BARE and row["safe"] is not None and row["cell"] != "clean":
+        asked = row["mode"] in BARE and row["cell"] not in ("clean", *ALLOWED)
+        if asked and row["safe"] is not None:
             ms = row["safe"] * PERIOD_S * 1000
             found[row["cell"]] = max(ms, found.get(row["cell"], 0.0))
     return found

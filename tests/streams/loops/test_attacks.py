@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,8 @@ from attrs import evolve
 from edgeguard import config
 from edgeguard.cli.main import main
 from edgeguard.streams.loops.fault import Moment
-from edgeguard.streams.loops.matrix import heeded
-from edgeguard.streams.loops.patch import FILE, PATCHES
+from edgeguard.streams.loops.matrix import ABLATED, ablated, heeded, make_fault
+from edgeguard.streams.loops.patch import AT, FILE, patch
 from edgeguard.streams.loops.vehicle import U8
 from edgeguard.zoo import models_dir
 
@@ -27,7 +29,7 @@ STILL = Moment(0, {"rule": 0.0, "lateral": 1.0, "drift": 0.0, "speed": 20.0, "ru
 def frame() -> U8:
     """A straight road on a lawn, as the game colours them."""
     made = np.full((84, 96, 3), (102, 204, 102), np.uint8)
-    made[:, 38:58] = 105
+    made[:, 37:59] = 105
     made[62:70, 46:50] = (200, 0, 0)
     return made
 
@@ -93,13 +95,49 @@ def test_pgd_stays_inside_its_radius_and_the_guards_limit(frame: U8, radius: int
     assert min(moved.values()) > max(random.values())
 
 
+@pytest.mark.parametrize(("name", "above"), [("sharpness", 2.4), ("contrast", 25.0)])
+def test_pgd_on_all_is_seen_by_no_detector_on_images(frame: U8, name: str, above: float) -> None:
+    """By the guard's own kernel, with a limit just above what the frame has; without those
+    detectors there is nothing to heed. Something is left of the attack."""
+    from edgeguard.lab.attacks.driving import Unseen
+
+    loaded = config.load(POLICY)
+    near = evolve(loaded.detectors[name], above=above)
+    tight = evolve(loaded, detectors={**loaded.detectors, name: near})
+    unseen = Unseen(tight)
+    assert unseen(frame)
+    kept = drifted(tight, 16, frame)
+    assert unseen(kept) and said(kept)["grey"] > 0.1
+    assert not unseen(drifted(ablated(tight, ABLATED + "image"), 16, frame))
+
+
+def test_pgd_on_all_heeds_the_narrowest_limit(frame: U8) -> None:
+    loaded = config.load(POLICY)
+    narrow = evolve(loaded.detectors["apart_colour"], above=0.3)
+    tight = evolve(loaded, detectors={**loaded.detectors, "apart_colour": narrow})
+    moved = said(drifted(tight, 16, frame))
+    assert max(moved.values()) < 0.3 and moved["colour"] > 0.1
+
+
+def test_a_patch_is_the_one_beside_the_policy_that_is_driven(frame: U8, tmp_path: Path) -> None:
+    mine = {"still": np.full((18, 18, 3), 7, np.uint8), "printed": np.zeros((18, 18, 3), np.uint8)}
+    np.savez(tmp_path / FILE, **mine)
+    there = make_fault("patch", evolve(config.load(POLICY), source=tmp_path / "guard.toml"))(0)
+    shipped = make_fault("patch", config.load(POLICY))(0)
+    assert there.frame is not None and shipped.frame is not None
+    seen = there.frame(frame, STILL)
+    assert seen is not None and (seen != frame).any()
+    assert (seen[AT[0] : AT[0] + 18, AT[1] : AT[1] + 18] == 7).all()
+    assert not np.array_equal(seen, shipped.frame(frame, STILL))
+
+
 def test_a_patch_moves_the_mid_value_and_a_printed_one_passes_by(frame: U8) -> None:
-    still = PATCHES["patch"](0).frame
+    still = patch("patch", POLICY.parent)(0).frame
     assert still is not None
     spoilt = still(frame, STILL)
     assert spoilt is not None
     assert np.median(list(said(spoilt).values())) > np.median(list(said(frame).values())) + 0.1
-    printed = PATCHES["printed patch"](0).frame
+    printed = patch("printed patch", POLICY.parent)(0).frame
     assert printed is not None
     rows = []
     for since in range(80):
@@ -125,6 +163,23 @@ def test_flipped_bits_change_what_a_member_says_and_no_other(frame: U8) -> None:
     assert every.frame is not None and every.member is not None
     every.frame(frame, STILL)
     assert every.member(cards["colour"], held, STILL) is not held
+
+
+def test_every_model_has_its_own_bits_flipped() -> None:
+    from edgeguard.lab.attacks.driving import flipped_bits
+
+    cards = config.load_cards(config.load(POLICY))
+    grey, hard = (flipped_bits(cards[name], 3, 10_000) for name in ("grey", "hard"))
+    assert not np.array_equal(grey, hard)
+    assert np.array_equal(grey, flipped_bits(cards["grey"], 3, 10_000))
+
+
+def test_a_damaged_model_that_its_runtime_dies_of_ends_nobody_else() -> None:
+    from edgeguard.lab.attacks.driving import comes_back
+
+    assert comes_back(lambda: None)
+    assert not comes_back(lambda: os.kill(os.getpid(), signal.SIGKILL))
+    assert not comes_back(lambda: 1 / 0)
 
 
 def test_patches_are_made_again_by_a_command(

@@ -3,11 +3,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from edgeguard import config
+from edgeguard.cli.main import main
 from edgeguard.config import GuardConfig
+from edgeguard.streams.loops import matrix
 from edgeguard.streams.loops.drive import ONSET, Outcome, Watch, drive
 from edgeguard.streams.loops.faults import FRAMES
 from edgeguard.streams.loops.matrix import CELLS, SLOW, ablated
@@ -101,6 +106,67 @@ def test_the_microcontroller_stops_the_car_on_the_road_and_a_person_lets_it_go_o
     assert all(stops for stops, _ in told[ONSET + 3 : ONSET + 250]), "until the cable is mended"
     assert told[ONSET + 249][1] < 0.1
     assert told[-1][0] is False and told[-1][1] > 5.0
+
+
+def test_one_member_without_numbers_leaves_the_bare_networks_the_other_two(
+    loaded: GuardConfig,
+) -> None:
+    from edgeguard.streams.loops.fault import Moment
+
+    signals = {"speed": 20.0, "lateral": 0.0, "drift": 0.0, "rule": 0.0, "rule_speed": 20.0}
+    frame = np.random.default_rng(0).integers(90, 210, (84, 96, 3), np.uint8)
+    guard, steers = opened(loaded, "off", SEED)
+    now = Moment(0, signals)
+    two = steers.step(frame, now, CELLS["NaN one"](SEED), 1_000_000_000).command.steering
+    said = {}
+    for name in ("grey", "colour", "hard"):
+        member, spec = guard.members[name], guard.members[name].card.scores
+        said[name] = (float(member.scores[0]) - spec.zero_point) * spec.scale
+    none = steers.step(frame[::-1].copy(), now, CELLS["NaN all"](SEED), 1_020_000_000)
+    guard.close()
+    assert two == pytest.approx((said["colour"] + said["hard"]) / 2) != 0.0
+    assert none.command.steering == two, "nobody says a number: the last one is held"
+
+
+@pytest.mark.parametrize("cell", ["late 3", "late 10"])
+def test_a_camera_that_gets_late_sends_no_frame_twice(cell: str) -> None:
+    from edgeguard.streams.loops.fault import Moment
+
+    made, steps = FRAMES[cell](SEED).frame, int(cell.split()[1])
+    assert made is not None
+    arrived = []
+    for since in range(-20, 40):
+        taken = np.full((2, 2, 3), since + 20, np.uint8)
+        seen = made(taken, Moment(since, {}))
+        arrived.append(taken if since < 0 else seen)
+    numbers = [int(f[0, 0, 0]) for f in arrived if f is not None]
+    assert numbers == list(range(20 + 40 - steps))
+    assert [f is None for f in arrived] == [20 <= i < 20 + steps for i in range(60)]
+
+
+def test_a_drive_that_fails_is_named_and_ends_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A policy beside which no patch lies, in a cell that needs one; drives of half a second."""
+    monkeypatch.setattr(matrix, "MOST_STEPS", 80)
+    for file in (models_dir("drive")).iterdir():
+        if file.name != "patch.npz":
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "drive-0-old.jsonl").write_text("{}\n{}\n")
+    asked = ["drive", str(tmp_path / "guard.toml"), "--tracks", "1", "--results", str(results)]
+    with pytest.raises(SystemExit) as done:
+        main([*asked, "--cells", "patch,fog", "--json", str(tmp_path / "x.json")])
+    assert done.value.code == 1
+    said = capsys.readouterr().err
+    assert "FAILED patch/off, track 101: " in said and "patch.npz: is not there" in said
+    assert "FAILED drive.not_driven: 2" in said
+    assert "drive-0-old.jsonl: 2 drives of other code, models or policy; they do not count" in said
+    (kept,) = (f for f in results.iterdir() if f.name != "drive-0-old.jsonl")
+    rows = [json.loads(line)["f"] for line in kept.read_text().splitlines()]
+    assert rows == ["fog/off", "fog/on"]
+    assert "drive.not_driven" in (tmp_path / "x.json").read_text()
 
 
 def test_frames_before_the_onset_are_as_they_were() -> None:

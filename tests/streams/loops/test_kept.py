@@ -57,5 +57,6 @@ def test_a_line_that_was_cut_off_is_driven_again(
     assert takeover.measure(1, 1, kept) == points
     assert kept.read_text() == text
     whole_row = {"mode": "on", "cell": "freeze", "safe": 2}
-    kept.write_text(json.dumps(whole_row) + "\n" + json.dumps(whole_row)[:-4])
+    later = {"mode": "on", "cell": "kill one", "safe": 400}  # nothing asks for a takeover there
+    kept.write_text("\n".join(map(json.dumps, (whole_row, later, whole_row)))[:-4])
     assert takeover.own_times(kept) == {"freeze": 40.0}

@@ -5,21 +5,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import atan2, cos, pi, sin, tan
+from pathlib import Path as FilePath
 from random import Random
 from statistics import fmean, pstdev
 
 import numpy as np
 import pytest
 
+from edgeguard import Guard, config
+from edgeguard.errors import EdgeguardError
+from edgeguard.streams.loops.clean import record_one
 from edgeguard.streams.loops.drive import MOST_STOOD, ONSET, drive
 from edgeguard.streams.loops.fault import Fault, Moment
 from edgeguard.streams.loops.follower import Follower
 from edgeguard.streams.loops.pursuit import CAREFUL, Pursuit, curvature
 from edgeguard.streams.loops.sensors import Errors, Odometry, Tracker
-from edgeguard.streams.loops.steers import Said
+from edgeguard.streams.loops.steers import Said, patient
 from edgeguard.streams.loops.stopping import Stop
 from edgeguard.streams.loops.takeover import Wrong
 from edgeguard.streams.loops.vehicle import U8, Command, Path, Pose
+from edgeguard.zoo import models_dir
 
 RADIUS = 100.0
 EXACT = Errors(0.0, 0.0, 0.0, 0.0, 0.0, 0)
@@ -39,7 +44,7 @@ class Bicycle:
         self.path, self.left = path, steps
         self.x, self.y = path[0]
         along = path[1] - path[0]
-        self.heading, self.speed = atan2(along[1], along[0]), 0.0
+        self.heading, self.speed, self.lap = atan2(along[1], along[0]), 0.0, 0.0
 
     def frame(self) -> U8:
         return np.zeros((84, 96, 3), np.uint8)
@@ -62,6 +67,24 @@ def hard_over(steps: int) -> Wrong:
 
 def test_the_curvature_of_a_circle_is_one_over_its_radius() -> None:
     assert curvature(circle(50.0)) == pytest.approx(np.full(200, 0.02), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("lap", "steps", "complaint"),
+    [(1.0, 700, "were off the road for 100 steps"), (0.5, 5, "did not end their lap")],
+)
+def test_a_drive_that_was_not_clean_sets_no_limit(
+    lap: float, steps: int, complaint: str, tmp_path: FilePath
+) -> None:
+    """The networks see black frames, and steer this car off its circle."""
+    loaded = config.load(models_dir("drive") / "guard.toml")
+    car = Bicycle(circle(), steps)
+    car.lap = lap
+    with Guard(patient(loaded)) as guard:
+        guard.arm()
+        with pytest.raises(EdgeguardError, match=f"track 7: .* {complaint}"):
+            record_one(guard, car, 7, tmp_path / "7.csv")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("way", [1, -1])

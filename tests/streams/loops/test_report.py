@@ -15,7 +15,7 @@ from edgeguard import Guard, config
 from edgeguard.cli.main import main
 from edgeguard.config import GuardConfig
 from edgeguard.streams.loops.clean import reaches
-from edgeguard.streams.loops.matrix import ABLATED, CELLS, REMOVABLE, ablated, heeded, jobs
+from edgeguard.streams.loops.matrix import ABLATED, BARE, CELLS, REMOVABLE, ablated, heeded, jobs
 from edgeguard.streams.loops.report import figures, missed, poisson, wilson
 from edgeguard.streams.loops.steers import patient
 from edgeguard.streams.loops.tracks import CALIBRATION, HELD, TEST, TRAIN
@@ -81,21 +81,30 @@ def test_cells_that_the_bare_networks_survive_are_no_misses() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("mode", ["on", "mcu"])
 @pytest.mark.parametrize(
     ("cell", "given", "bars"),
     [
         ("blackout", {"safe": 3}, set()),
-        ("blackout", {"safe": 4}, {"drive.blackout.on.onset_ms_max"}),
-        ("blackout", {"safe": None}, {"drive.blackout.on.never_safe"}),
+        ("blackout", {"safe": 4}, {"onset_ms_max"}),
+        ("blackout", {"safe": None}, {"never_safe"}),
         ("blackout", {"safe": None, "already": True}, set()),
         ("NaN one", {"safe": None}, set()),  # the other two go on
+        ("NaN one", {"safe": 400}, set()),  # something else happened later
         ("fog", {"safe": None}, set()),
     ],
 )
 def test_where_somebody_must_take_over_no_takeover_is_no_pass(
-    cell: str, given: dict[str, Any], bars: set[str]
+    cell: str, given: dict[str, Any], bars: set[str], mode: str
 ) -> None:
-    assert failed([row(cell, "off"), row(cell, "on", **given), row(cell, "on", 1, safe=2)]) == bars
+    rows = [row(cell, BARE[mode]), row(cell, mode, **given), row(cell, mode, 1, safe=2)]
+    assert failed(rows) == {f"drive.{cell}.{mode}.{bar}" for bar in bars}
+
+
+def test_a_guard_that_loses_where_one_member_is_gone_fails_all_the_same() -> None:
+    assert "drive.matrix.missed_prompt" in failed(
+        [row("NaN one", "off", off=1), row("NaN one", "on", off=1)]
+    )
 
 
 def test_intervals_say_what_is_known_and_no_more() -> None:
