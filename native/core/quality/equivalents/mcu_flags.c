@@ -2,7 +2,7 @@
 /* Unit: mcu.c
  * Stub: eg_crc_of save note_failed
  * Unwind: 20
- * Mutants: b864dd31a5 fded7bb24b 14c5e1fbbd 03ac189c17
+ * Mutants: b864dd31a5 14c5e1fbbd 03ac189c17
  * Why: a flag is only asked whether it is set, here and in the core. */
 static eg_mcu_config_t config;
 static eg_record_t record[2];
