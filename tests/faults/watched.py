@@ -7,7 +7,12 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
+
 from edgeguard.card import Card
+from edgeguard.config import load
+from edgeguard.config.definition import definition
+from edgeguard.config.detector_rows import ends
 from edgeguard.evidence import embedding
 from edgeguard.zoo import models_dir
 from tests.faults.bench import POLICY, Bench, write_policy
@@ -57,11 +62,18 @@ max_false_trips_per_hour = 1.0
 
 def calibrated(folder: Path, fits, toml: str) -> Path:
     """guard.toml with arrays beside it, as `edgeguard calibrate` leaves them."""
-    data = embedding.to_bytes(fits)
-    (folder / "calibration.npz").write_bytes(data)
     path = write_policy(
         folder, toml.replace("[guard]", '[guard]\ncalibration = "calibration.toml"')
     )
+    watched = [name for name, what in fits if what == "risk"]
+    known = load(path, calibrated=False).detectors if watched else {}
+    defined = ""
+    for name in filter(watched.__contains__, known):
+        fits[name, "risk"]["limits"] = np.array(ends(known[name]))
+        defined += f"[detector.{name}.definition]\n"
+        defined += "".join(f"{k} = {json.dumps(v)}\n" for k, v in definition(known[name]).items())
+    data = embedding.to_bytes(fits)
+    (folder / "calibration.npz").write_bytes(data)
     cards = {}
     for name in ("one", "two", "three", "compact"):
         file = folder / f"{name}.card.json"
@@ -70,6 +82,6 @@ def calibrated(folder: Path, fits, toml: str) -> Path:
     models = "".join(f'[model.{n}]\nsha256 = "{s}"\n' for n, s in cards.items())
     digest = hashlib.sha256(data).hexdigest()
     (folder / "calibration.toml").write_text(
-        f'{models}\n[arrays]\nfile = "calibration.npz"\nsha256 = "{digest}"\n'
+        f'{models}\n{defined}\n[arrays]\nfile = "calibration.npz"\nsha256 = "{digest}"\n'
     )
     return path
