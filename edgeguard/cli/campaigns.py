@@ -50,7 +50,7 @@ class Campaign:
     faults: Sequence[Fault]
     many: tuple[int, int]
     """Injections of each fault: all, and with --quick."""
-    key: str
+    key_now: Callable[[], str]
     """Changes with whatever results depend on."""
     named: float
     """The share of injections whose cause must be named."""
@@ -60,11 +60,22 @@ class Campaign:
     """(injections by fault, seed, store, jobs, progress)"""
     most: Mapping[str, int] = Factory(dict)
     """Faults that use files or processes are slow: at most so many of each."""
+    key: str = Factory(lambda campaign: campaign.key_now(), takes_self=True)
+    """That, when the campaign began."""
 
     def counts(self, faults: Sequence[Fault], n: int | None, quick: bool) -> dict[str, int]:
         """Injections by fault; n: what was asked for, or None."""
         wanted, part = n or self.many[quick], QUICK if quick else 1
         return {f.id: min(wanted, self.most.get(f.id, wanted * part) // part) for f in faults}
+
+    def unchanged(self, store: Store) -> None:
+        """Processes start as the campaign goes on: raises EdgeguardError when what they read is no
+        longer what the name of the results says."""
+        if self.key_now() != self.key:
+            raise EdgeguardError(
+                f"{store.path}: code, policy, models or pictures changed while this was made, so"
+                " nobody knows of which it is; delete it and begin anew"
+            )
 
 
 def host(policy: Path | None, pictures: Path | None = None) -> Campaign:
@@ -84,20 +95,27 @@ def host(policy: Path | None, pictures: Path | None = None) -> Campaign:
     seen = pictures or (models_dir() / "stream.npz" if policy is None else None)
     faults = _possible(FAULTS, loaded, seen)
     alone = {fault.id for fault in faults if fault.alone}
+    most = {fault.id: fault.most for fault in faults if fault.most is not None}
+
+    def key() -> str:
+        return key_of([path, *_files(loaded), *(_shown(seen) if seen else ())])
 
     def go(
         counts: Mapping[str, int], seed: int, store: Store, jobs: int, progress: Progress
     ) -> None:
         make = partial(chunk, seed=seed, policy=path, pictures=seen)
         beside = {fault: n for fault, n in counts.items() if fault not in alone}
-        campaign(beside, store, make, jobs=jobs, progress=progress)
+        ticks = {fault: n for fault, n in beside.items() if fault not in most}
+        campaign(ticks, store, make, jobs=jobs, progress=progress)
+        slow = {fault: n for fault, n in beside.items() if fault in most}
+        campaign(slow, store, make, jobs=jobs, progress=progress, each=1)
+        whole.unchanged(store)
         on_clock = {fault: n for fault, n in counts.items() if fault in alone}
         with _apart(make, here=jobs == 1) as one:
-            campaign(on_clock, store, one, progress=progress)
+            campaign(on_clock, store, one, progress=progress, each=1)
 
-    most = {fault.id: fault.most for fault in faults if fault.most is not None}
-    key = key_of([path, *_files(loaded), *(_shown(seen) if seen else ())])
-    return Campaign("inject", faults, (10_000, 300), key, 0.95, None, go, most)
+    whole = Campaign("inject", faults, (10_000, 300), key, 0.95, None, go, most)
+    return whole
 
 
 @contextmanager
@@ -162,7 +180,7 @@ def twin(policy: Path | None) -> Campaign:
         "mcu",
         _fitting(FAULTS, table),
         (10_000, 1000),
-        key_of([policy or _demo()]),
+        lambda: key_of([policy or _demo()]),
         0.99,
         _safe_ms(table),
         go,
@@ -192,7 +210,7 @@ def qemu(policy: Path | None) -> Campaign:
         "mcu.qemu",
         _fitting(FAULTS, table),
         (200, 4),
-        key_of([policy or _demo(), *sources()]),
+        lambda: key_of([policy or _demo(), *sources()]),
         0.99,
         _safe_ms(table),
         go,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import click
 from attrs import frozen
 
 from edgeguard.cli.campaigns import TARGETS, Campaign, Fault, campaign_of, chosen
+from edgeguard.errors import EdgeguardError
 
 if TYPE_CHECKING:
     from edgeguard.figures import Figure
@@ -136,6 +138,12 @@ def _perform(plan: Plan, results: Path) -> Results:
                 counts, plan.seed, store, plan.jobs,
                 lambda fault, done: bar.advance(tasks[fault], done),
             )  # fmt: skip
+        plan.campaign.unchanged(store)
+    except BrokenProcessPool:
+        raise EdgeguardError(
+            f"{store.path}: a process of the campaign was killed (no memory left?); the same"
+            " command goes on from here"
+        ) from None
     except KeyboardInterrupt:
         raise _Stopped(_summaries(plan, store)) from None
     finally:
@@ -186,7 +194,7 @@ class Beside:
             tuple(sorted(float(r["o"]) for r in back if r.get("o") is not None)),
             tuple(sorted(float(r["r"]) for r in back)),
             tuple(sorted(r["d"] / 1000 for r in found if "d" in r)),
-            sum(r["g"] for r in found) if any("g" in r for r in found) else None,
+            sum(r.get("g", 0) for r in found) if any("g" in r for r in found) else None,
         )
 
     def figures(self, at: str) -> Iterator[Figure]:

@@ -15,6 +15,7 @@ import select
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeguard import sandbox
@@ -157,12 +158,13 @@ class Supervisor:
             if self._closing.is_set():
                 process.kill()
         with os.fdopen(hearing, "rb", buffering=0) as ear:
-            hello = self._hear(ear.fileno(), self._start_timeout_s)
+            heard = _Ear(ear.fileno(), self._closing)
+            hello, opening = self._greeted(heard)
             admitted = "providers" in hello and self._admit(hello)
             if not admitted:
                 process.kill()
             code = process.wait()
-            last = self._hear(ear.fileno(), 0) if admitted else {}
+            last = heard.line() if admitted else {}
         refused = _text(hello, "refused")
         with self.lock:  # first of all: nothing that is told may hold this up
             self._process = None
@@ -173,10 +175,12 @@ class Supervisor:
                     _text(last, "failed") or f"the worker was ended by {sandbox.ending(code)}"
                 )
             if not admitted and not self._closing.is_set():
-                self.reason = (
-                    refused
-                    or f"the worker was ended by {sandbox.ending(code)} while it loaded the model"
+                self.reason = refused or (
+                    f"the worker was ended by {sandbox.ending(code)} while it"
+                    f" {'loaded the model' if opening else 'started'}"
                 )
+                if opening is not None and opening.name not in self.reason:
+                    self.reason = f"{opening}: {self.reason}"
         if sandbox.violated(code) or True in (hello.get("denied"), last.get("denied")):
             self._event("sandbox_violation")
         elif refused and refused not in self._told and self._admitted_once:
@@ -184,6 +188,19 @@ class Supervisor:
             self._event("refused_file")  # a first refusal is for whoever opens the member
         self._admitted_once |= admitted
         return admitted
+
+    def _greeted(self, heard: _Ear) -> tuple[dict[str, Any], Path | None]:
+        """What it says when it is ready or refuses, a refusal when it is too late; and which file
+        it was opening. Of what it says of that only the number is believed."""
+        end_s, opening = time.monotonic() + self._start_timeout_s, None
+        files = [member.spec.model_path or member.card.model_path for member in self.members]
+        try:
+            said = heard.line(end_s)
+            while "opens" in said and files:
+                opening, said = files.pop(0), heard.line(end_s)
+        except TimeoutError:
+            said = {"refused": f"the worker was not ready after {self._start_timeout_s:g} s"}
+        return said, opening
 
     def _admit(self, hello: dict[str, Any]) -> bool:
         """Believe nothing of the form of what a worker says of itself."""
@@ -233,24 +250,31 @@ class Supervisor:
             raise
         return fd
 
-    def _hear(self, ear: int, timeout_s: float) -> dict[str, Any]:
-        """The worker's next line; {} when it ends without one, a refusal when it is late."""
-        waiting, text = select.poll(), b""
-        waiting.register(ear, select.POLLIN)
-        end = time.monotonic() + timeout_s
-        while not self._closing.is_set() and b"\n" not in text:
-            if time.monotonic() > end and timeout_s > 0:
-                return {"refused": f"the worker was not ready after {timeout_s:g} s"}
-            if not waiting.poll(100 if timeout_s > 0 else 0):
-                if timeout_s > 0:
-                    continue
+
+class _Ear:
+    """What a worker says, line by line; that may be anything."""
+
+    def __init__(self, fd: int, closing: threading.Event) -> None:
+        self._fd, self._closing, self._text = fd, closing, b""
+
+    def line(self, end_s: float | None = None) -> dict[str, Any]:
+        """The next one, {} when it ends without one. end_s: until when to wait for it
+        (CLOCK_MONOTONIC), by default not at all. Raises TimeoutError when it is not there then."""
+        waiting = select.poll()
+        waiting.register(self._fd, select.POLLIN)
+        while not self._closing.is_set() and b"\n" not in self._text:
+            if end_s is not None and time.monotonic() > end_s:
+                raise TimeoutError
+            if waiting.poll(0 if end_s is None else 100):
+                more = os.read(self._fd, _HELLO_BYTES)
+                self._text += more
+                if not more or len(self._text) > _HELLO_BYTES:
+                    return {}
+            elif end_s is None:
                 return {}
-            more = os.read(ear, _HELLO_BYTES)
-            text += more
-            if not more or len(text) > _HELLO_BYTES:
-                return {}
+        text, _, self._text = self._text.partition(b"\n")
         try:
-            line = json.loads(text.partition(b"\n")[0] or b"{}")
+            line = json.loads(text or b"{}")
         except (ValueError, RecursionError):
             return {}
         return line if isinstance(line, dict) else {}

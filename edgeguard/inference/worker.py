@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The program of a worker: confines itself, loads its members' models, proves and runs them.
 
-It says one line of JSON, ``{"providers": {member: ...}, "missing": [...]}`` or ``{"refused":
-reason}``, and ``{"failed": reason}`` before it ends because a runtime failed; both with ``denied``:
-whether it tried what its confinement refuses. After that all goes
-through memory: a tick of ``wake``, then each lane of its frames tells which slot its member is to
-read; the answer is written to the member's own memory, and ``done`` ticks.
+It says in lines of JSON ``{"opens": member}`` before each model, in their order, then
+``{"providers": {member: ...}, "missing": [...]}`` or ``{"refused": reason}``, and
+``{"failed": reason}`` before it ends because a runtime failed; both with ``denied``: whether it
+tried what its confinement refuses. After that all goes through memory: a tick of ``wake``, then
+each lane of its frames tells which slot its member is to read; the answer is written to the
+member's own memory, and ``done`` ticks.
 """
 
 from __future__ import annotations
@@ -41,7 +42,10 @@ def main(options: dict[str, Any]) -> int:
         missing = sandbox.confine(need)
         _import_runtimes(spec["members"], cards)
         missing += sandbox.limit(need)
-        lanes = [_Lane(m, card) for m, card in zip(spec["members"], cards, strict=True)]
+        lanes = []
+        for m, card in zip(spec["members"], cards, strict=True):
+            _say(mouth, opens=m["name"])  # all that is known of a file that its parser dies of
+            lanes.append(_Lane(m, card))
     except (EdgeguardError, PermissionError) as error:
         _say(mouth, refused=str(error)[:1000], denied=sandbox.denied(error, need))
         return 1

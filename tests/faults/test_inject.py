@@ -235,6 +235,19 @@ def test_a_file_that_is_no_result_is_named(tmp_path: Path) -> None:
         Store(path)
 
 
+def test_a_second_writer_is_refused_until_the_first_ends(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    first = Store(path)
+    first.add([{"f": "F16", "i": 0}])
+    with pytest.raises(EdgeguardError, match=r"x\.jsonl: another process writes it"):
+        Store(path)
+    first.add([{"f": "F16", "i": 1}])
+    first.close()
+    second = Store(path)
+    assert sorted(second.rows["F16"]) == [0, 1]
+    second.close()
+
+
 def test_two_processes_find_what_one_does(table: dict[str, Any], tmp_path: Path) -> None:
     stores = [Store(tmp_path / name) for name in ("one", "two")]
     for jobs, store in enumerate(stores, 1):

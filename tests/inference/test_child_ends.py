@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import tiny_models
 from child import READY_S, strike, until
+from strange_worker import program
 from tiny_models import build, tiny, weights
 
 from edgeguard import sandbox
@@ -46,6 +47,34 @@ def test_a_worker_that_dies_while_it_loads_is_refused_by_its_signal(
     with pytest.raises(ModelRefused, match=r"tiny\.onnx: the worker was ended by SIGSEGV while"):
         member.await_ready(READY_S)
     member.close()
+
+
+DIES_OF = """
+plain = load
+def load(card, path, *more):
+    if "second" in path: %s
+    return plain(card, path, *more)
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [("os.kill(os.getpid(), 11)", "was ended by SIGSEGV while it loaded the model"),
+     ("raise PermissionError(13, 'no')", "Errno 13")],
+)  # fmt: skip
+def test_the_file_that_a_group_dies_of_is_named(
+    how: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no other: whoever is told would take the wrong one away."""
+    monkeypatch.setattr(supervisor, "_PROGRAM", program("pass", DIES_OF % how))
+    specs = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        card = tiny(tmp_path / name)
+        specs.append(MemberSpec(name, card, isolation="process", process="p"))
+    with pytest.raises(ModelRefused, match=r"^/.*/second/tiny\.onnx: .*" + words) as refused:
+        open_members(specs)
+    assert "first" not in str(refused.value)
 
 
 SAYS = """

@@ -70,6 +70,34 @@ def test_members_agree_on_what_is_wrong_and_the_guard_takes_less_of_it(
     )
 
 
+def test_what_catches_a_wrong_quorum_is_counted_apart(
+    judged: tuple[common_mode.Judge, dict[str, common_mode.Seen]],
+) -> None:
+    """Two say 80 at a 50: twice hardly sure, once on a picture that nobody could judge; and once
+    surely, which is taken."""
+    judge, _ = judged
+    fifty, eighty = LABELS.index("50"), LABELS.index("80")
+    seen = common_mode.Seen(
+        "made", number=[0, 0, 1, 2], true=[fifty] * 4, tensors={n: [] for n in judge.rows},
+        unhealthy=[False, True, True, False],
+    )  # fmt: skip
+    sure = np.array([0.5, 0.5, 0.9, 0.9])
+    outcome = common_mode.Judge(judge.rule, judge.rows, {}).added_up(
+        seen,
+        np.array([[eighty, eighty, fifty]] * 4),
+        (sure * 65536).astype(int)[:, None].repeat(3, 1),
+    )
+    assert (outcome.agreed, outcome.unsure, outcome.unhealthy) == (4, 2, 2)
+    assert (outcome.common, outcome.wrong) == ((3, 3), (1, 3))
+    found = {f.id: (f.value, f.n) for f in common_mode.figures(outcome)}
+    assert found["vote.common_mode.made.caught_by_certainty"] == (0.5, 4)
+    assert found["vote.common_mode.made.caught_by_detectors"] == (0.5, 4)
+    right = replace(outcome, agreed=0, unsure=0, unhealthy=0)
+    assert not any("caught" in f.id for f in common_mode.figures(right))
+    both = common_mode.caught("all", [outcome, right])
+    assert [f.value for f in both] == [0.5, 0.5]
+
+
 def test_a_guard_that_believes_a_majority_is_found(
     judged: tuple[common_mode.Judge, dict[str, common_mode.Seen]],
 ) -> None:

@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from attrs import evolve
 
-from edgeguard.errors import ConfigError
+from edgeguard.card import Card
+from edgeguard.errors import ConfigError, ModelRefused
 from edgeguard.figures import write
 from edgeguard.lab.testing import flips
 from edgeguard.lab.testing.constants import constants
@@ -116,6 +118,34 @@ def test_a_guard_without_labels_is_refused_before_any_flip(tmp_path: Path) -> No
         run(models_dir("drive") / "guard.toml", 1, 0, 1, tmp_path)
 
 
+def test_a_broken_golden_file_is_an_error_and_no_catch(bench: flips.Bench, tmp_path: Path) -> None:
+    """Else every flip would count as refused."""
+    card = bench.cards["plain"]
+    (tmp_path / card.golden.file).write_bytes(b"")
+    broken = replace(bench, cards={**bench.cards, "plain": evolve(card, directory=tmp_path)})
+    with pytest.raises(ModelRefused, match="golden"):
+        flips.judge(broken, "plain", 0)
+
+
+@pytest.mark.parametrize(("pictures", "found"), [(200, "refused"), (8, "golden")])
+def test_only_what_a_runtime_says_to_a_flip_is_caught(
+    pictures: int, found: str, bench: flips.Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may fail for all pictures, or for as many as the self-test has."""
+    made = flips.runner
+
+    def fails(data: bytes, card: Card) -> flips.Run:
+        def run(x: flips.Array) -> flips.Array:
+            if (len(x) == 200) == (pictures == 200):
+                raise RuntimeError("of the runtime")
+            return made(data, card)(x)
+
+        return run
+
+    monkeypatch.setattr(flips, "runner", fails)
+    assert flips.judge(bench, "plain", 0)[0] == found
+
+
 def test_a_runtime_that_dies_loses_a_member_and_no_more() -> None:
     def dies() -> tuple[str, bool, bool]:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -145,7 +175,7 @@ def test_rates_and_their_ratio() -> None:
 @pytest.mark.parametrize(
     ("bare", "guarded", "n", "holds"),
     [(10, 0, 100, None), (0, 0, 100, None), (27, 0, 100, True), (40, 9, 1000, False),
-     (0, 1, 100, False), (10, 10, 100, False)],
+     (0, 1, 100, False), (10, 10, 100, False), (10, 0, 16_600, False), (40, 0, 16_600, True)],
 )  # fmt: skip
 def test_a_ratio_has_a_bar_where_its_flips_can_miss_or_meet_it(
     bare: int, guarded: int, n: int, holds: bool | None, tmp_path: Path

@@ -68,6 +68,12 @@ class Outcome:
     """An image detector tripped, or nothing was accepted."""
     common: tuple[int, int]
     """Tracks with a picture on which a quorum agrees on the same wrong and daring answer; of."""
+    agreed: int
+    """Pictures on which a quorum so agrees."""
+    unsure: int
+    """Of those: not taken for want of certainty, or of a larger quorum."""
+    unhealthy: int
+    """Of those: an image detector trips, whatever the certainty."""
     wrong: tuple[int, int]
     """Tracks with a picture whose wrong command the whole guard would take; of."""
 
@@ -88,7 +94,8 @@ def run(policy: Path, quick: bool) -> list[Figure]:
         for name, pictures in track(conditions, "conditions", transient=True)
     ]
     _print(found)
-    return [figure for outcome in found for figure in figures(outcome)]
+    made = [figure for outcome in found for figure in figures(outcome)]
+    return made + caught("vote.common_mode", found)
 
 
 Pictures = Callable[[], Iterator[tuple[int, U8 | None]]]
@@ -161,22 +168,30 @@ class Judge:
 
     def outcome(self, seen: Seen) -> Outcome:
         """Ask every member about every picture."""
-        said = {m: evidence(self.rows[m], run(np.concatenate(seen.tensors[m])))
-                for m, run in self.runs.items()}  # fmt: skip
-        labels, sure = (np.stack([said[m][k] for m in self.rows], axis=1) for k in (0, 1))
+        said = [evidence(self.rows[m], self.runs[m](np.concatenate(seen.tensors[m])))
+                for m in self.rows]  # fmt: skip
+        labels, sure = (np.stack([found[k] for found in said], axis=1) for k in (0, 1))
+        return self.added_up(seen, labels, sure)
+
+    def added_up(self, seen: Seen, labels: Ints, sure: Ints) -> Outcome:
+        """What the members said, labels and certainties [N, M], and what the policy makes of it."""
         true, number = np.array(seen.true), np.array(seen.number)
         healthy = ~np.array(seen.unhealthy)
         taken = [self.rule.taken(labels, sure, operation) >= 0 for operation in OPERATIONS]
         accepted = np.any(taken, axis=0) & healthy
+        agreed, wrong = self._agree(labels, true), self.rule.wrong(labels, sure, true)
         return Outcome(
             name=seen.name,
             tracks=len(set(seen.number)),
             pictures=len(true),
-            accuracy={m: float((said[m][0] == true).mean()) for m in self.rows},
+            accuracy={m: float((labels[:, k] == true).mean()) for k, m in enumerate(self.rows)},
             accepted=float(accepted.mean()),
             flagged=float((~accepted).mean()),
-            common=_tracks(number, self._agree(labels, true)),
-            wrong=_tracks(number, self.rule.wrong(labels, sure, true) & healthy),
+            common=_tracks(number, agreed),
+            agreed=int(agreed.sum()),
+            unsure=int((agreed & ~wrong).sum()),
+            unhealthy=int((agreed & ~healthy).sum()),
+            wrong=_tracks(number, wrong & healthy),
         )
 
     def _agree(self, labels: Ints, true: Ints) -> Bools:
@@ -199,6 +214,20 @@ def figures(outcome: Outcome) -> list[Figure]:
         Figure(at, common / n, "1", n, interval(common, n)),
         Figure(f"{at}.wrong_commands", wrong / n, "1", n, interval(wrong, n)),
         Figure(f"{at}.flagged", outcome.flagged, "1", outcome.pictures),
+        *caught(at, [outcome]),
+    ]
+
+
+def caught(at: str, found: Sequence[Outcome]) -> list[Figure]:
+    """Of the pictures on which a quorum is wrong, the shares that certainty and that image
+    detectors refuse, each apart; none where there is no such picture."""
+    n = sum(outcome.agreed for outcome in found)
+    if n == 0:
+        return []
+    unsure, unhealthy = sum(o.unsure for o in found), sum(o.unhealthy for o in found)
+    return [
+        Figure(f"{at}.caught_by_certainty", unsure / n, "1", n),
+        Figure(f"{at}.caught_by_detectors", unhealthy / n, "1", n),
     ]
 
 
@@ -211,19 +240,26 @@ def _print(found: Sequence[Outcome]) -> None:
         *names,
         "not accepted",
         "a quorum is wrong",
+        "certainty",
+        "detectors",
         "guard is wrong",
     ):
         table.add_column(name, justify="left" if name == "condition" else "right")
     for o in found:
         table.add_row(
             o.name, f"{o.tracks}", *(f"{o.accuracy[n]:.1%}" for n in names), f"{o.flagged:.1%}",
-            f"{o.common[0]} of {o.common[1]}", f"{o.wrong[0]} of {o.wrong[1]}",
+            f"{o.common[0]} of {o.common[1]}", _share(o.unsure, o.agreed),
+            _share(o.unhealthy, o.agreed), f"{o.wrong[0]} of {o.wrong[1]}",
             style="red" if o.wrong[0] else "",
         )  # fmt: skip
     table.caption = (
         "not accepted: no quorum, too little certainty, or an image detector trips; a quorum is"
         " wrong: tracks with a picture on which as many members as a quorum needs agree on a"
-        " command above the limit; guard is wrong: it would be taken before debounce, from"
-        " whatever was commanded before"
+        " command above the limit; certainty, detectors: what they refuse of those pictures; guard"
+        " is wrong: it would be taken before debounce, from whatever was commanded before"
     )
     Console(highlight=False, width=None if Console().is_terminal else 130).print(table)
+
+
+def _share(k: int, n: int) -> str:
+    return f"{k / n:.0%}" if n else "-"

@@ -184,14 +184,16 @@ def inject(policy: Path, member: str, index: int, seed: int) -> dict[str, Any]:
 
 
 def judge(held: Bench, member: str, where: int) -> tuple[str, bool, bool]:
-    """What one flip does: (caught by, wrong alone, wrong through the guard)."""
+    """What one flip does: (caught by, wrong alone, wrong through the guard). Raises ModelRefused
+    when the golden file itself is broken: that is no finding about a flip."""
     card = held.cards[member]
+    golden = load_golden(card)
     try:
         run = runner(held.constants[member].flipped(where), card)
         scores = run(held.inputs[member])
-        caught = "" if _passes_golden(card, run) else "golden"
     except Exception:  # whatever a runtime says to a damaged file
         return "refused", False, False
+    caught = "" if _passes(golden, card, run) else "golden"
     said = {**held.said, member: evidence(held.rows[member], scores)}
     before = wrong_before(held, member)
     bare = held.rule.above(_largest(scores), held.true) & ~before[0]
@@ -209,9 +211,13 @@ def _through_guard(held: Bench, said: dict[str, tuple[Ints, Ints]]) -> Bools:
     return held.rule.wrong(labels, certainty, held.true)
 
 
-def _passes_golden(card: Card, run: Run) -> bool:
-    inputs, wanted = load_golden(card)
-    got = run(inputs.reshape(-1, *card.input.shape[1:])).reshape(wanted.shape)
+def _passes(golden: tuple[Array, Array], card: Card, run: Run) -> bool:
+    inputs, wanted = golden
+    try:
+        got = run(inputs.reshape(-1, *card.input.shape[1:]))
+    except Exception:  # of the runtime, for so many pictures: a self-test that fails
+        return False
+    got = got.reshape(wanted.shape)
     apart = np.abs(got.astype(np.float64) - wanted.astype(np.float64))
     return bool((apart <= STEPS).all() and (got.argmax(-1) == wanted.argmax(-1)).all())
 

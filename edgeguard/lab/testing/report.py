@@ -76,8 +76,9 @@ def figures(name: str, rows: Sequence[Row]) -> list[Figure]:
     """`inject.F09.MEMBER.*`: rates with 95 % intervals (Clopper-Pearson), and their ratio.
 
     The ratio's bound is the upper end with the guard over the lower end without it, each at
-    97.5 %: together at least 95 %. It is not there where nothing went wrong through the guard and
-    too little without it to say so of any guard.
+    97.5 %: together at least 95 %. Of fewer than `FLIPS` it is not there where nothing went wrong
+    through the guard and too little without it to say so of any guard; of as many that is a bar
+    which does not hold.
     """
     n = len(rows)
     bare, guarded = sum(row["n"] for row in rows), sum(row["w"] for row in rows)
@@ -98,7 +99,7 @@ def figures(name: str, rows: Sequence[Row]) -> list[Figure]:
 def _ratio(at: str, bare: int, guarded: int, n: int) -> list[Figure]:
     least = interval(max(1, bare), n)[0]  # there is no ratio to none
     bound = interval(guarded, n)[1] / least
-    if guarded == 0 and bound > RATIO:
+    if n < FLIPS and guarded == 0 and bound > RATIO:
         return []
     return [at_most(f"{at}.ratio_upper", bound, RATIO, "1", n)]
 

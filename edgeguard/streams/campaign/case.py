@@ -4,56 +4,30 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from attrs import define, field, frozen
+from attrs import define, field
 
 from edgeguard._core import Decision, Mode
 from edgeguard.config import GuardConfig, bounds
 from edgeguard.guard import Guard
+from edgeguard.streams.campaign.fault import Fault
 from edgeguard.streams.campaign.judge import Judge
-from edgeguard.streams.campaign.puppets import Scores, meaning, puppet_guard, say
+from edgeguard.streams.campaign.puppets import Answer, Scores, meaning, puppet_guard, say
 from edgeguard.streams.vehicle import Car
 
 MS = 1_000_000
 TOKEN = "campaign"
 WARM_MS = 30_000.0  # until a guard without a fault has to be NOMINAL
+SETTLES_MS = 5000.0  # at most, until the command is at its limit
 REARMED = 0.1  # of the stops, for they take long
+PASSING = {"DISAGREEMENT", "OPERATION_DENIED"}  # present, too, while members read a new sign
 FRAME = (12, 16, 3)  # what a camera sees: small, for nobody looks at it
-
-
-@frozen
-class Fault:
-    """A row of the catalogue, and how it is made to happen."""
-
-    id: str
-    title: str
-    mechanism: str
-    """What really happens, in words."""
-    causes: frozenset[str]
-    """What the guard may call it first."""
-    inject: Callable[[Any], None]
-    """Takes a Case of its world."""
-    most: int | None = None
-    """Uses processes or files: so many are made at most, and a tenth of them for a quick look."""
-    world: str = "puppets"
-    """puppets: whose members say what the fault wants; workers: real models in real processes."""
-    alone: bool = False
-    """Keeps to the clock: nothing else is made at the same time."""
-
-
-class Answer(NamedTuple):
-    """What a member delivers, ordered by when."""
-
-    ready_ns: int
-    order: int
-    member: str
-    scores: Any
-    capture_ns: int
 
 
 @define(slots=False)
@@ -80,6 +54,10 @@ class Case:
     """Cameras deliver."""
     pictures: list[npt.NDArray[np.uint8]] = field(factory=list)
     """What they see, in turn; none: something new each time."""
+    picture: npt.NDArray[np.uint8] = field(factory=lambda: np.zeros(FRAME, np.uint8))
+    """The last that they saw."""
+    noted: int = 0
+    """Causes that somebody else finds, on every tick: see `Guard.note`."""
     speak: Callable[[str, Scores], tuple[Any, float] | None] | None = None
     """What a member really delivers, and ms after capture; None: nothing at all."""
     stamp: Callable[[int], int] = lambda t_ns: t_ns
@@ -122,6 +100,7 @@ class Case:
         self._sign = self.means.labels[0][0]
         self._fault_ms: float | None = None
         self._must: tuple[float, float, Mode] | None = None
+        self._right = self.fault.causes
 
     def _open(self) -> Guard:
         return puppet_guard(self.runs, TOKEN)
@@ -142,6 +121,11 @@ class Case:
     @property
     def command(self) -> float:
         return float(self.decision.command[self.means.channel])
+
+    @property
+    def sign(self) -> int:
+        """The label of what stands at the road."""
+        return self._sign
 
     @property
     def clock_ms(self) -> float:
@@ -166,19 +150,36 @@ class Case:
             self.trips_falsely("before the fault")
 
     def _set_out(self) -> None:
-        """The first sign, and how fast the car comes."""
-        top = self.config.channels[self.means.channel].range.high
-        self.car.speed = self.rng.uniform(0.2, 0.9) * top
-        self._show(self.means.labels[-1])
-        self.judge.start(top)
+        """A sign that is not the most daring one, and a car at its limit or slower."""
+        sign = self.rng.choice(self.means.labels[:-1])
+        self.car.speed = self.rng.choice((1.0, self.rng.uniform(0.2, 1.0))) * sign[1]
+        self._sign = sign[0]
+        self.judge.start(sign[1])
 
     def _drive_on(self) -> None:
+        """Mostly until the command is at the limit, where a daring one is seen at once; else signs
+        change, and it may be on its way up or down."""
+        if self.rng.random() < 0.75:
+            self._settle()
+            self._next_sign_ms = self.now_ms + self.rng.uniform(800, 3000)
         self.go(self.rng.uniform(100, 1500))
+
+    def _settle(self) -> None:
+        """Without another sign, until the command is at the limit."""
+        self._next_sign_ms = float("inf")
+        end_ms = self.now_ms + SETTLES_MS
+        while self.command < self.judge.top - 0.1 and self.now_ms < end_ms:
+            self.turn()
 
     def go(self, ms: float) -> None:
         """Let time pass."""
         for _ in range(max(1, round(ms / self.period_ms))):
             self.turn()
+
+    def last(self) -> None:
+        """Let the fault go on for a random while, and longer than it may take until it acts."""
+        bound_ms = 0.0 if self._must is None else self._must[1]
+        self.go(max(self.rng.uniform(1000, 2500), bound_ms + 500))
 
     def hold(self) -> None:
         """Until the fault has passed no other sign comes, and all have seen the last one."""
@@ -187,6 +188,7 @@ class Case:
 
     def turn(self) -> Decision:
         """One control step of guard, car and judge."""
+        before_ms = self.now_ms
         self._tick()
         if self.now_ms >= self._next_sign_ms:
             self._next_sign_ms = self.now_ms + self.rng.uniform(800, 3000)
@@ -196,9 +198,12 @@ class Case:
             self._look()
         while self._answers and self._answers[0].ready_ns <= self.now_ns:
             a = heapq.heappop(self._answers)
-            self.guard.suggest(a.member, a.scores, self.stamp(a.capture_ns), self.stamp(a.ready_ns))
+            self.guard.suggest(a.member, a.scores, a.capture_ns, self.stamp(a.ready_ns))
+        if self.noted:
+            self.guard.note(self.noted)
         self.decision = self._decide(self._signals())
-        self.judge.tick(self.now_ms, self.command, self.period_ms)
+        step_ms = min(self.now_ms - before_ms, self.period_ms)
+        self.judge.tick(self.now_ms, self.command, step_ms)
         self.car.step(self.command, self.period_ms / 1000)
         self._watch()
         return self.decision
@@ -230,10 +235,11 @@ class Case:
         """A frame: the cameras see it, and the members answer some time later."""
         for camera in self.config.cameras if self.frames else ():
             if self.pictures:
-                self.pictures.append(self.pictures.pop(0))
-                picture = self.pictures[-1]
+                picture = self.pictures.pop(0)
+                self.pictures.append(picture)
             else:
                 picture = np.frombuffer(self.rng.randbytes(576), np.uint8).reshape(FRAME)
+            self.picture = picture
             self.guard.observe(camera, picture, self.stamp(self.now_ns))
         if not self.frames:
             return
@@ -247,19 +253,24 @@ class Case:
     def _deliver(self, member: str, scores: Any, late_ms: float) -> None:
         self._order += 1
         ready_ns = self.now_ns + int(late_ms * MS)
-        heapq.heappush(self._answers, Answer(ready_ns, self._order, member, scores, self.now_ns))
+        capture_ns = self.stamp(self.now_ns)
+        heapq.heappush(self._answers, Answer(ready_ns, self._order, member, scores, capture_ns))
 
     # ---------------------------------------------------------------- fault
 
-    def begin(self, kind: str, must_be_named: bool = False) -> None:
-        """The fault is there from now on; must_be_named: until `end` a cause has to be there."""
+    def begin(
+        self, kind: str, must_be_named: bool = False, causes: frozenset[str] | None = None
+    ) -> None:
+        """The fault is there from now on; must_be_named: until `end` a cause has to be there;
+        causes: which the first one has to be among, if not those of the fault."""
         self.kind, self._fault_ms = kind, self.now_ms
         self.must_be_named = must_be_named
+        self._right = self.fault.causes if causes is None else causes
         self._before, self.outside_ms = self._causes(), 0.0
 
     def _causes(self) -> set[str]:
         """Those that count as named."""
-        return set(self.decision.present)
+        return set(self.decision.present) - (PASSING - set(self.decision.causes))
 
     def must(self, bound_ms: float, at_least: Mode = Mode.FALLBACK) -> None:
         """That mode must follow within the bound, counted from now."""
@@ -270,6 +281,14 @@ class Case:
         found = [self.bounds[c] for c in causes if self._acts(c)]
         return min(b.constant_ms + (b.evidence_ms if silence else 0.0) for b in found)
 
+    def frames_ms(self, n: int) -> float:
+        """Until the cameras deliver the n-th frame from now on."""
+        first, each = (
+            max(1, math.ceil(ms / self.period_ms)) * self.period_ms
+            for ms in (self._next_frame_ms - self.now_ms, self.frame_ms)
+        )
+        return first + (n - 1) * each
+
     def _watch(self) -> None:
         """Which cause came first, and when the mode was reached."""
         if self.outside_ms is not None and self.mode >= Mode.FALLBACK:
@@ -277,9 +296,8 @@ class Case:
         if self._fault_ms is None:
             return
         self.worst = max(self.worst, self.mode)
-        new = self._causes() - self._before
-        if new and self.named is None and self.fault.causes:
-            self.named = bool(new & self.fault.causes)
+        if self.named is None and self._right:
+            self._name(self._causes() - self._before)
         if self._must is None or self.safe_us is not None:
             return
         _, bound_ms, at_least = self._must
@@ -287,6 +305,11 @@ class Case:
             self.safe_us = max(0, round((self.clock_ms - self._evidence_ms()) * 1000))
             if self.safe_us > bound_ms * 1000 + self._slack_us():
                 self.wrong(f"acts {self.safe_us / 1000:.0f} ms after, bound {bound_ms:.0f} ms")
+
+    def _name(self, new: set[str]) -> None:
+        """Whether the first cause fits, once there is one."""
+        if new:
+            self.named = bool(new & self._right)
 
     def _evidence_ms(self) -> float:
         """Since when the mode has to follow."""
@@ -306,7 +329,7 @@ class Case:
             self.notes.append("names no cause")
         self._fault_ms = None
         self.speak, self.frames, self.engaged = None, True, True
-        self.pictures = []
+        self.pictures, self.noted = [], 0
         self._next_sign_ms = min(self._next_sign_ms, self.now_ms + 1000)
         self.signals.clear()
         self.judge.measured = None
@@ -331,8 +354,6 @@ class Case:
         end_ms = self.now_ms + WARM_MS
         while self.now_ms < end_ms and self.guard.rearm(TOKEN) is not None:
             self.go(100)
-            if self.command > self.judge.top:
-                return
         self.go(2 * self.period_ms)
         if self.mode is Mode.SAFE_STOP:
             self.wrong(f"cannot be re-armed: {self.decision.causes}")
@@ -345,6 +366,11 @@ class Case:
     def wrong(self, text: str) -> None:
         """Something that must not be, beside what the judge finds."""
         self.why.append(text)
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether the machine held it up; time that is simulated, it cannot."""
+        return False
 
     def close(self) -> None:
         """End the guard."""
@@ -367,21 +393,3 @@ class Case:
     def _more(self) -> dict[str, Any]:
         """What only some worlds measure."""
         return {}
-
-    # ---------------------------------------------------------------- chance
-
-    def some_members(self) -> tuple[set[str], bool]:
-        """A random set of members, and whether without it no operation has its quorum."""
-        n = self.rng.randint(1, len(self.members))
-        hit = set(self.rng.sample(self.members, n))
-        return hit, self.no_quorum(hit)
-
-    def no_quorum(self, lost: set[str]) -> bool:
-        """Whether without these members no operation of the channel has its quorum."""
-        channel = self.config.channels[self.means.channel]
-        least = min(channel.raise_.quorum, channel.lower.quorum)
-        granted = [
-            m for m, member in self.config.members.items()
-            if self.means.channel in member.may_suggest.operations
-        ]  # fmt: skip
-        return len([m for m in granted if m not in lost]) < least

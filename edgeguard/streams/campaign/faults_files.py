@@ -16,9 +16,11 @@ from attrs import evolve
 
 from edgeguard.config import load
 from edgeguard.config.cards import card_of, model_path
+from edgeguard.config.schema import Member
 from edgeguard.errors import EdgeguardError
 from edgeguard.guard import Guard
-from edgeguard.streams.campaign.case import Case, Fault
+from edgeguard.streams.campaign.case import Case
+from edgeguard.streams.campaign.fault import Fault
 
 
 @contextmanager
@@ -48,8 +50,14 @@ def _refused(c: Case, policy: Path, want: str) -> None:
         c.wrong("arms")
 
 
+ACCELERATORS = {"onnx": ("providers", "AzureExecutionProvider"),
+                "litert": ("delegates", "libno_such_delegate.so")}  # fmt: skip
+"""By runtime: one that is offered and runs no model here, so that another takes its place; none."""
+
+
 def wrong_model(c: Case) -> None:
-    """A model file with other bytes, cut short, empty, gone, or another model's under its name."""
+    """A model file with other bytes, cut short, empty, gone, or another model's under its name; or
+    the right one on something else than was asked for."""
     names = [n for n, m in c.config.members.items() if m.runtime != "external"]
     if not names:
         c.kind = "no model files"
@@ -59,23 +67,39 @@ def wrong_model(c: Case) -> None:
         name = c.rng.choice(names)
         card = card_of(policy, config.members[name])
         file = model_path(policy, config.members[name], card)
-        kinds = ("bytes", "cut", "empty", "gone", "swapped", "swapped with its hash")
-        c.kind = c.rng.choice(kinds)
-        data = bytearray(file.read_bytes())
-        if c.kind == "gone":
+        kinds = ("bytes", "cut", "empty", "gone", "swapped", "swapped with its hash", "accelerator")
+        c.kind, want = c.rng.choice(kinds), re.escape(file.name)
+        if c.kind == "accelerator":
+            want += f": .*{re.escape(_accelerate(config.members[name], name, policy))}"
+        elif c.kind == "gone":
             file.unlink()
         elif c.kind.startswith("swapped"):
             _swap(c, policy, name, file, adjusted=c.kind != "swapped")
         else:
-            if c.kind == "bytes":
-                for _ in range(c.rng.randint(1, 8)):
-                    data[c.rng.randrange(len(data))] ^= 1 << c.rng.randrange(8)
-            keep = {"cut": c.rng.randrange(1, len(data)), "empty": 0}.get(c.kind, len(data))
-            spoilt = bytes(data[:keep])
-            if spoilt == file.read_bytes():
-                spoilt += b"\0"
-            file.write_bytes(spoilt)
-        _refused(c, policy, re.escape(file.name))
+            _spoil(c, file)
+        _refused(c, policy, want)
+
+
+def _accelerate(member: Member, name: str, policy: Path) -> str:
+    """Ask for something that does not run here; returns what."""
+    key, asked = ACCELERATORS["onnx" if member.runtime == "onnx" else "litert"]
+    lines = policy.read_text(encoding="utf-8").splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith(f"[member.{name}]"))
+    policy.write_text("\n".join([*lines[: at + 1], f'{key} = ["{asked}"]', *lines[at + 1 :]]))
+    return asked
+
+
+def _spoil(c: Case, file: Path) -> None:
+    """Some bits, or its end, or all of it."""
+    data = bytearray(file.read_bytes())
+    if c.kind == "bytes":
+        for _ in range(c.rng.randint(1, 8)):
+            data[c.rng.randrange(len(data))] ^= 1 << c.rng.randrange(8)
+    keep = {"cut": c.rng.randrange(1, len(data)), "empty": 0}.get(c.kind, len(data))
+    spoilt = bytes(data[:keep])
+    if spoilt == file.read_bytes():
+        spoilt += b"\0"
+    file.write_bytes(spoilt)
 
 
 def _swap(c: Case, policy: Path, name: str, file: Path, adjusted: bool) -> None:
@@ -151,7 +175,8 @@ def wrong_policy(c: Case) -> None:
 
 
 FAULTS = (
-    Fault("F08", "wrong model file", "bits, length, or the whole file changed before arming",
+    Fault("F08", "wrong model file", "bits, length, or the whole file changed before arming; an "
+          "accelerator that does not run it",
           frozenset(), wrong_model, most=300),
     Fault("F26", "wrong guard.toml", "limits missing, unknown keys and units, no numbers",
           frozenset(), wrong_policy, most=300),

@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from edgeguard._core import Mode
 from edgeguard.config.policy import max_gap_ms
-from edgeguard.streams.campaign.case import FRAME, MS, Case, Fault
+from edgeguard.streams.campaign.case import FRAME, MS, Case
+from edgeguard.streams.campaign.fault import Fault
 from edgeguard.streams.campaign.faults_scores import not_numbers
+from edgeguard.streams.campaign.puppets import say
 
 ODD: tuple[Any, ...] = (
     float("nan"), float("inf"), float("-inf"), 1e308, -1e308, 32768.0, -40000.0, None, "fast",
@@ -19,19 +22,25 @@ ODD: tuple[Any, ...] = (
 )  # fmt: skip
 WRAPS_NS = (2**31 * 1000, 2**32 * 1000, 2**31 * MS, 2**32 * MS, 2**53, 2**61)
 """Where a counter of microseconds or milliseconds, a double or a careless sum runs over."""
+LEAD_MS = 9000.0  # before it the guard sets out
+NEAR_MS = 300.0  # so long before it at most the fault begins: less than any age that is too old
 
 
 def frozen_camera(c: Case) -> None:
-    """The same picture again, with stamps that go on; members go on answering."""
+    """The same picture again, with stamps that go on; members go on answering what it shows, while
+    other signs come."""
     c.start()
     c.begin("frozen", must_be_named=True)
     shown = np.full(FRAME, c.rng.randint(0, 255), np.uint8)
     shown += np.arange(FRAME[1], dtype=np.uint8)[None, :, None]
     ring = c.rng.choice((1, 1, 2, 3))  # a driver may hand out a ring of buffers
     c.pictures = [shown + np.uint8(n) for n in range(ring)]
+    seen = c.sign
+    c.speak = lambda m, true: (say(c.cards[m], seen, c.rng), c.rng.uniform(0.05, 1.0) * c.latest_ms)
+    c._next_sign_ms = c.now_ms + c.rng.uniform(0, 300)
     # Each buffer is new once; the next frame is the evidence.
-    c.must(c.bound_ms("FROZEN_INPUT") + (1 + ring) * c.frame_ms)
-    c.go(c.rng.uniform(1000, 2500))
+    c.must(c.bound_ms("FROZEN_INPUT") + c.frames_ms(1 + ring))
+    c.last()
     c.end()
     c.recover()
 
@@ -41,8 +50,8 @@ def no_frames(c: Case) -> None:
     c.start()
     c.begin("no frames", must_be_named=True)
     c.frames = False
-    c.must(c.bound_ms("FRAME_LOST", "STALE_MODEL", silence=True) + c.frame_ms)
-    c.go(c.rng.uniform(1000, 2500))
+    c.must(c.bound_ms("FRAME_LOST", "STALE_MODEL", silence=True))
+    c.last()
     c.end()
     c.recover()
 
@@ -90,46 +99,69 @@ def wind_up(c: Case) -> None:
     c.signals.clear()
     c.car.speed = value
     c.engaged, c.judge.measured = True, None
-    c.judge.start(max(value, c.judge.top))
-    c.judge.limit(c.now_ms, c.means.labels[-1][1])
-    c.go(c.rng.uniform(300, 1500))
+    c.judge.allow(c.now_ms, value)  # it starts from there, and comes down to the limit
+    c.go(c.judge.react_ms + c.rng.uniform(0, 1000))
     c.end()
 
 
 def full_to_zero(c: Case) -> None:
-    """The members ask for the most and for the least in turn, as fast as frames come."""
+    """The members ask for the most and for the least in turn, as fast as frames come; the least
+    stays."""
     c.start()
     c.begin("to and fro")
-    ends = (c.means.labels[0], c.means.labels[-1])
-    for n in range(c.rng.randint(2, 12)):
-        c._show(ends[n % 2])
-        c._next_sign_ms = c.now_ms + 10_000
-        c.go(c.rng.uniform(1, 4) * c.frame_ms)
-    c._next_sign_ms = c.now_ms
+    c._next_sign_ms = float("inf")
+    least = c.rng.choice(c.means.stops or c.means.labels[:1])
+    for _ in range(c.rng.randint(1, 6)):
+        for sign in (c.means.labels[-1], least):
+            c._show(sign)
+            c.go(c.rng.uniform(1, 4) * c.frame_ms)
+    c.go(c.judge.react_ms + c.rng.uniform(0, 1000))
     c.end()
 
 
-def clocks(c: Case) -> None:
-    """A clock that passes where counters wrap is no fault; one that jumps is."""
-    near = c.rng.choice(WRAPS_NS) - int(c.rng.uniform(500, 3000) * MS)
-    first = c.now_ns
-    c.stamp = lambda t_ns: t_ns - first + near
+def clocks(c: Case, what: Callable[[Case], None] | None = None) -> None:
+    """F20: a clock passes where counters wrap, or jumps near there; what: only this."""
+    wrap_ns = c.rng.choice(WRAPS_NS)
+    behind_ns = c.now_ns + int(LEAD_MS * MS) - wrap_ns
+    c.stamp = lambda t_ns: t_ns - behind_ns
     c.start()
-    if c.rng.random() < 0.4:
-        c.begin("wraps")
-        c.go(4000)
-        if c.worst >= Mode.FALLBACK:
-            c.trips_falsely("when a counter wraps")
-        c.named = None  # there is nothing to name: a sign that passes is none of its causes
-        c.end()
-        return
+    left_ms = (wrap_ns - c.stamp(c.now_ns)) / MS
+    if left_ms < NEAR_MS:
+        raise RuntimeError(f"set out for {LEAD_MS - left_ms:.0f} ms, and the clock has wrapped")
+    c.go(left_ms - c.rng.uniform(2 * c.period_ms, NEAR_MS))
+    (what or c.rng.choice((wraps, silent_over_the_wrap, jumps, jumps, jumps)))(c)
+
+
+def wraps(c: Case) -> None:
+    """A clock that passes there is no fault."""
+    c.begin("wraps")
+    c.go(NEAR_MS + c.rng.uniform(500, 2000))
+    if c.worst >= Mode.FALLBACK:
+        c.trips_falsely("when a counter wraps")
+    c.named = None  # there is nothing to name: a sign that passes is none of its causes
+    c.end()
+
+
+def silent_over_the_wrap(c: Case) -> None:
+    """The members say nothing any more shortly before it: what they said gets old all the same."""
+    c.begin("silent over the wrap", True, frozenset({"STALE_MODEL", "MEMBER_LOST", "FRAME_LOST"}))
+    c.speak = lambda m, true: None
+    c.must(c.bound_ms("STALE_MODEL", silence=True))
+    c.last()
+    c.end()
+    c.recover()
+
+
+def jumps(c: Case) -> None:
+    """A step back or ahead is a fault."""
+    usual = c.stamp
     gap_ms = max_gap_ms(c.config)  # below it a step ahead is a pause that may be
     jump_ms = c.rng.choice((-c.period_ms, gap_ms)) * 10 ** c.rng.uniform(0.01, 6)
     c.begin("steps back" if jump_ms < 0 else "steps ahead", must_be_named=True)
     step_ns = int(jump_ms * MS)
-    c.stamp = lambda t_ns: t_ns - first + near + step_ns
+    c.stamp = lambda t_ns: usual(t_ns) + step_ns
     c.must(c.bound_ms("TIME_FAULT") + c.period_ms)
-    c.go(c.rng.uniform(300, 1500))
+    c.last()
     c.end()
     c.recover()
 

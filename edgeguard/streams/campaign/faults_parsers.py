@@ -19,7 +19,7 @@ from edgeguard.errors import EdgeguardError
 from edgeguard.inference.child import ChildProcess
 from edgeguard.intake.decoder import confined
 from edgeguard.intake.sources import Frame
-from edgeguard.streams.campaign.case import Fault
+from edgeguard.streams.campaign.fault import Fault
 from edgeguard.streams.campaign.live import BACK_S, LiveCase, strike
 from edgeguard.streams.campaign.mutations import FOLDERS, SOURCES, U8, mutated, source
 
@@ -88,7 +88,8 @@ def _watch(c: LiveCase, name: str) -> Source:
         c.turn()
     if seen.why and "spoilt-" not in seen.why and name not in seen.why:
         c.wrong(f"the file is not named: {seen.why}")
-    bound_ms = c.bound_ms("FRAME_LOST", "STALE_MODEL", silence=True) + c.frame_ms
+    # The last picture came at least a frame before it was known that there is none.
+    bound_ms = c.bound_ms("FRAME_LOST", "STALE_MODEL", silence=True) - c.frame_ms
     c.safe_us, end_ms = None, c.now_ms + 2 * bound_ms
     c.must(bound_ms)
     while c.safe_us is None and c.now_ms < end_ms:
@@ -146,7 +147,7 @@ def models(c: LiveCase, folder: Path) -> None:
             file = folder / f"spoilt-{n}{Path(card.file).suffix}"
             file.write_bytes(mutated(good, c.rng))
             _vouch(member, card, file)
-            if not turns.next() and file.name not in member.reason + _killed(member, file):
+            if not turns.next() and file.name not in member.reason:
                 c.wrong(f"the file is not named: {member.reason}")
             c.go(3 * c.frame_ms)
     finally:
@@ -161,11 +162,6 @@ def _vouch(member: ChildProcess, card: Card, file: Path) -> None:
     facts["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
     member.card = Card.from_dict(facts, card.directory)
     member.spec = evolve(member.spec, model_path=file)
-
-
-def _killed(member: ChildProcess, file: Path) -> str:
-    """A worker that did not live to say why is named by whoever waits for it; see await_ready."""
-    return file.name if "while it loaded the model" in member.reason else ""
 
 
 FAULTS = (

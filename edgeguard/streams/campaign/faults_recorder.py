@@ -22,15 +22,20 @@ import numpy as np
 from attrs import define, field
 
 from edgeguard._core import Mode, Policy, Replayer
-from edgeguard.streams.campaign.case import Case, Fault
+from edgeguard.streams.campaign.case import Case
+from edgeguard.streams.campaign.fault import Fault
 
 if TYPE_CHECKING:
     from edgeguard.output.recorder import Recorder
     from edgeguard.output.recorder.verify import Verdict
 
 WAIT_S = 30.0  # for what a loaded machine does at some time
+FULL_S = 2.0  # until a full disk is known: a flush or two, and a second for the machine
+GONE_S = 4.5  # until a recorder that stands still or is gone is known: 3.5 s, and a second
+DRIVEN_S = (1.2, 2.5)  # before a log ends: long enough that something has to be in it
 KEPT_S = 1.0  # what is older than that is on the disk: one flush interval, and one for the machine
 FOR_GOOD = 0.1  # of the full disks: to give up takes the recorder 5 s
+BOTH = 0.4  # of the killed guards take their recorder along
 NOTICED = 0.2  # of the stops: that takes the guard 3 s
 TAMPERS = 10
 _TOLD = struct.Struct("<QQ")  # of a guard that will be killed: sequence, wrong commands so far
@@ -62,12 +67,12 @@ class Flight:
             self.made.append((time.monotonic(), self.case.turn().sequence))
             time.sleep(0.002)
 
-    def until(self, what: str, holds: Callable[[], bool]) -> bool:
-        """Drive until that is so; wrong when it never is."""
-        end_s = time.monotonic() + WAIT_S
+    def until(self, what: str, holds: Callable[[], bool], within_s: float = WAIT_S) -> bool:
+        """Drive until that is so; wrong when it is not in time."""
+        end_s = time.monotonic() + within_s
         while not holds():
             if time.monotonic() > end_s:
-                self.case.wrong(f"waited in vain: {what}")
+                self.case.wrong(f"waited {within_s:g} s in vain: {what}")
                 return False
             self.paced(0.02)
         return True
@@ -140,14 +145,15 @@ def _limit(process_id: int, size: int) -> None:
 def full_disk(c: Case, flight: Flight) -> None:
     """The file may not grow, for a while or for good; the memory before it may fill, too."""
     recorder = flight.begin()
-    flight.paced(c.rng.uniform(0.0, 0.6))
+    flight.paced(c.rng.uniform(*DRIVEN_S))
     for_good, fills = c.rng.random() < FOR_GOOD, c.rng.random() < 0.3
     c.hold()
     kind = f"disk full{' for good' if for_good else ''}{', then memory' if fills else ''}"
     c.begin(kind, must_be_named=True)
-    _limit(recorder.process_id, flight.log.stat().st_size + c.rng.randint(0, 50_000))
-    flight.until("RECORDER_LOST", lambda: flight.lost)
-    while fills and recorder.tape.waiting < recorder.tape.room - 1000:
+    full_s = time.monotonic()
+    _limit(recorder.process_id, flight.log.stat().st_size + c.rng.randint(0, 5000))
+    known = flight.until("RECORDER_LOST", lambda: flight.lost, FULL_S)
+    while fills and known and recorder.tape.waiting < recorder.tape.room - 1000:
         c.go(500)
     c.go(c.rng.uniform(100, 2000))
     if not for_good:
@@ -157,18 +163,18 @@ def full_disk(c: Case, flight: Flight) -> None:
     _calm(c)
     c.end()
     c.guard.close()
-    flight.check(closed=not for_good)
+    flight.check(closed=not for_good, least=flight.kept(full_s))
 
 
 def killed(c: Case, flight: Flight) -> None:
     """The process that writes is killed."""
     recorder = flight.begin()
-    flight.paced(c.rng.uniform(0.1, 1.5))
+    flight.paced(c.rng.uniform(*DRIVEN_S))
     c.hold()
     c.begin("recorder killed", must_be_named=True)
     killed_s = time.monotonic()
     os.kill(recorder.process_id, signal.SIGKILL)
-    flight.until("RECORDER_LOST", lambda: flight.lost)
+    flight.until("RECORDER_LOST", lambda: flight.lost, GONE_S)
     c.go(c.rng.uniform(100, 1000))
     _calm(c)
     c.end()
@@ -184,7 +190,7 @@ def stopped(c: Case, flight: Flight) -> None:
     c.begin(f"recorder stopped{' for long' if noticed else ''}", must_be_named=noticed)
     os.kill(recorder.process_id, signal.SIGSTOP)
     if noticed:
-        flight.until("RECORDER_LOST", lambda: flight.lost)
+        flight.until("RECORDER_LOST", lambda: flight.lost, GONE_S)
     flight.paced(c.rng.uniform(0.05, 0.8))
     os.kill(recorder.process_id, signal.SIGCONT)
     if noticed:
@@ -198,7 +204,7 @@ def stopped(c: Case, flight: Flight) -> None:
 
 def guard_killed(c: Case, flight: Flight) -> None:
     """The process that decides is killed; the recorder writes what it left, if it lives."""
-    both = c.rng.random() < 0.4
+    both = c.rng.random() < BOTH
     c.kind = "guard and recorder killed" if both else "guard killed"
     hear, tell = os.pipe()
     child = os.fork()
@@ -208,7 +214,7 @@ def guard_killed(c: Case, flight: Flight) -> None:
     with os.fdopen(hear, "rb", buffering=0) as ear:
         recorder_id, _ = _TOLD.unpack(_read(ear, _TOLD.size))
         told = [(time.monotonic(), *_TOLD.unpack(_read(ear, _TOLD.size)))]  # the first decision
-        end_s = time.monotonic() + c.rng.uniform(0.0, 1.5)
+        end_s = time.monotonic() + c.rng.uniform(*DRIVEN_S)
         while time.monotonic() < end_s:
             if select.select([ear], [], [], 0.01)[0]:
                 told.append((time.monotonic(), *_TOLD.unpack(_read(ear, _TOLD.size))))

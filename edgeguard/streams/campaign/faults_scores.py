@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from edgeguard.streams.campaign.case import Case, Fault
-from edgeguard.streams.campaign.puppets import Scores, say
+from edgeguard.streams.campaign.case import Case
+from edgeguard.streams.campaign.fault import Fault
+from edgeguard.streams.campaign.puppets import Scores, no_quorum, say
 
 
-def _lasts_ms(c: Case) -> float:
-    return c.rng.uniform(1000, 2500)
+def _some_members(c: Case) -> tuple[set[str], bool]:
+    """A random set of members, and whether without it no operation has its quorum."""
+    hit = set(c.rng.sample(c.members, c.rng.randint(1, len(c.members))))
+    return hit, no_quorum(c.config, c.means.channel, hit)
 
 
 def _hit(c: Case, hit: set[str], twist: Callable[[str, Scores], tuple[Any, float] | None]) -> None:
@@ -31,7 +34,7 @@ def _hit(c: Case, hit: set[str], twist: Callable[[str, Scores], tuple[Any, float
 def late(c: Case) -> None:
     """Results come after their deadline, and say whatever they like, most of it daring."""
     c.start()
-    hit, lost = c.some_members()
+    hit, lost = _some_members(c)
     c.begin(f"{len(hit)} late", must_be_named=True)
     most = max(c.config.members[m].deadline_ms for m in hit)
     extra = c.rng.uniform(1.0, 3.0)
@@ -42,8 +45,8 @@ def late(c: Case) -> None:
 
     _hit(c, hit, twist)
     if lost:  # what they said in time is still heard until it is too old
-        c.must(c.bound_ms("STALE_MODEL", silence=True) + c.frame_ms)
-    c.go(_lasts_ms(c))
+        c.must(c.bound_ms("STALE_MODEL", silence=True))
+    c.last()
     c.end()
     c.recover()
 
@@ -51,7 +54,7 @@ def late(c: Case) -> None:
 def nothing(c: Case) -> None:
     """Empty answers, or none at all, while everything runs."""
     c.start()
-    hit, lost = c.some_members()
+    hit, lost = _some_members(c)
     silent = c.rng.random() < 0.4
     c.begin(f"{len(hit)} {'silent' if silent else 'empty'}", must_be_named=True)
     empty: tuple[Any, ...] = ([], None, (), np.empty(0, np.float32))
@@ -61,9 +64,9 @@ def nothing(c: Case) -> None:
 
     _hit(c, hit, twist)
     if lost:
-        waits = c.frame_ms + c.latest_ms
-        c.must(c.bound_ms("STALE_MODEL", silence=silent) + waits)
-    c.go(_lasts_ms(c))
+        waits_ms = 0.0 if silent else c.frames_ms(1) + c.latest_ms  # for the first empty answers
+        c.must(c.bound_ms("STALE_MODEL", silence=silent) + waits_ms)
+    c.last()
     c.end()
     c.recover()
 
@@ -118,12 +121,12 @@ def saturated(c: Case) -> None:
 def _insane(c: Case, kind: str, twist: Callable[[Case, str, Scores], Any]) -> None:
     """What no sane model says: the member abstains from the first of them on."""
     c.start()
-    hit, lost = c.some_members()
+    hit, lost = _some_members(c)
     c.begin(f"{len(hit)} {kind}", must_be_named=True)
     _hit(c, hit, lambda m, true: (twist(c, m, true), c.rng.uniform(0.05, 1.0) * c.latest_ms))
     if lost:
-        c.must(c.bound_ms("SCORE_INSANE", "STALE_MODEL") + c.frame_ms + c.latest_ms)
-    c.go(_lasts_ms(c))
+        c.must(c.bound_ms("SCORE_INSANE", "STALE_MODEL") + c.frames_ms(1) + c.latest_ms)
+    c.last()
     c.end()
     c.recover()
 

@@ -4,7 +4,8 @@
 It knows the policy's limits and the signs that stand there, nothing of votes, causes or modes. A
 command is wrong when it is no finite number, leaves the channel's range or rates, or is above what
 the true signs allow. A sign that lowers the limit counts from the moment at which a good guard
-must have acted on it; from then on the limit comes down at the channel's own rate.
+must have acted on it; from then on the command comes down from where it was, at the channel's own
+rate.
 """
 
 from __future__ import annotations
@@ -30,29 +31,41 @@ class Judge:
     """What is allowed now."""
     wrong: list[tuple[float, str]] = field(factory=list)
     _limit: float = 0.0
-    _due_ms: float = 0.0
+    _passed: list[tuple[float, float]] = field(factory=list)
+    """(until when, m/s): what may still be commanded although it is no longer the limit."""
+    _allowed: float = 0.0
+    """The most of those and the limit, at the last tick."""
     _last: float | None = None
     measured: float | None = None
     """While a person drives the command has to follow this."""
 
     def start(self, limit: float) -> None:
-        """Before the first tick this limit holds."""
-        self.top = self._limit = limit
+        """Before the first tick this limit holds, and no sign was seen before."""
+        self.top = self._limit = self._allowed = limit
+        self._passed.clear()
 
     def limit(self, now_ms: float, value: float) -> None:
-        """A sign comes into view."""
-        if value < self._limit:
-            self._due_ms = now_ms + self.react_ms
+        """A sign comes into view; the one before it counts until it must have been acted on."""
+        self.allow(now_ms, self._limit)
         self._limit = value
 
+    def allow(self, now_ms: float, value: float) -> None:
+        """Whatever the sign, so much is no fault of a guard that has `react_ms` from now on."""
+        self._passed.append((now_ms + self.react_ms, value))
+
     def tick(self, now_ms: float, command: float, dt_ms: float) -> None:
-        """The command of this tick."""
-        limits = self.config.channels[self.channel]
+        """The command of this tick, made dt_ms after the last one; of that a guard's rates use a
+        control period at most."""
+        fall = self.config.channels[self.channel].fall * dt_ms / 1000
         last, self._last = self._last, command
-        if self._limit >= self.top:
-            self.top = self._limit
-        elif now_ms >= self._due_ms:
-            self.top = max(self._limit, self.top - limits.fall * dt_ms / 1000)
+        self._passed = [one for one in self._passed if now_ms < one[0]]
+        before, self._allowed = self._allowed, max([self._limit, *(v for _, v in self._passed)])
+        if self._allowed >= self.top:
+            self.top = self._allowed
+        elif self._allowed < before and last is not None:
+            self.top = min(self.top, max(self._allowed, last))
+        else:
+            self.top = max(self._allowed, self.top - fall)
         for text in self._problems(command, last, dt_ms):
             self.wrong.append((now_ms, text))
 

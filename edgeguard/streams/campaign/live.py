@@ -18,20 +18,21 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 from attrs import define, evolve, field
 
-from edgeguard._core import Decision
+from edgeguard._core import Decision, Mode
 from edgeguard.guard import Guard
 from edgeguard.inference import supervisor
 from edgeguard.inference.supervisor import Supervisor
 from edgeguard.loop import realtime
 from edgeguard.streams.campaign import strange
 from edgeguard.streams.campaign.case import MS, TOKEN, Case
+from edgeguard.streams.campaign.puppets import no_quorum
 from edgeguard.streams.campaign.road import ANSWER_S, U8, Road
 
 SWITCH_S = 0.001  # as in `edgeguard run`: the tick does not wait for a thread that computes
 BACK_S = 90.0  # for a worker to come back: a minute is what it may take to start
-SETTLES_MS = 3000.0
 PATIENCE_US = 1.0  # with the time that is measured: a busy machine may be given more
 _ORDINARY = supervisor._PROGRAM
 
@@ -51,13 +52,18 @@ class LiveCase(Case):
     """Deadlines that had passed when the tick before them was done, and were skipped."""
     longest_us: float = 0.0
     """What the guard took at most for a frame and a decision in one tick."""
+    hidden_us: float = 0.0
+    """How late a tick began at most until the fault had ended."""
+    held_us: float = 0.0
+    """That, less what this very tick began too late."""
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         self.means = evolve(self.means, labels=self.road.labels)
         self._offset_ns = self._deadline_ns = 0
-        self._late_since_must_us = self._spent_us = 0.0
+        self._late_now_us = self._spent_us = 0.0
         self._deaths: Deaths | None = None
+        self._ended = False
         self._switch_s = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_S)
 
@@ -98,11 +104,15 @@ class LiveCase(Case):
         self._offset_ns = self.now_ns - self._deadline_ns
         self.live, self.late_us, self._spent_us = True, 0.0, 0.0
 
+    @property
+    def disturbed(self) -> bool:
+        """A tick began a control period too late, or more: that may hide what the guard did."""
+        return self.hidden_us > self.period_ms * 1000 + PATIENCE_US
+
     def _let_go(self) -> None:
         """Drive ahead of the clock again."""
-        late_us = self.late_us or 0.0
-        if self.live and self.longest_us > self.period_ms * 1000 + late_us + PATIENCE_US:
-            self.wrong(f"the guard holds a tick up for {self.longest_us / 1000:.0f} ms")
+        if self.live and self.held_us > self.period_ms * 1000 + PATIENCE_US:
+            self.wrong(f"the guard holds a tick up for {self.held_us / 1000:.0f} ms")
         self.live = False
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
         gc.enable()
@@ -118,9 +128,11 @@ class LiveCase(Case):
         self.missed += max(0, passed - 1)
         realtime.sleep_until(self._deadline_ns)
         now_ns = time.monotonic_ns()
-        late_us = (now_ns - due_ns) / 1000 - (self._spent_us if passed else 0.0)
-        self.late_us = max(self.late_us or 0.0, late_us)
-        self._late_since_must_us = max(self._late_since_must_us, late_us)
+        own_us = self._spent_us if passed else 0.0
+        self._late_now_us = max(0.0, (now_ns - due_ns) / 1000 - own_us)
+        self.late_us = max(self.late_us or 0.0, self._late_now_us)
+        if not self._ended:
+            self.hidden_us = max(self.hidden_us, self._late_now_us)
         self.now_ns = now_ns + self._offset_ns
         self._spent_us = 0.0
 
@@ -129,6 +141,7 @@ class LiveCase(Case):
         made = super().turn()
         if self.live:
             self.longest_us = max(self.longest_us, self._spent_us)
+            self.held_us = max(self.held_us, self._spent_us - self._late_now_us)
         return made
 
     def _decide(self, given: dict[str, Any]) -> Decision:
@@ -138,29 +151,20 @@ class LiveCase(Case):
         return made
 
     def _slack_us(self) -> float:
-        return self._late_since_must_us + PATIENCE_US
+        """A tick is excused by its own lateness and no other's."""
+        return self._late_now_us + PATIENCE_US
 
     # ---------------------------------------------------------------- drive
 
     def _set_out(self) -> None:
-        """At the limit of a sign that is not the most daring one."""
-        sign = self.rng.choice(self.means.labels[:-1])
-        self.car.speed = sign[1]
-        self._show(sign)
-        self.judge.start(sign[1])
+        """At the limit."""
+        super()._set_out()
+        self.car.speed = self.judge.top
 
     def _drive_on(self) -> None:
         """Until the command is at the limit."""
-        self._next_sign_ms = float("inf")
-        end_ms = self.now_ms + SETTLES_MS
-        while self.command < self.judge.top - 0.1 and self.now_ms < end_ms:
-            self.turn()
+        self._settle()
         self.go(self.rng.uniform(1, 2) * self.frame_ms)
-
-    @property
-    def sign(self) -> int:
-        """The label of what stands at the road."""
-        return self._sign
 
     def _look(self) -> None:
         """All cameras see the same. Ahead of the clock the workers are waited for."""
@@ -175,34 +179,44 @@ class LiveCase(Case):
         if not self.live:
             self.guard.wait(ANSWER_S)
 
-    def begin(self, kind: str, must_be_named: bool = False, on_clock: bool = True) -> None:
+    def begin(
+        self, kind: str, must_be_named: bool = False, causes: frozenset[str] | None = None,
+        on_clock: bool = True,
+    ) -> None:  # fmt: skip
         """On the clock the fault comes at a random moment of a frame and of a tick."""
         if on_clock:
             self.keep_time()
             self.go(self.rng.uniform(0, 1.5) * self.frame_ms)
             time.sleep(self.rng.random() * self.period_ms / 1000)
-        super().begin(kind, must_be_named)
+            if self.mode >= Mode.FALLBACK:
+                self.trips_falsely("before the fault, on the clock")
+        super().begin(kind, must_be_named, causes)
         self._next_sign_ms = self.now_ms + self.rng.uniform(100, 1000)
 
     def end(self) -> None:
         """As `Case.end`."""
         super().end()
-        self.feed = None
+        self.feed, self._ended = None, True
 
     def _causes(self) -> set[str]:
         """Those that act: a sign that one member reads a tick before the others is no cause yet."""
         return set(self.decision.causes)
 
-    def must(self, bound_ms: float, *more: Any) -> None:
-        """As `Case.must`, from this very moment."""
-        self._late_since_must_us = 0.0
-        super().must(bound_ms, *more)
-
-    def must_after(self, deaths: Deaths, bound_ms: float) -> None:
-        """As `must`, from the last death on, which is what the guard can know."""
-        self.must(bound_ms)
+    def count_from(self, deaths: Deaths) -> None:
+        """From the last of them on times count, which is what the guard can know."""
         self._deaths = deaths
         realtime._first_in_first_out()  # its thread, too
+
+    def _name(self, new: set[str]) -> None:
+        """As `Case._name`. A death has one name, and a bound for it; before, a process that does
+        not die quickly may have another."""
+        if self._deaths is None:
+            super()._name(new)
+            return
+        since_us = (self.clock_ms - self._evidence_ms()) * 1000
+        late = since_us > self.bounds["MEMBER_LOST"].constant_ms * 1000 + self._slack_us()
+        if "MEMBER_LOST" in new or late:
+            self.named = not late
 
     def _evidence_ms(self) -> float:
         if self._deaths is None:
@@ -235,12 +249,17 @@ class LiveCase(Case):
         """Whether every worker has passed its self-test and is not busy with an old frame."""
         return all(w.alive and all(m._flight is None for m in w.members) for w in self.workers())
 
+    def did(self, worker: Supervisor) -> bool:
+        """Whether it told a lie, or did what it was told to beside its answers."""
+        ticked = (np.frombuffer(m.answers.map, np.uint64)[strange.DID] for m in worker.members)
+        return any(ticked)
+
     def some_workers(self) -> tuple[list[Supervisor], bool]:
         """A random set of workers, and whether without them no operation has its quorum."""
         workers = self.workers()
         hit = self.rng.sample(workers, self.rng.randint(1, len(workers)))
         lost = {member.name for worker in hit for member in worker.members}
-        return hit, self.no_quorum(lost)
+        return hit, no_quorum(self.config, self.means.channel, lost)
 
 
 def strike(workers: Iterable[Supervisor], number: int) -> None:

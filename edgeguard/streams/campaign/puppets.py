@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,17 @@ SURE = 12.0  # logit of the label that is said, after temperature: certainty abo
 Scores = npt.NDArray[Any]
 
 
+class Answer(NamedTuple):
+    """What a member delivers, ordered by when."""
+
+    ready_ns: int
+    order: int
+    member: str
+    scores: Any
+    capture_ns: int
+    """As it was stamped then, whatever became of the clock since."""
+
+
 def puppet_guard(config: GuardConfig, token: str | None = None) -> Guard:
     """The same policy; nobody but the campaign speaks for its members."""
     members = {n: evolve(m, runtime="external") for n, m in config.members.items()}
@@ -32,28 +43,40 @@ class Meaning:
 
     channel: str
     labels: tuple[tuple[int, float], ...]
-    """(index, value) by rising value; at least two values."""
-    holds: tuple[int, ...]
-    """Labels that command nothing."""
+    """(index, value) by rising value; at least two values. None that says stop, or less than the
+    rules hold: rules that cannot see may hold their speed there, which no limit allows."""
+    stops: tuple[tuple[int, float], ...]
+    """Those."""
 
 
 def meaning(config: GuardConfig) -> Meaning:
-    """Raises EdgeguardError when no channel follows labels with at least two values."""
+    """Raises EdgeguardError when no channel follows labels with at least two values that are no
+    stop."""
     labels = label_list(load_cards(config))
     for name, channel in config.channels.items():
+        floor = channel.fallback.parameters.get("floor", channel.stop)
         said = sorted(
             (float(value), labels.index(label))
             for label, value in channel.means.items()
             if not isinstance(value, str)
         )
-        if channel.kind == "label" and len({value for value, _ in said}) > 1:
-            known = {label for other in config.channels.values() for label in other.means}
-            holds = tuple(i for i, label in enumerate(labels) if label not in known)
-            return Meaning(name, tuple((i, value) for value, i in said), holds)
+        drives = tuple((i, v) for v, i in said if v != channel.stop and v >= floor)
+        if channel.kind == "label" and len({value for _, value in drives}) > 1:
+            stops = tuple((i, v) for v, i in said if (i, v) not in drives)
+            return Meaning(name, drives, stops)
     raise EdgeguardError(
         f"{config.source}: --target host: wants a channel of kind label on which at least two"
-        " classes command different values"
+        " classes command different values, neither of them its stop or below what the rules hold"
     )
+
+
+def no_quorum(config: GuardConfig, name: str, lost: set[str]) -> bool:
+    """Whether without these members no operation of a channel has its quorum."""
+    channel = config.channels[name]
+    least = min(channel.raise_.quorum, channel.lower.quorum)
+    members = config.members.items()
+    granted = {m for m, member in members if name in member.may_suggest.operations}
+    return len(granted - lost) < least
 
 
 def say(card: Card, label: int, rng: Random) -> Scores:

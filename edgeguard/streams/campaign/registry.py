@@ -12,7 +12,7 @@ from edgeguard.streams.campaign import (
     faults_scores,
     faults_workers,
 )
-from edgeguard.streams.campaign.case import Fault
+from edgeguard.streams.campaign.fault import Fault
 
 _KINDS = (
     faults_files, faults_inputs, faults_parsers, faults_recorder, faults_rules, faults_scores,

@@ -46,11 +46,10 @@ class Road:
 
 def road(guard: Guard, means: Meaning, source: Path) -> Road:
     """Show an armed guard the pictures of a folder, or of a stream of signs, and keep what all of
-    its members see alike and surely. Those that say stop are left out: rules that cannot see may
-    hold their speed there, which no limit allows. Raises EdgeguardError when that is too little."""
+    its members see alike and surely. Raises EdgeguardError when that is too little."""
     found: dict[int, list[U8]] = {}
-    stop, order, t_ns = guard.config.channels[means.channel].stop, _order(guard.config), 0
-    values = {label: value for label, value in means.labels if value != stop}
+    order, t_ns = _order(guard.config), 0
+    values = dict(means.labels)
     for picture in _stream(source) if source.suffix == ".npz" else _folder(source):
         candidate = Road((), {-1: (np.ascontiguousarray(picture[..., ::order]),)})
         seen = set()

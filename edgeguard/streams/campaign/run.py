@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -15,11 +15,14 @@ from attrs import evolve
 
 from edgeguard.config import GuardConfig, load
 from edgeguard.guard import Guard
-from edgeguard.streams.campaign.case import Case, Fault
+from edgeguard.streams.campaign.case import Case
+from edgeguard.streams.campaign.fault import Fault
+from edgeguard.streams.campaign.outlive import outlived
 from edgeguard.streams.campaign.puppets import meaning
 from edgeguard.streams.campaign.registry import FAULTS
 from edgeguard.streams.campaign.road import Road, road
 
+ATTEMPTS = 5  # of an injection that keeps to the clock; what holds it up in all is no accident
 BY_ID = {fault.id: fault for fault in FAULTS}
 
 
@@ -30,17 +33,32 @@ def inject(
     """One injection: its moments and parameters are the same every time.
 
     runs: another policy that the guard has in truth; it is judged by `config` all the same. seen:
-    what the cameras see, where the fault's world is that of workers.
+    what the cameras see, where the fault's world is that of workers. One that the machine held up
+    is made again, `ATTEMPTS` times in all.
     """
-    rng = Random(f"{seed}/{fault.id}/{index}")
-    case = _case(fault, index, config, rng, runs or config, seen)
-    try:
-        fault.inject(case)
-    except Exception as error:  # a guard that raises is what is looked for
-        case.wrong(f"{type(error).__name__}: {error}")
-    finally:
-        case.close()
-    return case.row()
+    disturbed = 0
+    while True:
+        rng = Random(f"{seed}/{fault.id}/{index}")
+        case = _case(fault, index, config, rng, runs or config, seen)
+        try:
+            fault.inject(case)
+        except (Exception, SystemExit) as error:  # a guard that raises is what is looked for
+            case.wrong(f"{type(error).__name__}: {error}")
+        finally:
+            case.close()
+        disturbed += case.disturbed
+        if disturbed == ATTEMPTS:
+            case.wrong(f"the loop is held up in each of {ATTEMPTS} attempts")
+        if not case.disturbed or disturbed == ATTEMPTS:
+            row = case.row()
+            return row | {"g": disturbed} if fault.alone else row
+
+
+def _dead(fault: Fault, index: int, ending: str) -> dict[str, Any]:
+    """The row of an injection that its process did not survive."""
+    row = dict.fromkeys(("t", "c", "b", "r", "o"))
+    why = [f"the deciding process was ended by {ending}"]
+    return {"f": fault.id, "i": index, "k": "", "w": 1, "x": 0, **row, "why": why}
 
 
 def _case(
@@ -78,7 +96,9 @@ def chunk(
     with _quiet():
         if found.world == "workers" and pictures is not None:
             seen = seen_by(policy, pictures)
-        return [inject(found, i, seed, config, seen=seen) for i in indices]
+        return outlived(
+            lambda i: inject(found, i, seed, config, seen=seen), indices, partial(_dead, found)
+        )
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from edgeguard.streams.campaign.puppets import say
 
 Words = npt.NDArray[np.uint64]
 SEQUENCE, EPOCH, SERIAL, CONTENT = range(4)
+DID = 7  # a word of an answer that nobody reads: how often its worker was told to do something
 HEADER = 8  # words of an answer before its scores
 MIB = 1 << 20
 TAKEN_S = 0.04  # an answer was copied by then, four control periods later
@@ -83,8 +84,14 @@ class Lane(worker._Lane):
             self._answers.native = honest
         if asked:
             row = self._seen % 2
+            self.did()
             self.lies[0](self, self._true[row], self.memory[row])
         return asked
+
+    def did(self) -> None:
+        """Leave a mark: whoever judges this has to know that it happened."""
+        self._true[:, DID] += np.uint64(1)
+        self.memory[:, DID] = self._true[:, DID]
 
     def put(self, answer: Words, into: Words) -> None:
         """Write it as an honest worker does: its sequence is odd meanwhile."""
@@ -155,6 +162,7 @@ def _reaches() -> None:
         with contextlib.suppress(OSError):
             mmap.mmap(lane._frames.fd, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE)
             os._exit(98)
+        lane.did()
     with contextlib.suppress(OSError):
         os.kill(os.getppid(), signal.SIGKILL)
         os._exit(97)
