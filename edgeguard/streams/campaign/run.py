@@ -22,7 +22,7 @@ from edgeguard.streams.campaign.puppets import meaning
 from edgeguard.streams.campaign.registry import FAULTS
 from edgeguard.streams.campaign.road import Road, road
 
-ATTEMPTS = 5  # of an injection that keeps to the clock; what holds it up in all is no accident
+ATTEMPTS = 10  # of an injection that keeps to the clock; what holds it up in all is no accident
 BY_ID = {fault.id: fault for fault in FAULTS}
 
 
