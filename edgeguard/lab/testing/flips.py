@@ -4,10 +4,12 @@ guard?
 
 Bits are drawn uniformly over all bits of all constants of the file: weights, biases, scales, zero
 points. A flip counts when any of 200 fixed held-out pictures then gives a wrong command (see
-``wrong``) and gave none before the flip. Without the guard the model alone commands; with it the
-other members vote as they do, with the policy's quorums and certainties; debounce is off. What the
-golden self-test would have caught is counted apart. Rates with bits drawn like this: Porsia et al.
-2025.
+``wrong``) and the same picture without the flip a safe one. What the model alone or the guard gets
+wrong by itself counts for neither. Nor does a vote that comes down too little where it does not
+come down at all without the flip, and stays higher. Without the guard the model alone commands;
+with it the other members vote as they do, with the policy's quorums and certainties; debounce is
+off. What the golden self-test would have caught is counted apart. Rates with bits drawn like this:
+Porsia et al. 2025.
 """
 
 from __future__ import annotations
@@ -195,20 +197,29 @@ def judge(held: Bench, member: str, where: int) -> tuple[str, bool, bool]:
         return "refused", False, False
     caught = "" if _passes(golden, card, run) else "golden"
     said = {**held.said, member: evidence(held.rows[member], scores)}
-    before = wrong_before(held, member)
-    bare = held.rule.above(_largest(scores), held.true) & ~before[0]
-    guarded = _through_guard(held, said) & ~before[1]
+    before = clean_wrong(held)
+    judged = ~(before[member] | before[""])
+    bare = held.rule.above(_largest(scores), held.true) & judged
+    guarded = _through_guard(held, said) & judged
     return caught, bool(bare.any()), bool(guarded.any())
 
 
-def wrong_before(held: Bench, member: str) -> tuple[Bools, Bools]:
-    """On which pictures [N] a member as it is commands wrongly alone; and the guard."""
-    return held.rule.above(held.alone[member], held.true), _through_guard(held, held.said)
+def clean_wrong(held: Bench) -> dict[str, Bools]:
+    """On which pictures [N] each member as it is commands wrongly alone, by name; "": the guard."""
+    alone = {name: held.rule.above(label, held.true) for name, label in held.alone.items()}
+    return {"": held.rule.wrong(*_ballots(held, held.said), held.true), **alone}
 
 
 def _through_guard(held: Bench, said: dict[str, tuple[Ints, Ints]]) -> Bools:
-    labels, certainty = (np.stack([said[name][k] for name in held.rows], axis=1) for k in (0, 1))
-    return held.rule.wrong(labels, certainty, held.true)
+    """Where it raises above the sign, or comes down too little where it came down enough."""
+    now = _ballots(held, said)
+    obeyed = held.rule.obeyed(*_ballots(held, held.said), held.true)
+    return held.rule.raised(*now, held.true) | (held.rule.lowered(*now, held.true) & obeyed)
+
+
+def _ballots(held: Bench, said: dict[str, tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
+    label, certainty = (np.stack([said[name][k] for name in held.rows], axis=1) for k in (0, 1))
+    return label, certainty
 
 
 def _passes(golden: tuple[Array, Array], card: Card, run: Run) -> bool:

@@ -63,12 +63,9 @@ def _go(store: Store, make: Callable[..., Any], counts: dict[str, int], jobs: in
 def clean(held: flips.Bench) -> list[Figure]:
     """`inject.F09.*clean_wrong`: pictures with a wrong command before any flip, where none counts:
     of the guard, and of each member alone."""
-    wrong = {name: flips.wrong_before(held, name) for name in held.rows}
-    guard = next(iter(wrong.values()))[1]
-    found = {"": guard, **{f"{name}.": alone for name, (alone, _) in wrong.items()}}
     return [
-        Figure(f"inject.F09.{of}clean_wrong", int(hit.sum()), "pictures", len(hit))
-        for of, hit in found.items()
+        Figure(f"inject.F09{name and '.' + name}.clean_wrong", int(hit.sum()), "pictures", len(hit))
+        for name, hit in flips.clean_wrong(held).items()
     ]
 
 

@@ -61,8 +61,22 @@ class Rule:
 
     def wrong(self, label: Ints, certainty: Ints, true: Ints) -> Bools:
         """Whether the vote takes a wrong command [N] from something that may be in force."""
-        lowered = self.taken(label, certainty, "lower")
+        return self.raised(label, certainty, true) | self.lowered(label, certainty, true)
+
+    def raised(self, label: Ints, certainty: Ints, true: Ints) -> Bools:
+        """Whether it is taken where less is in force [N]."""
+        return self.above(self.taken(label, certainty, "raise"), true)
+
+    def lowered(self, label: Ints, certainty: Ints, true: Ints) -> Bools:
+        """Whether it is taken where more is in force [N]."""
+        taken = self.taken(label, certainty, "lower")
         with np.errstate(invalid="ignore"):
-            from_more = ~np.isnan(self.value[true]) & (self.value[lowered] < self.top - NEAR)
-        raised = self.above(self.taken(label, certainty, "raise"), true)
-        return raised | (self.above(lowered, true) & from_more)
+            from_more = ~np.isnan(self.value[true]) & (self.value[taken] < self.top - NEAR)
+        return self.above(taken, true) & from_more
+
+    def obeyed(self, label: Ints, certainty: Ints, true: Ints) -> Bools:
+        """Whether the vote comes down to what the sign allows, or below [N], from whatever more is
+        in force."""
+        taken = self.taken(label, certainty, "lower")
+        commands = (taken >= 0) & ~np.isnan(self.value[taken])
+        return commands & ~self.above(taken, true)
