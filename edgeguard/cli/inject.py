@@ -218,7 +218,7 @@ class Beside:
 def figures(
     campaign: Campaign, rows: Sequence[Summary], beside: Sequence[Beside] = ()
 ) -> list[Figure]:
-    """`inject.FXX.*` of the host, `mcu.FXX.*` of the twin, `mcu.qemu.FXX.*`; and over all."""
+    """`inject.FXX.*` of the host, `mcu.FXX.*` of the twin, `mcu.qemu.FXX.*`; the worst of all."""
     from edgeguard.figures import Figure, at_least, at_most
 
     prefix, safe_ms = campaign.prefix, campaign.safe_ms
@@ -253,6 +253,13 @@ def figures(
     total = sum(row.injections for row in rows)
     if times and safe_ms is not None:
         found.append(at_most(f"{prefix}.ramp_ms_max", max(times), safe_ms, "ms", total))
+    over = [more.over_ms[-1] for more in beside if more.over_ms]
+    if over:
+        found.append(at_most("inject.total.over_bound_ms_max", max(over), 0, "ms", total))
+    right = [row.right for row in rows if row.right is not None]
+    if right:
+        least = at_least("inject.total.cause_right_least", min(right), campaign.named, "1", total)
+        found.append(least)
     wrong = sum(row.wrong for row in rows)
     found.append(at_most("inject.total.wrong_commands", wrong, 0, "1", total))
     return found

@@ -347,11 +347,17 @@ def test_the_table_the_figures_and_going_on(tmp_path: Path) -> None:
     found = {f["id"]: f for f in json.loads(to.read_text())["figures"]}
     assert found["inject.F05.injections"]["value"] == 2
     assert found["inject.total.wrong_commands"] | {"n": 4} == found["inject.total.wrong_commands"]
+    assert found["inject.total.over_bound_ms_max"] == found["inject.F05.over_bound_ms_max"] | {
+        "id": "inject.total.over_bound_ms_max", "n": 4,
+    }  # fmt: skip
+    assert found["inject.total.cause_right_least"]["value"] == 1
     (stored,) = tmp_path.glob("host-seed0-*.jsonl")
-    stored.write_text(stored.read_text().replace('"w":0', '"w":1', 1))
+    one_bad = stored.read_text().replace('"w":0', '"w":1', 1).replace('"c":true', '"c":false', 1)
+    stored.write_text(one_bad)
     again = run(tmp_path, "--faults", "F05,F26", "--n", "2")
     assert again.return_value == 1
     assert "FAILED inject.total.wrong_commands" in again.output
+    assert "FAILED inject.total.cause_right_least: 0.5" in again.output
 
 
 def test_a_process_of_the_pool_that_is_killed_is_one_line(
