@@ -15,6 +15,7 @@ from typing import Any
 from attrs import asdict, frozen
 
 from edgeguard.errors import EdgeguardError
+from edgeguard.written import apart
 
 
 @frozen
@@ -61,8 +62,10 @@ def _plain(figure: Figure | Mapping[str, Any]) -> dict[str, Any]:
     return plain if math.isfinite(plain.get("value", 0)) else plain | {"value": None}
 
 
-def check_writable(path: Path) -> None:
-    """Raise EdgeguardError if there is no folder for a results file: before hours of measuring."""
+def check_writable(path: Path, *read: Path | None) -> None:
+    """Raise EdgeguardError, before hours of measuring, if there is no folder for a results file, or
+    if it would replace one of the files that are read."""
+    apart("--json", path, *read)
     if not path.parent.is_dir():
         raise EdgeguardError(f"{path}: there is no folder {path.parent}")
     if path.is_dir():
@@ -75,10 +78,13 @@ def write(
     seed: int | None,
     packages: Sequence[str],
 ) -> None:
-    """Write a results file, valid JSON. Raises OSError; ValueError for an infinity or NaN anywhere
-    but in a figure's value."""
+    """Write a results file, valid JSON. Raises EdgeguardError where it cannot be written;
+    ValueError for an infinity or NaN anywhere but in a figure's value."""
     text = json.dumps(document(figures, seed, packages), indent=1, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    try:
+        path.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:  # of a full disk, which names no file
+        raise EdgeguardError(f"{path}: {error.strerror}") from None
 
 
 def version(package: str) -> str:

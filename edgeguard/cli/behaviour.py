@@ -92,6 +92,15 @@ def notes(cfg: GuardConfig, cards: Cards) -> list[str]:
     for name, card in cards.items():
         if card.golden is None and cfg.members[name].runtime != "external":
             said.append(f"member.{name}: the card has no golden vectors, so it cannot arm")
+    return said + _isolation(cfg)
+
+
+def _isolation(cfg: GuardConfig) -> list[str]:
+    said = [
+        f'member.{name}: isolation = "none": whatever breaks it breaks the guard'
+        for name, member in cfg.members.items()
+        if member.isolation == "none" and member.runtime != "external"
+    ]
     if any(_process(member) for member in cfg.members.values()):
         said += [f"workers: this kernel does not give {what}" for what in lacking()]
     return said

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeguard.cli.numbers import Finite
 from edgeguard.errors import ConfigError, EdgeguardError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOUND = click.Path(path_type=Path, exists=True)
-SHARE = click.FloatRange(0.5, 1.0, max_open=True)
+SHARE = Finite(0.5, 1.0, max_open=True)
 
 
 @click.command()
@@ -31,13 +32,13 @@ SHARE = click.FloatRange(0.5, 1.0, max_open=True)
                    "driving order, or a folder that holds gtsrb/.")  # fmt: skip
 @click.option("--signals", "signals", type=FOUND, multiple=True, metavar="LOG",
               help="A clean log of signals for the associations, CSV or JSONL with a column t in "
-                   "seconds; may be given more than once.")  # fmt: skip
+                   "seconds; may be given more than once, each drive once.")  # fmt: skip
 @click.option("--split", type=FILE, help="split.json that names the calibration tracks of a folder "
               "[default: the one beside the first member's model].")  # fmt: skip
 @click.option("--target-accuracy", type=SHARE, metavar="A",
               help="Share right of what an operation accepts; for certainty = \"calibrated\".",
               )  # fmt: skip
-@click.option("--max-false-trips-per-hour", "rate", type=click.FloatRange(0.0, min_open=True),
+@click.option("--max-false-trips-per-hour", "rate", type=Finite(0.0, min_open=True),
               metavar="R", help="For each calibrated detector, instead of its own in guard.toml.",
               )  # fmt: skip
 @click.option("--confidence", type=SHARE, default=0.95, show_default=True,
@@ -87,20 +88,26 @@ class Job:
 def _run(options: Options) -> None:
     from edgeguard import config
     from edgeguard.cli import calibration_arrays as arrays
+    from edgeguard.cli import calibration_files as files
     from edgeguard.cli import calibration_report as report
     from edgeguard.cli import calibration_run as run
+    from edgeguard.evidence.associations import read_logs
     from edgeguard.evidence.calibration import Calibration, calibrate
     from edgeguard.evidence.conformal import UnsupportedWishError
 
+    files.refuse_bundle(options.file)
     cfg = config.load(options.file, calibrated=False)
     cards = config.load_cards(cfg)
     policy = run.provisional_policy(cfg, cards)
     related = arrays.wished_associations(cfg, policy, options.rate)
     _check_given(cfg, options, bool(related))
+    target = options.out or _target(cfg)
+    files.check_outputs(cfg, cards, options, target, _target(cfg))
+    stretches = read_logs(options.signals, policy["period_us"])
     job = _gather(cfg, cards, policy, options) if options.data_path else None
     try:
         found = calibrate(job.frames, job.members, job.wishes) if job else Calibration()
-        arrays.fit_associations(found, related, options.signals, policy["period_us"])
+        arrays.fit_associations(found, related, stretches, policy["period_us"])
     except UnsupportedWishError as error:
         lines = [f"{options.file}: {line}" for line in str(error).split("\n")]
         raise EdgeguardError("\n".join(lines)) from None
@@ -109,7 +116,7 @@ def _run(options: Options) -> None:
     rate_hz = job.frames.stream.rate_hz if job else 0.0
     fits = {**(job.fits if job else {}), **arrays.risk_blocks(cfg, found, policy, rate_hz)}
     rates = _rates(cfg, found, options)
-    target = _write_all(cfg, cards, found, job, fits, rates, options)
+    _write_all(cfg, cards, found, job, fits, rates, options, target)
     report.tables(found, job.frames if job else None, rates, target)
     report.risk(cfg, fits)
     _print_unnamed(cfg, target, options)
@@ -206,15 +213,14 @@ def _gather(cfg: GuardConfig, cards: Any, policy: Any, options: Options) -> Job:
 
 def _write_all(
     cfg: GuardConfig, cards: Any, found: Calibration, job: Job | None, fits: Any,
-    rates: dict[str, float], options: Options,
-) -> Path:  # fmt: skip
+    rates: dict[str, float], options: Options, target: Path,
+) -> None:  # fmt: skip
     """calibration.toml, and the arrays beside it where there are any. Without frames, what was
     fitted on some before stays."""
     from edgeguard.config.definition import definition
     from edgeguard.evidence.calibration_file import fitted_on_frames, to_toml
     from edgeguard.evidence.embedding import read, to_bytes
 
-    target = options.out or _target(cfg)
     models = {name: card.sha256 for name, card in cards.items()}
     kept = {} if job else fitted_on_frames(target, models)
     known = {*rates, *(name for name, what in fits if what == "risk")}
@@ -235,7 +241,6 @@ def _write_all(
         logs = [hashlib.sha256(log.read_bytes()).hexdigest() for log in options.signals]
         stated["signals_sha256"] = " ".join(logs)
     _write(target, to_toml(found, models, rates, definitions, stated, named, kept).encode())
-    return target
 
 
 def _target(cfg: GuardConfig) -> Path:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -70,10 +69,10 @@ def _ranges(
 
 
 def fit_associations(
-    found: Calibration, wishes: Sequence[associations.Wish], logs: Sequence[Path], period_us: int
-) -> None:
+    found: Calibration, wishes: Sequence[associations.Wish],
+    stretches: Sequence[associations.Stretch], period_us: int,
+) -> None:  # fmt: skip
     """Add lines, limits and residuals. Raises ConfigError, UnsupportedWishError."""
-    stretches = [s for log in logs for s in associations.read_log(log, period_us)]
     refused: list[str] = []
     for wish in wishes:
         try:

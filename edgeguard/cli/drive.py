@@ -65,7 +65,7 @@ def command(
     from edgeguard import figures as shape
 
     if json_to is not None:
-        shape.check_writable(json_to)
+        shape.check_writable(json_to, policy)
     path = policy or models_dir("drive") / "guard.toml"
     if calibrate:
         return _calibrate(path, given["results"])

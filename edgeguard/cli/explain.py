@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeguard.written import apart
+
 if TYPE_CHECKING:
     from edgeguard.explain import Change
 
@@ -27,9 +29,10 @@ def command(log: Path, html: Path | None, private_key: Path | None) -> None:
     from edgeguard.explain_page import page
     from edgeguard.output.recorder.log_reader import Log
 
+    apart("--html", html, log, private_key)
     story = explain(log, private_key)
-    if Log(log, private_key).unsealed:
-        click.echo(f"{log}: its last records are not sealed; nobody vouches for them", err=True)
+    for doubt in Log(log, private_key).doubts():
+        click.echo(f"{log}: {doubt}", err=True)
     for change in story.changes:
         click.echo(_line(change))
     gaps = f", {story.gaps} gaps" if story.gaps else ""

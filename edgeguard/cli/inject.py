@@ -58,7 +58,7 @@ def command(policy: Path | None, results: Path, json_to: Path | None, **given: A
     from edgeguard import figures as shape
 
     if json_to is not None:
-        shape.check_writable(json_to)
+        shape.check_writable(json_to, policy, given["pictures"])
     plan = _plan(policy, **given)
     try:
         (rows, beside), stopped = _perform(plan, results), False

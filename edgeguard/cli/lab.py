@@ -213,7 +213,7 @@ def flips(
     from edgeguard.lab.testing.report import run
 
     if json_to is not None:
-        figures.check_writable(json_to)
+        figures.check_writable(json_to, policy)
     n = min(many, 100) if quick else many
     found = run(policy or models_dir() / "guard.toml", n, seed, jobs, results)
     if json_to is not None:
@@ -238,7 +238,7 @@ def common_mode(policy: Path | None, quick: bool, json_to: Path | None) -> None:
     from edgeguard.lab.testing.common_mode import run
 
     if json_to is not None:
-        figures.check_writable(json_to)
+        figures.check_writable(json_to, policy)
     found = run(policy or models_dir() / "guard.toml", quick)
     if json_to is not None:
         figures.write(json_to, found, 0, ("onnxruntime", "ai-edge-litert", "numpy", "pillow"))

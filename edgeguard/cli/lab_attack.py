@@ -48,7 +48,7 @@ def attack(  # noqa: PLR0913, PLR0917 - one for each option
     from edgeguard.lab.attacks.report import run
 
     if json_to is not None:
-        figures.check_writable(json_to)
+        figures.check_writable(json_to, what, data)
     found = run(Request(
         what, many, quick, members, attacks, data, data_dir, results,
         ahead.cores() if jobs is None else jobs, scheduler,

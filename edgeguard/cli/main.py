@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
@@ -16,6 +18,8 @@ from edgeguard.errors import EdgeguardError
 
 DISTRIBUTION = "edgeguard-monitor"
 FAILED = 2
+READER_LEFT = 141  # as a shell says of SIGPIPE; 0 and 1 are verdicts, and nobody heard one
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 COMMANDS = {
     "init": "Write a card, golden vectors and a guard.toml for a classifier.",
@@ -76,8 +80,19 @@ class MissingExtra(EdgeguardError):
         super().__init__(f"edgeguard {command}: needs {package}; {advice}")
 
 
+class ReaderLeft(Exception):
+    """Of stdout or stderr. As an OSError click would make exit code 1 of it."""
+
+
 class Commands(click.Group):
     """Subcommands by name: `edgeguard.cli.NAME.command`, imported when asked for."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Raises ReaderLeft."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ReaderLeft from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -139,11 +154,20 @@ def cli() -> None:
 def _sentence(error: Exception, command: str) -> str | None:
     """What the user did wrong, in words; None for an error of our own."""
     if isinstance(error, OSError):  # over a file that the user named
-        return f"{error.filename}: {error.strerror}" if error.filename is not None else None
+        if error.filename is None:
+            return f"output: {error.strerror}" if error.errno in FULL else None
+        return f"{error.filename}: {error.strerror}"
     if isinstance(error, ModuleNotFoundError):
         known = (error.name or "").partition(".")[0] in EXTRAS
         return str(MissingExtra(error, command)) if known else None
     return str(error)
+
+
+def _silence() -> None:
+    """What is still to be written goes nowhere: else Python complains of it at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for fd in (1, 2):
+        os.dup2(nowhere, fd)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -161,9 +185,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         status = error.exit_code
-    except BrokenPipeError:  # the reader of a pipe went away
-        sys.stderr.close()
-        status = 0
+    except ReaderLeft:
+        _silence()
+        status = READER_LEFT
     except (EdgeguardError, ModuleNotFoundError, OSError) as error:
         sentence = _sentence(error, (argv or sys.argv[1:])[0])
         if sentence is None:

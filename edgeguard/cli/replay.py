@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from edgeguard.written import apart
+
 
 @click.command()
 @click.argument("log", type=click.Path(path_type=Path))
@@ -19,18 +21,21 @@ def command(log: Path, tape: Path | None, private_key: Path | None) -> int:
     """Compute every decision of LOG again and compare it bit for bit.
 
     No model is needed: a log holds all that the decision core got. Exit code 0 when everything is
-    the same, 1 with the first difference or when there is nothing to compare, 2 when the log cannot
-    be read. Whether it was changed is another question: see edgeguard verify-log.
+    the same, 1 with the first difference, when there is nothing to compare or when more follows the
+    log's end, 2 when the log cannot be read. Whether it was changed is another question: see
+    edgeguard verify-log.
     """
     from edgeguard.output.recorder.log_reader import Log
     from edgeguard.replay import export, replay
 
+    apart("--tape", tape, log, private_key)
+    opened = Log(log, private_key)  # before the tape: what is no log empties no file
     if tape is not None:
         with tape.open("wb") as out:
             export(log, out, private_key)
     outcome = replay(log, private_key)
-    if Log(log, private_key).unsealed:
-        click.echo(f"{log}: its last records are not sealed; nobody vouches for them", err=True)
+    for doubt in opened.doubts():
+        click.echo(f"{log}: {doubt}", err=True)
     if outcome.lost:
         click.echo(f"{outcome.lost} records are missing in gaps", err=True)
     if outcome.unknown:
@@ -44,6 +49,10 @@ def command(log: Path, tape: Path | None, private_key: Path | None) -> int:
         return 1
     if outcome.decisions == 0:
         click.echo(f"{log}: holds no decision that can be computed again", err=True)
+        return 1
+    if opened.following:
+        same = f"only the {outcome.decisions} decisions before them are the same"
+        click.echo(f"{log}: {same}", err=True)
         return 1
     click.echo(f"{outcome.decisions} decisions, all the same bit for bit")
     return 0

@@ -18,15 +18,18 @@ from edgeguard.cli import run_bus, run_record
 from edgeguard.cli import run_inputs as inputs
 from edgeguard.cli import run_page as page
 from edgeguard.cli.bundle import trusting
+from edgeguard.cli.numbers import Finite
 from edgeguard.cli.run_outputs import Outputs
 from edgeguard.config import load
 from edgeguard.errors import EdgeguardError
 from edgeguard.guard import Guard
-from edgeguard.intake.sources import Frame
+from edgeguard.intake.sources import STREAM, Frame
 from edgeguard.loop import Loop
 from edgeguard.loop.loop import lasting, paced
 from edgeguard.loop.realtime import prepare
 from edgeguard.loop.systemd import Notify
+from edgeguard.output.sinks import sink_file
+from edgeguard.written import apart
 
 if TYPE_CHECKING:
     from edgeguard.output.mcu import Behind
@@ -79,7 +82,7 @@ class Options:
 )  # fmt: skip
 @click.option("--keys", "key_file", metavar="FILE", type=click.Path(path_type=Path),
               help="Its keys, made if missing.  [~/.config/edgeguard/mcu-keys.json]")  # fmt: skip
-@click.option("--seconds", type=click.FloatRange(min=0.0), help="Stop after this time.")
+@click.option("--seconds", type=Finite(min=0.0), help="Stop after this time.")
 @click.option(
     "--realtime", is_flag=True,
     help="On the clock, whatever the source; with locked memory, without garbage collection and "
@@ -126,6 +129,7 @@ class Run:
 
 
 def _assemble(options: Options, stack: contextlib.ExitStack) -> Run:
+    _check_written(options)
     config = load(options.policy, trust=options.trust, unsigned=options.unsigned).isolated()
     sys.path.append("")  # module:callable may lie in the working directory, and shadows nothing
     access = page.access(config, options.page, options.token_file)
@@ -156,7 +160,19 @@ def _assemble(options: Options, stack: contextlib.ExitStack) -> Run:
     loop.watchers += run_record.begin(guard, options.recording, camera, on_clock)
     loop.watchers += [notify] if notify else []  # the last
     (behind or guard).arm()
+    if not options.source.endswith(STREAM):  # which may bring signals of its own
+        measured = behind.measures if behind else ("speed",) if car else ()
+        inputs.tell_missing(config, options.given, measured)
     return Run(loop, frames, on_clock, told)
+
+
+def _check_written(options: Options) -> None:
+    """Raises EdgeguardError, before anything is opened, for an output that would replace what is
+    read, or a log that is there already."""
+    read = (options.policy, Path(options.source), options.token_file, options.key_file)
+    for name in options.sinks:
+        apart("--sink", sink_file(name), *read, options.bus_learnt)
+    run_record.check(options.recording, options.sinks)
 
 
 def _turn(run: Run, options: Options) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Iterable, Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+import click
 
 from edgeguard.config import GuardConfig
 from edgeguard.decision import Decision
@@ -16,6 +19,8 @@ from edgeguard.intake.sources import STREAM, Frame, reopened
 from edgeguard.loop import Signals
 
 CAMERA, PIPELINE, RTSP = "camera:", "gstreamer:", "rtsp://"
+
+_log = logging.getLogger("edgeguard")
 
 
 def is_live(source: str) -> bool:
@@ -197,12 +202,40 @@ def _callable(name: str) -> Signals:
     if not callable(found):
         raise EdgeguardError(f"--signal {name}: is not callable")
 
-    def signals(t_ns: int) -> Mapping[str, float]:
-        with named(f"--signal {name}"):
-            given = found(t_ns)
-            return {str(key): value for key, value in given.items()}
+    return _Asked(name, found)
 
-    return signals
+
+class _Asked:
+    """What a callable of the user's says. One that raises says nothing: that is INPUT_INVALID, and
+    the guard stops the vehicle, which an end of the run would not."""
+
+    def __init__(self, name: str, said: Callable[[int], Mapping[str, float]]) -> None:
+        self._name, self._said = name, said
+        self._told: set[str] = set()
+
+    def __call__(self, t_ns: int) -> Mapping[str, float]:
+        """Each kind of failure is told once."""
+        try:
+            return {str(key): value for key, value in self._said(t_ns).items()}
+        except Exception as error:
+            kind = type(error).__name__
+            if kind not in self._told:
+                self._told.add(kind)
+                _log.warning("--signal %s: %s: %s", self._name, kind, str(error)[:500])
+            return {}
+
+
+def tell_missing(config: GuardConfig, given: tuple[str, ...], measured: Iterable[str]) -> None:
+    """On stderr: which declared signals nothing gives, so that the vehicle will stand still. given:
+    as --signal names them; what a callable will say is not known."""
+    names = {text.partition("=")[0] for text in given} | set(measured)
+    missing = [name for name in config.signals if name not in names]
+    if missing and all("=" in text for text in given):
+        click.echo(
+            f"{config.source}: nothing gives signal.{', signal.'.join(missing)}: INPUT_INVALID on"
+            f" every tick; --signal {missing[0]}=NUMBER does",
+            err=True,
+        )
 
 
 @contextlib.contextmanager

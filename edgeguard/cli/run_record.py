@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import frozen
 
+from edgeguard.cli.numbers import Finite
 from edgeguard.decision import Decision
 from edgeguard.errors import EdgeguardError
 from edgeguard.guard import Guard
 from edgeguard.intake.sources import Frame
 from edgeguard.loop import Watcher
+from edgeguard.output.sinks import sink_file
+from edgeguard.written import apart
 
 if TYPE_CHECKING:
     from edgeguard.output.mcu import Behind
@@ -61,26 +65,27 @@ _OPTIONS = (
         help="A public key (X25519, PEM): only its owner can read what is recorded.",
     ),
     click.option(
-        "--keep-mb", type=click.FloatRange(min=1.0),
+        "--keep-mb", type=Finite(min=1.0),
         help="Record to a row of files, and remove the oldest beyond so many MB.",
     ),
     click.option(
-        "--keep-hours", type=click.FloatRange(min=0.0, min_open=True),
+        "--keep-hours", type=Finite(min=0.0, min_open=True),
         help="The same beyond so many hours.",
     ),
     click.option(
         "--record-frames", metavar="[HZ]", is_flag=False, flag_value=2.0,
-        type=click.FloatRange(min=0.0, min_open=True),
+        type=Finite(min=0.0, min_open=True),
         help="Record frames, too, so many a second [2]: encrypted (--record-to), or where "
         "[telemetry] disclosure is full.",
     ),
 )  # fmt: skip
 
 
-def begin(guard: Guard, asked: Recording, camera: str, on_clock: bool) -> list[Watcher]:
-    """Record, if that was asked for; the guard ends it. Raises EdgeguardError.
+def check(asked: Recording, sinks: tuple[str, ...] = ()) -> None:
+    """Refuse what can be told before anything is opened: a run that is refused later may leave a
+    log or an emptied file behind. sinks: as --sink names them.
 
-    What is returned watches the loop.
+    Raises EdgeguardError; for a log that exists, the one that `Guard.record` would raise.
     """
     if asked.path is None:
         if asked != Recording(None, None, None, None, None, None):
@@ -88,6 +93,28 @@ def begin(guard: Guard, asked: Recording, camera: str, on_clock: bool) -> list[W
                 "--record-key, --record-to, --record-frames, --keep-mb and --keep-hours: belong to"
                 " --record"
             )
+        return
+    for option, named in (("--record", asked.path), ("--record-key", asked.key)):
+        if named is not None and not named.name:  # an unset variable, for instance
+            raise EdgeguardError(f"{option}: names no file")
+    path, is_row = asked.path.absolute(), (asked.keep_mb, asked.keep_hours) != (None, None)
+    for sink in map(sink_file, sinks):
+        if sink is not None and not is_row and sink.resolve() == path.resolve():
+            raise EdgeguardError(f"--sink {sink}: is the log of --record; name another")
+        apart("--sink", sink, asked.key, asked.recipient)
+    if not path.parent.is_dir():
+        raise EdgeguardError(f"recorder: {path.parent}: is no folder")
+    if not is_row and os.path.lexists(path):
+        raise EdgeguardError(f"recorder: {path}: exists; a log is never overwritten")
+
+
+def begin(guard: Guard, asked: Recording, camera: str, on_clock: bool) -> list[Watcher]:
+    """Record, if that was asked for; the guard ends it. Raises EdgeguardError.
+
+    What is returned watches the loop.
+    """
+    check(asked)
+    if asked.path is None:
         return []
     recorder = guard.record(
         asked.path, key=asked.key, recipient=asked.recipient, keep_mb=asked.keep_mb,

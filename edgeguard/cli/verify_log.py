@@ -24,15 +24,22 @@ def command(log: Path, key: str | None, head: str | None) -> int:
     """Check every byte of LOG against the recorder's key.
 
     The key must come from somewhere an attacker could not write: a copy made when the recorder ran
-    for the first time. Exit code 0: closed, nothing was changed; 1: changed; 3: not closed, and
-    nothing was changed up to the record that is named; 2: cannot be read.
+    for the first time. Exit code 0: closed, nothing was changed; 1: changed, or no log at all; 3:
+    not closed, and nothing was changed up to the record that is named; 2: cannot be read.
     """
     from edgeguard.output.recorder.keys import default_path, first_key, is_hex
     from edgeguard.output.recorder.verify import verify
 
     if head is not None and not is_hex(head, 32):
         raise EdgeguardError(f"--head {head}: want 64 hex digits")
-    verdict = verify(log, first_key(key or str(default_path().with_suffix(".pub"))), head)
-    about = f"{verdict.decisions} decisions; log {verdict.log_number} of this key"
-    click.echo(f"{log}: {verdict.text} ({about})")
+    if key == "":  # an unset variable, for instance: no other key may stand in for it
+        raise EdgeguardError("--key: is empty; want 64 hex digits or a .pub file")
+    pinned = key if key is not None else str(default_path().with_suffix(".pub"))
+    verdict = verify(log, first_key(pinned), head)
+    number = verdict.log_number
+    about = f" ({verdict.decisions} decisions; log {number} of this key)"
+    click.echo(f"{log}: {verdict.text}{about if number is not None else ''}")
+    if key is None:
+        hint = "; after --record-key FILE.json, give --key FILE.pub" if number is None else ""
+        click.echo(f"held against {pinned}, as no --key is given{hint}", err=True)
     return int(verdict.state)

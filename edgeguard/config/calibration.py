@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +30,28 @@ _SHARE = schema.Bounds(above=0.0, high=1.0)
 _ANY = schema.Bounds()
 OF_DETECTOR = ("scale", "offset", "above", "below")
 _UNNAMED = '[guard] names no calibration: write calibration = "calibration.toml" there'
+
+
+def own_sha256(tables: Mapping[str, Any]) -> str:
+    """SHA-256 in hex of what a calibration file says, but for [contents], which holds this hash.
+    Comments and the order of the tables do not count."""
+    said = {name: table for name, table in tables.items() if name != "contents"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def edited(tables: Mapping[str, Any]) -> str | None:
+    """Why the numbers of a file cannot be taken for those that were found; None where they can.
+    Arrays alone need nothing here: [arrays] states a hash of its own."""
+    contents, detectors = tables.get("contents"), tables.get("detector")
+    stated = contents.get("sha256") if isinstance(contents, dict) else None
+    if stated is not None:
+        wrong = stated != own_sha256(tables)
+        return "is not that of this file: it was changed after it was written" if wrong else None
+    of_detectors = detectors.values() if isinstance(detectors, dict) else [detectors]
+    numbers = any(not isinstance(d, dict) or set(d) - {"definition"} for d in of_detectors if d)
+    if numbers or tables.get("temperature") or tables.get("thresholds"):
+        return "missing; nothing says that these numbers are those that were found"
+    return None
 
 
 class Calibrated(NamedTuple):
@@ -119,6 +144,9 @@ class _File:
     def apply(self, made: Draft, cards: dict[str, Card]) -> Calibrated:
         if not self.readable:
             return Calibrated({}, {})
+        wrong = edited(self.raw)
+        if wrong:
+            self.report.add(("contents", "sha256"), f"{wrong}; run `edgeguard calibrate` again")
         self._models(made, cards)
         fits = self._fits(made, cards)
         self._definitions(made, fits)

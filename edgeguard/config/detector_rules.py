@@ -129,8 +129,15 @@ def _association(made: Draft, at: KeyPath, detector: schema.Detector) -> None:
             (*at, "between"),
             f'names {len(detector.between)}; relation = "{relation}" is of {wanted}',
         )
-    for index, text in enumerate(detector.between):
-        operand(made, (*at, "between", index), text)
+    named = [
+        operand(made, (*at, "between", index), text) for index, text in enumerate(detector.between)
+    ]
+    if len(named) == 2 and named[0] == named[1] and named[0] and _says_nothing(detector):
+        made.report.add(
+            (*at, "between", 1),
+            f'is "{detector.between[1]}" as the first is, and so the number never changes; name '
+            'what it belongs to, or take relation = "rate" for how fast it changes',
+        )
     for key, relations in (("scale", ("difference", "sum")), ("offset", ("difference", "sum")),
                            ("least", ("ratio",))):  # fmt: skip
         if getattr(detector, key) is not None and relation and relation not in relations:
@@ -140,6 +147,16 @@ def _association(made: Draft, at: KeyPath, detector: schema.Detector) -> None:
             (*at, "least"), "missing; say from which size on the second of the two is a divisor"
         )
     _delay(made, at, detector)
+
+
+def _says_nothing(detector: schema.Detector) -> bool:
+    """Of one operand held against itself: whether the relation cancels it. What another scale, a
+    product or an earlier time leaves of it can be held against a limit."""
+    if detector.relation == "ratio":
+        return not detector.delay_ms
+    cancels = {"difference": 1.0, "sum": -1.0}.get(detector.relation or "")
+    scale = 1.0 if detector.scale is None else detector.scale
+    return cancels is not None and not detector.delay_ms and scale in (cancels, "calibrated")
 
 
 def _delay(made: Draft, at: KeyPath, detector: schema.Detector) -> None:

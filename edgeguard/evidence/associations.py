@@ -9,6 +9,7 @@ independent than two drives, so give many short logs rather than one long one.
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -69,30 +70,65 @@ def read_log(path: Path, period_us: int) -> list[Stretch]:
     command or a member's answer, under the name that guard.toml gives it. What is empty or no
     number is NaN; between two samples the last one holds. Raises ConfigError.
     """
-    rows = _rows(path)
-    if not rows or "t" not in rows[0]:
-        raise ConfigError(f'{path}: has no column "t" with the time in seconds')
-    names = sorted({name for row in rows for name in row if name and name != "t"})
-    t = np.array([_real(row.get("t")) for row in rows])
-    if not np.isfinite(t).all() or (np.diff(t) < 0).any():
-        raise ConfigError(f"{path}: t: every row needs a time in seconds that does not fall")
-    values = {name: np.array([_real(row.get(name)) for row in rows]) for name in names}
+    return _stretches(_columns(path), period_us)
+
+
+def read_logs(paths: Sequence[Path], period_us: int) -> list[Stretch]:
+    """The stretches of all logs. A drive that counts twice makes every promise false: raises
+    ConfigError for a log that says what another says, under whatever name and in either format."""
+    found: list[Stretch] = []
+    seen: dict[str, Path] = {}
+    for path in paths:
+        columns = _columns(path)
+        digest = hashlib.sha256()
+        for name, column in sorted(columns.items()):
+            digest.update(json.dumps([name, len(column)]).encode() + column.tobytes())
+        same = seen.get(digest.hexdigest())
+        if same is not None:
+            raise ConfigError(f"{path}: holds the same drive as {same}; each may count once")
+        seen[digest.hexdigest()] = path
+        found += _stretches(columns, period_us)
+    return found
+
+
+def _stretches(columns: Mapping[str, Reals], period_us: int) -> list[Stretch]:
     return [
-        {name: column[held] for name, column in values.items()}
-        for held in _held(t, period_us / 1e6)
+        {name: column[held] for name, column in columns.items() if name != "t"}
+        for held in _held(columns["t"], period_us / 1e6)
     ]
+
+
+def _columns(path: Path) -> dict[str, Reals]:
+    """Every column of a log by name, ``t`` among them."""
+    rows = _rows(path)
+    if not rows:
+        raise ConfigError(f"{path}: has no rows; want one for each sample, with the time as t")
+    if "t" not in rows[0]:
+        raise ConfigError(f'{path}: has no column "t" with the time in seconds')
+    names = sorted({name for row in rows for name in row if name})
+    columns = {name: np.array([_real(row.get(name)) for row in rows]) for name in names}
+    if not np.isfinite(columns["t"]).all() or (np.diff(columns["t"]) < 0).any():
+        raise ConfigError(f"{path}: t: every row needs a time in seconds that does not fall")
+    return columns
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:  # Excel puts a mark before it
             if path.suffix == ".jsonl":
                 return [dict(json.loads(line)) for line in file if line.strip()]
-            return list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            header, rows = reader.fieldnames or (), list(reader)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, TypeError, csv.Error) as error:
         raise ConfigError(f"{path}: is no log of signals: {error}") from None
+    for mark, name in ((";", "semicolons"), ("\t", "tabs")):
+        if "t" not in header and any(mark in column for column in header):
+            raise ConfigError(
+                f"{path}: its columns are separated by {name}; want commas, and points in numbers"
+            )
+    return rows
 
 
 def _real(value: object) -> float:
@@ -121,8 +157,8 @@ def _held(t: Reals, period_s: float) -> list[Ints]:
 def calibrate(stretches: Sequence[Stretch], wish: Wish, period_us: int) -> Found:
     """Fit the line where it is asked for, then find the limits.
 
-    Raises ConfigError for a log that lacks an operand or is too short, UnsupportedWishError for a
-    rate that it cannot support.
+    Raises ConfigError for logs that lack an operand, never change it or are too short,
+    UnsupportedWishError for a rate that they cannot support.
     """
     pairs = [_pair(stretch, wish) for stretch in stretches]
     if len(pairs) < FEWEST:
@@ -131,6 +167,7 @@ def calibrate(stretches: Sequence[Stretch], wish: Wish, period_us: int) -> Found
             f"{FEWEST}"
         )
     fitting = [pair for i, pair in enumerate(pairs) if i % 4 == 2]
+    _refuse_still(wish, [np.concatenate(column) for column in zip(*pairs, strict=True)], "")
     line = _line(wish, fitting, period_us)
     spec = {**wish.spec, **{k: v for k, v in line.items() if k == "scale"}}
     if "offset" in line:
@@ -143,6 +180,18 @@ def calibrate(stretches: Sequence[Stretch], wish: Wish, period_us: int) -> Found
     if not all(any(np.isfinite(r).any() for r in part) for part in (fitted, held)):
         raise ConfigError(f"detector.{wish.name}: it never says a number on these logs")
     return Found(line, _limits(fitted, held, wish, stream), [_away(r, 0, 1, False) for r in held])
+
+
+def _refuse_still(wish: Wish, columns: Sequence[Reals], where: str) -> None:
+    """Raises ConfigError for an operand that stays as it is: any line passes through one point, and
+    a limit is then as narrow as that point. One without any number is refused elsewhere."""
+    there = [column[np.isfinite(column)] for column in columns]
+    for operand, numbers in zip(wish.operands, there, strict=False):
+        if all(map(len, there)) and numbers.max() - numbers.min() < 1 / ONE:
+            raise ConfigError(
+                f'detector.{wish.name}: "{operand}" is {numbers[0]:g} all along{where}, which shows'
+                " nothing of what belongs together; give logs in which it changes"
+            )
 
 
 def residual(spec: Mapping[str, Any], a: Reals, b: Reals, period_us: int) -> Reals:
@@ -188,6 +237,8 @@ def _line(wish: Wish, pairs: Sequence[tuple[Reals, Reals]], period_us: int) -> d
     if seen.sum() < 2:
         raise ConfigError(f"detector.{wish.name}: its operands are never there together")
     a, b = a[seen], b[seen]
+    if "scale" in find:
+        _refuse_still(wish, (a, b), " the stretches that the line is fitted to (every fourth)")
     a = -a if wish.spec["relation"] == "sum" else a
     known = np.zeros_like(a)
     if "scale" not in find:

@@ -2,8 +2,8 @@
 """calibration.toml: what was fitted, on how many tracks, at which alpha.
 
 [data], [model.MEMBER], [temperature], [thresholds.CHANNEL.OPERATION], [detector.NAME] with what it
-measured in [detector.NAME.definition], [arrays]. Read by `edgeguard.config`. Arrays lie beside it
-in an .npz, which [arrays] names with its hash.
+measured in [detector.NAME.definition], [arrays], [contents] with the hash of all of them. Read by
+`edgeguard.config`. Arrays lie beside it in an .npz, which [arrays] names with its hash.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgeguard.config.calibration import edited, own_sha256
 from edgeguard.config.fixed import ONE
+from edgeguard.config.toml import parse
 from edgeguard.config.toml import read as read_toml
 from edgeguard.errors import ConfigError
 from edgeguard.evidence.calibration import SIDES, Calibration
 
 _HEAD = """\
-# Written by `edgeguard calibrate`; run it again rather than edit. Whoever changes a model, the
-# debounce of a detector's cause or a quorum has to calibrate again.
+# Written by `edgeguard calibrate`; run it again rather than edit: a changed number is refused. A
+# limit of your own belongs in guard.toml. Whoever changes a model, the debounce of a detector's
+# cause or a quorum has to calibrate again.
 #
 # What the numbers promise assumes that later tracks are drawn like the calibration tracks
 # (exchangeable). The unit is the track.
@@ -47,7 +50,8 @@ def digest(*arrays: npt.NDArray[Any]) -> str:
 
 def fitted_on_frames(path: Path, models: Mapping[str, str]) -> dict[str, Any]:
     """The tables of a file that is to be written anew by who has no frames; empty when it has
-    nothing that took frames. Raises ConfigError when that was fitted to other model files."""
+    nothing that took frames. Raises ConfigError when that was fitted to other model files, or
+    changed since."""
     old = read_toml(path)[0] if path.exists() else {}
     if "tracks" not in old.get("data", {}):
         return {}
@@ -55,6 +59,11 @@ def fitted_on_frames(path: Path, models: Mapping[str, str]) -> dict[str, Any]:
         raise ConfigError(
             f"{path}: holds what was fitted on frames to other model files than guard.toml names"
             " now; give --data as well, or remove the file"
+        )
+    wrong = edited(old)
+    if wrong:
+        raise ConfigError(
+            f"{path}: contents.sha256: {wrong}; give --data as well, or remove the file"
         )
     return old
 
@@ -99,7 +108,9 @@ def to_toml(
         numbers = _numbers(found, name, rates[name]) if name in rates else {}
         parts += _detector(name, numbers | {"definition": definition})
     parts += [_table(("arrays",), arrays)] if arrays else []
-    return "\n".join(parts)
+    text = "\n".join(parts)
+    contents = {"sha256": own_sha256(parse(text, Path("calibration.toml")))}
+    return "\n".join([text, _table(("contents",), contents)])
 
 
 def _detector(name: str, keys: Mapping[str, Any]) -> list[str]:

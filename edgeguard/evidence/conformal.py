@@ -148,6 +148,12 @@ def _refuse_what_cannot_be(
             f"({debounce.on_us / 1e6:g} s) and can never fire; give longer tracks",
             0.0,
         )
+    if rate * hours >= 1.0:
+        raise UnsupportedWishError(
+            f"{rate:g} false trips per hour lets every track of {hours * 3600.0:.3g} s trip; "
+            f"ask for less than {1.0 / hours:.4g}",
+            1.0 / hours,
+        )
     if rank(n, rate * hours) > n:
         supported = round_up(smallest_rate(n, hours))
         raise UnsupportedWishError(
@@ -155,10 +161,4 @@ def _refuse_what_cannot_be(
             f"{hours * 3600.0:.3g} s can support; ask for no less than {supported:g}, or give more "
             "tracks",
             supported,
-        )
-    if rate * hours >= 1.0:
-        raise UnsupportedWishError(
-            f"{rate:g} false trips per hour lets every track of {hours * 3600.0:.3g} s trip; "
-            f"ask for less than {1.0 / hours:.4g}",
-            1.0 / hours,
         )

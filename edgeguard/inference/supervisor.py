@@ -55,9 +55,9 @@ class Supervisor:
         self._process: sandbox.Process | None = None
         for member in self.members:
             member.worker = self
-        name = "+".join(member.name for member in self.members)
+        self._names = "+".join(member.name for member in self.members)
         self._thread = threading.Thread(
-            target=self._supervise, name=f"edgeguard-{name}", daemon=True
+            target=self._supervise, name=f"edgeguard-{self._names}", daemon=True
         )
         with contextlib.ExitStack() as undo:
             # Neither can make us wait: a worker cannot undo EFD_NONBLOCK.
@@ -144,6 +144,8 @@ class Supervisor:
             if admitted and not self._closing.is_set():
                 self.reason += f"; quarantined: {self._budget}"
             self._settled.set()
+        if admitted and not self._closing.is_set():
+            _log.warning("%s: %s", self._names, self.reason)
 
     def _run_once(self) -> bool:
         """One worker from start to end; whether it was admitted."""
@@ -166,28 +168,33 @@ class Supervisor:
             code = process.wait()
             last = heard.line() if admitted else {}
         refused = _text(hello, "refused")
-        with self.lock:  # first of all: nothing that is told may hold this up
-            self._process = None
-            if self.alive:
-                self.lose(_GONE)
-            if self.reason == _GONE:
-                self.reason = (
-                    _text(last, "failed") or f"the worker was ended by {sandbox.ending(code)}"
-                )
-            if not admitted and not self._closing.is_set():
-                self.reason = refused or (
-                    f"the worker was ended by {sandbox.ending(code)} while it"
-                    f" {'loaded the model' if opening else 'started'}"
-                )
-                if opening is not None and opening.name not in self.reason:
-                    self.reason = f"{opening}: {self.reason}"
+        died = f"the worker was ended by {sandbox.ending(code)}"
+        doing = "loaded the model" if opening else "started"
+        reason = (
+            _text(last, "failed") or died if admitted else refused or f"{died} while it {doing}"
+        )
+        if not admitted and opening is not None and opening.name not in reason:
+            reason = f"{opening}: {reason}"
+        self._note_end(admitted, reason)  # first of all: nothing that is told may hold this up
         if sandbox.violated(code) or True in (hello.get("denied"), last.get("denied")):
             self._event("sandbox_violation")
         elif refused and refused not in self._told and self._admitted_once:
             self._told.add(refused)
             self._event("refused_file")  # a first refusal is for whoever opens the member
         self._admitted_once |= admitted
+        if self._admitted_once and not self._closing.is_set():
+            _log.warning("%s: %s", self._names, self.reason)
         return admitted
+
+    def _note_end(self, admitted: bool, reason: str) -> None:
+        """Of a worker whose end nobody wanted, why; who killed it has said so."""
+        with self.lock:
+            self._process = None
+            if self.alive:
+                self.lose(_GONE)
+            wanted = self._closing.is_set()
+            if self.reason == _GONE or (not admitted and not wanted):
+                self.reason = reason
 
     def _greeted(self, heard: _Ear) -> tuple[dict[str, Any], Path | None]:
         """What it says when it is ready or refuses, a refusal when it is too late; and which file
@@ -218,8 +225,9 @@ class Supervisor:
             self._settled.set()
         unusual = sandbox.surprising(lacking)
         if unusual and lacking != before:  # not again after every restart
-            names = "+".join(member.name for member in self.members)
-            _log.warning("%s: not wholly confined: %s", names, "; ".join(unusual)[:1000])
+            _log.warning("%s: not wholly confined: %s", self._names, "; ".join(unusual)[:1000])
+        if self._admitted_once:
+            _log.warning("%s: is back, after its self-test", self._names)
         return True
 
     def _start(self) -> tuple[sandbox.Process, int]:

@@ -35,6 +35,7 @@ def main(options: dict[str, Any]) -> int:
     with os.fdopen(options["spec"], "rb") as file:
         file.seek(0)
         spec = json.load(file)
+    sandbox.call_itself("+".join(m["name"] for m in spec["members"]))
     need = sandbox.Need(())
     try:
         cards = [Card.from_dict(m["card"], Path(m["directory"])) for m in spec["members"]]

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import os
 import select
 import stat
 import sys
+from pathlib import Path
 from typing import Any, Protocol
 
 from edgeguard._core import Decision
@@ -34,6 +36,7 @@ def as_record(decision: Decision, t_ns: int) -> dict[str, Any]:
         "operator_request": decision.operator_request,
         "causes": list(decision.causes),
         "present": list(decision.present),
+        "detectors": list(decision.detectors),
         "evidence": decision.evidence,
         "ages_ms": decision.ages_ms,
     }
@@ -42,8 +45,10 @@ def as_record(decision: Decision, t_ns: int) -> dict[str, Any]:
 class JsonLines:
     """One JSON object a line. The first one after a gap has ``lost``: how many are missing."""
 
-    def __init__(self, fd: int) -> None:
-        self._fd, self._next = fd, 0
+    def __init__(self, fd: int, *, replaces: bool = False) -> None:
+        """replaces: what is in the file goes when the first decision comes, not before: a run that
+        never began leaves it alone."""
+        self._fd, self._next, self._replaces = fd, 0, replaces
         self.is_log = stat.S_ISREG(os.fstat(fd).st_mode)
         """Whether it is an ordinary file: whoever reads it does not act on it now."""
         self._room = select.poll()
@@ -60,6 +65,9 @@ class JsonLines:
             record["lost"] = decision.sequence - self._next
         self._next = decision.sequence + 1
         line = memoryview(json.dumps(record).encode() + b"\n")
+        if self._replaces and self.is_log:
+            os.ftruncate(self._fd, 0)
+        self._replaces = False
         while line:
             try:
                 line = line[os.write(self._fd, line) :]
@@ -67,22 +75,42 @@ class JsonLines:
                 self._room.poll()
 
 
+def sink_file(name: str) -> Path | None:
+    """The file that ``open_sink`` writes for this name; None for stdout and a callable."""
+    return None if name == "-" or (":" in name and "/" not in name) else Path(name)
+
+
+def _opened(name: str) -> int:
+    """To write; nobody is waited for. Raises OSError, or EdgeguardError for a pipe without a
+    reader."""
+    try:
+        fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_NOCTTY | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise EdgeguardError(
+                f"sink {name}: nobody reads this pipe; start its reader first"
+            ) from None
+        raise
+    os.set_blocking(fd, True)
+    return fd
+
+
 def open_sink(name: str) -> Sink:
     """``-`` for stdout, ``module:callable`` for your own, else a file of JSON lines.
 
     Raises EdgeguardError when it cannot be opened.
     """
-    module, colon, attribute = name.partition(":")
+    module, _, attribute = name.partition(":")
     try:
         if name == "-":
             sys.stdout.flush()  # its buffer is passed by: whoever blocks on it blocks the end, too
             return JsonLines(1)
-        if colon and "/" not in name:
+        if sink_file(name) is None:
             found = getattr(importlib.import_module(module), attribute)
             if not callable(found):
                 raise EdgeguardError(f"sink {name}: is not callable")
             return found  # type: ignore[no-any-return]
-        return JsonLines(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOCTTY, 0o666))
+        return JsonLines(_opened(name), replaces=True)
     except EdgeguardError:
         raise
     except Exception as error:  # the module is the user's: it may raise anything

@@ -78,7 +78,7 @@ def _parsed(path: Path, number: int, line: str) -> Row:
         assert isinstance(row["f"], str)
         assert isinstance(row["i"], int)
     except (ValueError, KeyError, TypeError, AssertionError):
-        raise EdgeguardError(f"{path}: line {number} is no result; delete the file") from None
+        raise EdgeguardError(f"{path}: line {number} is no result; remove that line") from None
     return row
 
 

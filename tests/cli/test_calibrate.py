@@ -231,6 +231,93 @@ def test_a_file_that_is_no_npz(place, capfd):
     assert "data.npz: cannot be read as npz" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *((o, v) for o in ("--confidence", "--target-accuracy") for v in ("nan", "inf", "-inf")),
+        ("--max-false-trips-per-hour", "nan"), ("--max-false-trips-per-hour", "inf"),
+        ("--max-false-trips-per-hour", "1e400"),
+    ],
+)  # fmt: skip
+def test_a_wish_is_a_finite_number(place, capfd, option, value):
+    save(place, **arrays())
+    assert calibrate(place, option, value) == 2
+    shown = capfd.readouterr().err
+    assert f"Invalid value for '{option}': {value} is not " in shown
+    assert "Traceback" not in shown
+    assert not (place / "calibration.toml").exists()
+
+
+def untouched(place, *more):
+    """Calibration is refused, and no file but the guard's own is written or changed."""
+    before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    assert calibrate(place, "--target-accuracy", "0.9", "--no-plots", *more) == 2
+    assert before == {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("option", ["--out", "--json"])
+def test_what_is_read_is_not_written_over(place, capfd, option):
+    x, track = pictures()
+    save(place, x=x, y=answers(x), track=track)
+    shipped = models_dir("gtsrb")
+    for name in ("plain.onnx", "plain.card.json", "plain.golden.npz", "labels.json"):
+        (place / name).write_bytes((shipped / name).read_bytes())
+    local = TOML.replace("package:gtsrb/plain", "plain.onnx")
+    (place / "guard.toml").write_text(local)
+    (place / "link.toml").symlink_to(place / "guard.toml")
+    for name in (
+        "guard.toml", "data.npz", "link.toml", "plain.onnx", "plain.card.json", "plain.golden.npz",
+        "labels.json",
+    ):  # fmt: skip
+        untouched(place, option, str(place / name))
+        said = f"{option} {place / name}: is read here, and would be lost; name another"
+        assert said in capfd.readouterr().err
+
+
+def test_one_output_is_not_written_over_another(place, capfd):
+    x, track = pictures()
+    save(place, x=x, y=answers(x), track=track)
+    for name in ("calibration.toml", "calibration.npz"):  # where nothing lies yet
+        untouched(place, "--json", str(place / name))
+        assert "the calibration is written there; name another" in capfd.readouterr().err
+    (place / "calibration.toml").write_text("# of before\n")
+    untouched(place, "--out", str(place / "new.toml"), "--json", str(place / "calibration.toml"))
+    assert "calibration.toml: is read here, and would be lost" in capfd.readouterr().err
+    untouched(place, "--out", str(place / "new.npz"))
+    assert "its arrays have that name; call it .toml" in capfd.readouterr().err
+
+
+def test_a_guard_toml_that_names_itself_as_its_calibration_stays(place, capfd):
+    save(place, **arrays())
+    (place / "guard.toml").write_text(TOML.replace("calibration.toml", "guard.toml"))
+    untouched(place)
+    assert "guard.calibration: " in capfd.readouterr().err
+
+
+def test_arrays_are_not_written_over_the_tracks_that_they_come_from(place, capfd):
+    save(place, **arrays())
+    wish = 'kind = "risk"\nmax_false_trips_per_hour = 2\n'
+    (place / "guard.toml").write_text(f"{TOML}\n[detector.risk]\n{wish}")
+    untouched(place, "--out", str(place / "data.toml"))
+    assert "data.npz: is read here, and would be lost; name another" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--out", "--json"])
+def test_an_output_without_a_folder_is_refused_before_anything_is_written(place, capfd, option):
+    x, track = pictures()
+    save(place, x=x, y=answers(x), track=track)
+    untouched(place, option, str(place / "no" / "x.toml"))
+    assert f"x.toml: there is no folder {place / 'no'}" in capfd.readouterr().err
+
+
+def test_a_bundle_takes_no_other_calibration(place, capfd):
+    bundle = models_dir("gtsrb") / "demo.egb"
+    with pytest.raises(SystemExit) as done:
+        main(["calibrate", str(bundle), "--data", str(place / "guard.toml")])
+    assert done.value.code == 2
+    assert "is a bundle, which takes no other calibration" in capfd.readouterr().err
+
+
 def test_a_target_is_asked_for_when_one_is_needed(place, capfd):
     save(place, **arrays())
     assert calibrate(place) == 2

@@ -123,6 +123,40 @@ def test_a_log_whose_signals_the_guard_would_refuse_promises_nothing(tmp_path, c
     assert "detector.wheel: the cause fires on unreadable numbers alone, 36" in shown
 
 
+def test_a_drive_counts_once(tmp_path, capfd):
+    guard, drive = tmp_path / "guard.toml", log(tmp_path / "drive.csv")
+    guard.write_text(certain(TOML[: TOML.index("[detector.dark]")]) + LINE)
+    (tmp_path / "same.csv").write_bytes(drive.read_bytes())
+    for again in (drive, tmp_path / "same.csv"):
+        assert run(guard, "--signals", drive, "--signals", again) == 2
+        assert f"{again}: holds the same drive as {drive}" in capfd.readouterr().err
+    assert not (tmp_path / "calibration.toml").exists()
+    other = log(tmp_path / "other.csv", seed=1)
+    assert run(guard, "--signals", drive, "--signals", other) == 0
+    assert "n_tracks = 59" in (tmp_path / "calibration.toml").read_text()
+
+
+@pytest.mark.parametrize("option", ["--out", "--json"])
+def test_a_log_is_not_written_over(tmp_path, capfd, option):
+    guard, drive = tmp_path / "guard.toml", log(tmp_path / "drive.csv")
+    guard.write_text(certain(TOML[: TOML.index("[detector.dark]")]) + LINE)
+    before = drive.read_bytes()
+    assert run(guard, "--signals", drive, option, drive) == 2
+    assert f"{option} {drive}: is read here, and would be lost" in capfd.readouterr().err
+    assert drive.read_bytes() == before
+    assert not (tmp_path / "calibration.toml").exists()
+
+
+def test_a_log_in_which_nothing_changes_gives_no_limit(tmp_path, capfd):
+    (tmp_path / "guard.toml").write_text(certain(TOML[: TOML.index("[detector.dark]")]) + LINE)
+    rows = "".join(f"{t / 10:.1f},0.0,0.0\n" for t in range(4000))
+    (tmp_path / "parked.csv").write_text("t,speed,wheel\n" + rows)
+    assert run(tmp_path / "guard.toml", "--signals", tmp_path / "parked.csv") == 2
+    shown = " ".join(capfd.readouterr().err.split())
+    assert 'detector.wheel: "wheel" is 0 all along, which shows nothing' in shown
+    assert not (tmp_path / "calibration.toml").exists()
+
+
 def test_signals_alone_leave_what_was_fitted_on_frames(tmp_path, capfd):
     head = certain(TOML[: TOML.index("[detector.odd]")])
     head = head.replace('below = "calibrated"\nmax_false_trips_per_hour = 200', "below = 5.0")
@@ -155,6 +189,13 @@ def test_signals_alone_leave_what_was_fitted_on_frames(tmp_path, capfd):
         with pytest.raises(ConfigError, match=named + ".*run `edgeguard calibrate` again"):
             config.load(guard)
     guard.write_text(text)
+    written = file.read_text()
+    file.write_text(re.sub(r"plain = [\d.]+", "plain = 3.0", written))
+    with pytest.raises(ConfigError, match=r"contents\.sha256: .*it was changed after"):
+        config.load(guard)
+    assert run(guard, "--signals", logs[1]) == 2  # or it would be stated as if it had been found
+    assert "it was changed after it was written; give --data" in capfd.readouterr().err
+    file.write_text(written)
     file.write_text(re.sub(r'(\[model.plain\]\nsha256 = )"\w+"', r'\1"00"', file.read_text()))
     assert run(guard, "--signals", logs[1]) == 2
     assert "other model files than guard.toml names now; give --data" in capfd.readouterr().err

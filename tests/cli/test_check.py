@@ -69,7 +69,8 @@ def test_what_this_kernel_does_not_give_to_workers_is_noted(
     monkeypatch.setattr(_isolation, "has_seccomp", lambda: False)
     guard_toml = Path(shutil.copytree(models_dir(), tmp_path / "gtsrb")) / "guard.toml"
     text = guard_toml.read_text()
-    guard_toml.write_text(text.replace('isolation = "process"', 'process = "eyes"', 1))
+    text = text.replace('isolation = "process"', 'process = "eyes"', 1)
+    guard_toml.write_text(text.replace('isolation = "process"', 'isolation = "none"', 1))
     assert run("check", guard_toml, "--json") == 0
     out = json.loads(capsys.readouterr().out)
     notes = "\n".join(out["notes"])
@@ -79,6 +80,8 @@ def test_what_this_kernel_does_not_give_to_workers_is_noted(
     assert "seccomp: a worker can call all of the kernel" in notes
     assert out["members"]["plain"]["process"] == "process eyes"
     assert out["members"]["robust"]["process"] == "own process"
+    assert 'member.compact: isolation = "none": ' in notes
+    assert "member.robust: isolation" not in notes
 
 
 def test_what_is_wrong_goes_to_stderr_with_exit_code_2(

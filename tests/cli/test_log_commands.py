@@ -91,7 +91,74 @@ def test_what_is_no_log(tmp_path: Path, edgeguard: Edgeguard) -> None:
         code, _, said = edgeguard(command, tmp_path / "x.mcap")
         assert code == 2 and "x.mcap: is no log" in said
     code, said, _ = edgeguard("verify-log", tmp_path / "x.mcap", "--key", "0" * 64)
-    assert code == 1
+    assert (code, said) == (1, f"{tmp_path}/x.mcap: is no log, or its beginning was changed\n")
+    code, _, said = edgeguard("replay", tmp_path / "x.mcap", "--tape", tmp_path / "x.tape")
+    assert code == 2 and not (tmp_path / "x.tape").exists()
+
+
+def test_a_log_of_somebody_else_is_no_number_of_this_key(
+    log: Path, edgeguard: Edgeguard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And whose key it was held against is said, when none was given."""
+    other = log.parent / "edgeguard" / "log-key.pub"
+    other.parent.mkdir()
+    other.write_text("ab" * 32)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(log.parent))
+    code, said, told = edgeguard("verify-log", log)
+    assert code == 1 and "signed by another key than the one it is held against" in said
+    assert "of this key" not in said
+    assert f"held against {other}, as no --key is given" in told and "--key FILE.pub" in told
+    other.write_bytes(log.with_name("key.pub").read_bytes())
+    code, said, told = edgeguard("verify-log", log)
+    assert code == 0 and "log 0 of this key" in said
+    assert told == f"held against {other}, as no --key is given\n"
+    assert edgeguard("verify-log", log, "--key", other)[2] == ""
+
+
+def test_an_empty_key_is_not_the_default_one(
+    log: Path, edgeguard: Edgeguard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an unset variable, for instance."""
+    default = log.parent / "edgeguard" / "log-key.pub"
+    default.parent.mkdir()
+    default.write_bytes(log.with_name("key.pub").read_bytes())
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(log.parent))
+    code, said, told = edgeguard("verify-log", log, "--key", "")
+    assert (code, said) == (2, "") and "--key: is empty" in told
+
+
+@pytest.mark.parametrize(("command", "option"), [("explain", "--html"), ("replay", "--tape")])
+def test_no_output_replaces_what_is_read(
+    log: Path, edgeguard: Edgeguard, command: str, option: str
+) -> None:
+    """By whatever name."""
+    before, key = log.read_bytes(), log.with_name("mine.pem")
+    key.write_text("mine")
+    log.with_name("hard").hardlink_to(log)
+    log.with_name("soft").symlink_to(log)
+    for name in ("flight.mcap", "hard", "soft", "mine.pem"):
+        out = log.with_name(name)
+        code, said, told = edgeguard(command, log, "--private-key", key, option, out)
+        assert (code, said) == (2, "") and f"{option} {out}: is read here" in told
+    assert (log.read_bytes(), key.read_text()) == (before, "mine")
+
+
+def test_what_follows_the_end_of_a_log_is_not_passed_over(log: Path, edgeguard: Edgeguard) -> None:
+    """Two logs put together, whether the first was closed or not; a crash leaves nothing there."""
+    whole = log.read_bytes()
+    tail = [raw for raw in raw_records(whole) if raw.opcode == Opcode.CHUNK][-1]
+    for first, more in ((whole, whole), (whole[: tail.end], whole), (whole, b"x")):
+        log.write_bytes(first + more)
+        code, said, told = edgeguard("replay", log)
+        assert (code, said) == (1, "")
+        assert f"{len(more)} bytes follow its end" in told
+        assert re.search(r"only the \d+ decisions before them are the same", told)
+        code, _, told = edgeguard("explain", log)
+        assert code == 0 and f"{len(more)} bytes follow its end" in told
+    for length in range(tail.end, len(whole), 997):
+        log.write_bytes(whole[:length])
+        code, _, told = edgeguard("replay", log)
+        assert code == 0 and "follow its end" not in told, f"cut to {length} bytes"
 
 
 def test_explained_as_text(log: Path, edgeguard: Edgeguard) -> None:

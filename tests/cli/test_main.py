@@ -3,9 +3,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import click
 import pytest
 
+from edgeguard import figures
 from edgeguard.cli import main as program
 from edgeguard.errors import EdgeguardError
 
@@ -16,6 +22,7 @@ from edgeguard.errors import EdgeguardError
         (EdgeguardError("x.toml: wrong"), "x.toml: wrong"),
         (PermissionError(13, "Permission denied", "out.json"), "out.json: Permission denied"),
         (FileNotFoundError(2, "No such file or directory", "a"), "a: No such file or directory"),
+        (OSError(28, "No space left on device"), "output: No space left on device"),
         (ModuleNotFoundError("no", name="torch.nn"), "needs torch; pip install"),
         (ModuleNotFoundError("no", name="sklearn.datasets"), "edgeguard-monitor[lab]'"),
     ],
@@ -48,3 +55,30 @@ def test_an_error_of_our_own_keeps_its_traceback(
     monkeypatch.setattr(program.Commands, "get_command", lambda *_: failing)
     with pytest.raises(type(error)):
         program.main(["check"])
+
+
+def test_a_verdict_that_nobody_hears_is_none(tmp_path: Path) -> None:
+    """Neither the 0 of a log that is whole, nor the 1 of one that was changed: a pipe without a
+    reader ends it as a shell's tools end."""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    done = subprocess.run(
+        [sys.executable, "-m", "edgeguard", "check", "--defaults"],
+        stdout=write_end, stderr=subprocess.PIPE, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    os.close(write_end)
+    assert (done.returncode, done.stderr) == (program.READER_LEFT, "")
+
+
+def test_a_full_disk_is_no_verdict_either(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "edgeguard", "check", "--defaults"],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=tmp_path,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (2, "output: No space left on device\n")
+
+
+def test_figures_that_find_no_room_are_named() -> None:
+    with pytest.raises(EdgeguardError, match=r"^/dev/full: No space left on device$"):
+        figures.write(Path("/dev/full"), [], None, [])

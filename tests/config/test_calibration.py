@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from edgeguard import _core, config
+from edgeguard.config.calibration import own_sha256
+from edgeguard.config.toml import parse
 from edgeguard.errors import ConfigError
 
 Edit = Callable[[str, str], Path]
@@ -19,10 +21,16 @@ def calibrated(edited: Edit) -> Path:
     return edited("above = -2.0", 'above = "calibrated"')
 
 
-def change(file: Path, old: str, new: str) -> None:
-    text = file.with_name("calibration.toml").read_text()
+def change(file: Path, old: str, new: str, sealed: bool = True) -> None:
+    """Sealed: as if it had been written so."""
+    path = file.with_name("calibration.toml")
+    text = path.read_text()
     assert text.count(old) == 1
-    file.with_name("calibration.toml").write_text(text.replace(old, new))
+    text = text.replace(old, new)
+    if sealed and "[temperature]" in text:
+        before, there, after = text.rpartition('[contents]\nsha256 = "')
+        text = before + there + own_sha256(parse(text, path)) + after[64:]
+    path.write_text(text)
 
 
 def test_calibrated_numbers_take_the_place_of_the_word(calibrated: Path) -> None:
@@ -93,6 +101,38 @@ def test_a_limit_of_nobody_knows_which_number_is_refused(calibrated: Path) -> No
     change(calibrated, definition, "")
     with pytest.raises(ConfigError, match=r"detector\.odd: .*does not say what it measured"):
         config.load(calibrated)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("above = -1.5", "above = 99.0"),
+        ("n_tracks = 200\nalpha = 0.05\n\n[detector.odd.definition]",
+         "n_tracks = 9000\nalpha = 0.05\n\n[detector.odd.definition]"),
+        ("plain = 1.25", "plain = 1.5"),
+        ("certainty = 0.97", "certainty = 0.5"),
+    ],
+)  # fmt: skip
+def test_a_calibration_that_was_edited_is_refused(calibrated: Path, old: str, new: str) -> None:
+    change(calibrated, old, new, sealed=False)
+    with pytest.raises(
+        ConfigError, match=r"calibration\.toml:30: contents\.sha256: .*changed after .* again"
+    ):
+        config.load(calibrated)
+
+
+def test_numbers_that_nothing_vouches_for_are_refused(calibrated: Path) -> None:
+    text = calibrated.with_name("calibration.toml").read_text()
+    change(calibrated, text[text.index("[contents]") :], "", sealed=False)
+    with pytest.raises(
+        ConfigError, match=r"calibration\.toml:1: contents\.sha256: missing; .*again"
+    ):
+        config.load(calibrated)
+
+
+def test_comments_and_layout_of_a_calibration_are_free(calibrated: Path) -> None:
+    change(calibrated, "[temperature]\n", "# of the summer\n\n[temperature]\r\n", sealed=False)
+    assert config.load(calibrated).temperatures == {"plain": 1.25}
 
 
 def test_a_missing_calibration_file_is_refused(calibrated: Path) -> None:

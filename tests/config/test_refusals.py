@@ -30,6 +30,13 @@ raise = { certainty = 0.5, quorum = 1 }
 lower = { certainty = 0.5, quorum = 1 }
 """
 
+SELF = """
+[detector.self]
+kind = "association"
+between = ["speed", "signal.speed"]
+above = 1.0
+relation = """
+
 # text in the example, what replaces it, text on the line that must be named, key path, phrase
 REFUSED = [
     # structure
@@ -189,6 +196,16 @@ REFUSED = [
      '[guard] names no calibration: write calibration = "calibration.toml" there'),
     ('kind = "image"\ncamera = "front"', 'kind = "image"\ncamera = "front"\nmember = "plain"',
      'member = "plain"', "detector.dark.member", "it watches a camera"),
+    ("[cause.FROZEN_INPUT]", SELF + '"difference"\n[cause.FROZEN_INPUT]', "between =",
+     "detector.self.between[1]", 'as the first is, and so the number never changes'),
+    ("[cause.FROZEN_INPUT]", SELF + '"difference"\ndelay_ms = 0\nscale = 1\noffset = 3.0\n'
+     "[cause.FROZEN_INPUT]", "between =", "detector.self.between[1]", "never changes"),
+    ("[cause.FROZEN_INPUT]", SELF + '"difference"\nscale = "calibrated"\n[cause.FROZEN_INPUT]',
+     "between =", "detector.self.between[1]", 'or take relation = "rate"'),
+    ("[cause.FROZEN_INPUT]", SELF + '"sum"\nscale = -1.0\n[cause.FROZEN_INPUT]',
+     "between =", "detector.self.between[1]", "never changes"),
+    ("[cause.FROZEN_INPUT]", SELF + '"ratio"\nleast = 0.5\n[cause.FROZEN_INPUT]',
+     "between =", "detector.self.between[1]", "never changes"),
     # causes
     ('severity = "FALLBACK"', 'severity = "SAFE_STOP"', 'clears = "itself"',
      "cause.FROZEN_INPUT.clears", "SAFE_STOP may not clear by"),
@@ -253,6 +270,15 @@ def test_f26_refused_with_line_key_and_advice(edited: Edit, row: tuple[str, ...]
     name, _, line = where.rpartition(":")
     assert name == str(file)
     assert at in file.read_text().splitlines()[int(line) - 1]
+
+
+@pytest.mark.parametrize(
+    "relation",
+    ['"difference"\nscale = 0.0', '"difference"\ndelay_ms = 100', '"sum"', '"product"'],
+)
+def test_what_can_be_said_of_one_signal_alone_is_taken(edited: Edit, relation: str) -> None:
+    file = edited("[cause.FROZEN_INPUT]", f"{SELF}{relation}\n[cause.FROZEN_INPUT]")
+    assert config.load(file).detectors["self"].between == ("speed", "signal.speed")
 
 
 def test_all_mistakes_of_a_file_are_reported_at_once(folder: Path) -> None:

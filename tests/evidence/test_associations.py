@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edgeguard import _core
 from edgeguard.errors import ConfigError
-from edgeguard.evidence.associations import Wish, calibrate, read_log, residual
+from edgeguard.evidence.associations import Wish, calibrate, read_log, read_logs, residual
 from edgeguard.evidence.conformal import UNREADABLE, Debounce, UnsupportedWishError
 
 PERIOD_US = 10_000
@@ -173,6 +173,26 @@ def test_logs_without_one_readable_pair_are_refused():
         calibrate(logs, wish(("above", "below")), PERIOD_US)
 
 
+@pytest.mark.parametrize("still", ["speed", "wheel"])
+@pytest.mark.parametrize("find", [("scale", "offset", "above"), ("above", "below"), ()])
+def test_what_never_changes_is_fitted_to_nothing(still, find):
+    logs = stretches()
+    for log in logs:
+        log[still][:] = 13.9
+        log[still][500] = math.nan  # an invalid moment is no change
+    with pytest.raises(ConfigError, match=rf'detector.pair: "{still}" is 13\.9 all along'):
+        calibrate(logs, wish(find), PERIOD_US)
+
+
+def test_a_line_needs_a_change_where_it_is_fitted():
+    logs = stretches()
+    for log in logs[2::4]:
+        log["wheel"][:] = 0.0
+    with pytest.raises(ConfigError, match=r'"wheel" is 0 all along the stretches that the line'):
+        calibrate(logs, wish(("scale", "above")), PERIOD_US)
+    assert calibrate(logs, wish(("offset", "above"), scale=3.6), PERIOD_US).limit
+
+
 def test_what_the_logs_cannot_support_is_refused():
     with pytest.raises(UnsupportedWishError, match="ask for no less than"):
         calibrate(stretches(), wish(("above",), rate=0.1), PERIOD_US)
@@ -201,7 +221,12 @@ def test_a_log_is_held_between_its_samples_and_cut_at_gaps(tmp_path):
         ("a.csv", "t,speed\n1,1\n0,1\n", "does not fall"),
         ("a.csv", "t,speed\nx,1\n", "does not fall"),
         ("a.jsonl", "{no", "no log of signals"),
-        ("a.jsonl", "", 'no column "t"'),
+        ("a.jsonl", "", "has no rows"),
+        ("a.csv", "", "has no rows"),
+        ("a.csv", "t,speed\n", "has no rows"),
+        ("a.csv", "t;speed\n", "separated by semicolons; want commas"),
+        ("a.csv", "t;speed\n0;1\n", "separated by semicolons; want commas"),
+        ("a.csv", "\ufefft\tspeed\n0\t1\n", "separated by tabs; want commas"),
     ],
 )
 def test_a_broken_log_is_refused_with_its_name(tmp_path, name, text, said):
@@ -211,12 +236,33 @@ def test_a_broken_log_is_refused_with_its_name(tmp_path, name, text, said):
     assert name in str(refused.value)
 
 
-def test_jsonl_reads_as_csv(tmp_path):
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "as Excel saves it"])
+def test_jsonl_reads_as_csv(tmp_path, mark):
     t = np.arange(0, 10.1, 0.05)
-    (tmp_path / "a.csv").write_text("t,x\n" + "".join(f"{v},{v}\n" for v in t))
-    (tmp_path / "a.jsonl").write_text("".join(f'{{"t": {v}, "x": {v}}}\n' for v in t))
+    (tmp_path / "a.csv").write_text(mark + "t,x\n" + "".join(f"{v},{v}\n" for v in t))
+    (tmp_path / "a.jsonl").write_text(mark + "".join(f'{{"t": {v}, "x": {v}}}\n' for v in t))
     one, two = (read_log(tmp_path / n, PERIOD_US)[0]["x"] for n in ("a.csv", "a.jsonl"))
     assert (one == two).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("same.csv", "t,x,y\n0,1,2\n60,2,\n"),
+        ("lines.csv", "t,x,y\r\n0,1,2\r\n60,2,\r\n"),
+        ("turned.csv", "t,y,x\n0,2,1\n60,,2\n"),
+        ("other.jsonl", '{"t": 0, "x": 1, "y": 2}\n{"t": 60.0, "x": 2}\n'),
+    ],
+)
+def test_a_drive_counts_once_whatever_its_file_is_called(tmp_path, name, text):
+    (tmp_path / "drive.csv").write_text("t,x,y\n0,1,2\n60,2,\n")
+    (tmp_path / "later.csv").write_text("t,x,y\n100,1,2\n160,2,\n")
+    (tmp_path / name).write_text(text)
+    read_logs([tmp_path / "drive.csv", tmp_path / "later.csv"], PERIOD_US)
+    with pytest.raises(ConfigError, match=rf"{name}: holds the same drive as .*drive\.csv"):
+        read_logs([tmp_path / n for n in ("drive.csv", "later.csv", name)], PERIOD_US)
+    with pytest.raises(ConfigError, match=r"drive\.csv: holds the same drive as .*drive\.csv"):
+        read_logs([tmp_path / "drive.csv"] * 2, PERIOD_US)
 
 
 @pytest.mark.parametrize("period_s", [0.1, 1.0])

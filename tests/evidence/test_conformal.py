@@ -133,6 +133,9 @@ def test_wishes_that_make_no_sense_are_refused():
         conformal.upper_limit([], STREAM, SHORT, 20.0)
     with pytest.raises(UnsupportedWishError, match="ask for less than 3600"):
         conformal.upper_limit(tracks, STREAM, SHORT, 3600.0)
+    for too_many in (1e308, float("inf")):
+        with pytest.raises(UnsupportedWishError, match="lets every track of 1 s trip"):
+            conformal.upper_limit(tracks, STREAM, SHORT, too_many)
     with pytest.raises(UnsupportedWishError, match="shorter than the debounce"):
         conformal.upper_limit(tracks, STREAM, Debounce(2_000_000, 2_000_000), 400.0)
 

@@ -360,6 +360,14 @@ def test_the_table_the_figures_and_going_on(tmp_path: Path) -> None:
     assert "FAILED inject.total.cause_right_least: 0.5" in again.output
 
 
+def test_figures_do_not_replace_the_policy(copied: Path, tmp_path: Path) -> None:
+    text = copied.read_text()
+    done = run(tmp_path, str(copied), "--faults", "F05", "--n", "1", "--json", str(copied))
+    assert "--json" in str(done.exception)
+    assert "is read here, and would be lost" in str(done.exception)
+    assert copied.read_text() == text
+
+
 def test_a_process_of_the_pool_that_is_killed_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Callable
 
@@ -32,7 +31,7 @@ def until(condition: Callable[[], bool], seconds: float = READY_S) -> bool:
     return condition()
 
 
-def strike(member: ChildProcess, number: signal.Signals) -> int:
+def strike(member: ChildProcess, number: int) -> int:
     pid = member.pid
     assert pid is not None
     os.kill(pid, number)

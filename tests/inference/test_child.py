@@ -121,8 +121,11 @@ def test_f01_a_worker_killed_with_a_request_in_flight_gives_no_answer(opened: Op
     assert result.serial == 2
 
 
-def test_f01_restarts_end_with_the_budget(opened: Open) -> None:
+def test_f01_restarts_end_with_the_budget(opened: Open, caplog: pytest.LogCaptureFixture) -> None:
+    """Each end and each return is told."""
     member = opened(restarts=1)
+    pid = strike(member, 0)  # only looks
+    assert Path(f"/proc/{pid}/comm").read_text() == f"{member.name}\n"
     strike(member, signal.SIGKILL)
     assert until(lambda: not member.alive)
     member.await_ready(READY_S)
@@ -131,6 +134,9 @@ def test_f01_restarts_end_with_the_budget(opened: Open) -> None:
     with pytest.raises(ModelRefused, match=r"SIGKILL; quarantined: 1 restarts in 3600 s are used"):
         member.await_ready(READY_S)
     assert not member.submit(1, 1)
+    died, budget = "m: the worker was ended by SIGKILL", "1 restarts in 3600 s are used up"
+    told = [died, "m: is back, after its self-test", died, f"{died}; quarantined: {budget}"]
+    assert until(lambda: [r.getMessage() for r in caplog.records] == told)
 
 
 def test_f01_a_worker_is_not_readmitted_when_the_self_test_fails(

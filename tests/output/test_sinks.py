@@ -17,15 +17,15 @@ from edgeguard.output import JsonLines, open_sink
 
 KEYS = {
     "t_ns", "sequence", "mode", "command", "active", "operator_request", "causes", "present",
-    "evidence", "ages_ms",
+    "detectors", "evidence", "ages_ms",
 }  # fmt: skip
 
 
 def decision(sequence: int) -> Any:
     return SimpleNamespace(
         sequence=sequence, mode=SimpleNamespace(name="NOMINAL"), command={"v": 1.5}, active=True,
-        operator_request=False, causes=("LATE",), present=(), evidence={"v": {"label": -1}},
-        ages_ms={"front": 3.0},
+        operator_request=False, causes=("LATE",), present=(), detectors=("left",),
+        evidence={"v": {"label": -1}}, ages_ms={"front": 3.0},
     )  # fmt: skip
 
 
@@ -98,3 +98,22 @@ def test_what_cannot_be_opened_is_named(name: str) -> None:
         open_sink(name)
     assert str(caught.value).startswith(f"sink {name}: ")
     assert "\n" not in str(caught.value)
+
+
+def test_a_pipe_that_nobody_reads_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(EdgeguardError, match="nobody reads this pipe"):
+        open_sink(str(tmp_path / "pipe"))
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    open_sink(str(tmp_path / "pipe"))(decision(0), 0)
+    assert json.loads(os.read(reader, 4096))["sequence"] == 0
+    os.close(reader)
+
+
+def test_what_is_in_a_file_goes_with_the_first_decision(tmp_path: Path) -> None:
+    (tmp_path / "out.jsonl").write_text("of the last run\n" * 100)
+    sink = open_sink(str(tmp_path / "out.jsonl"))
+    assert (tmp_path / "out.jsonl").read_text() == "of the last run\n" * 100
+    for n in range(2):
+        sink(decision(n), n)
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 2

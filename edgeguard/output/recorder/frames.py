@@ -22,6 +22,7 @@ from edgeguard.output.writer import Writer
 
 WAITING = 4  # frames, on either side of the pipe
 CLOSE_S = 2.0
+NEVER_NS = 2.0**62  # after the first one
 ENCODINGS = {  # of foxglove.RawImage, by the format of a camera
     "BGR": "bgr8", "RGB": "rgb8", "BGRA": "bgra8", "GRAY": "mono8", "YUYV": "yuyv", "NV12": "nv12",
 }  # fmt: skip
@@ -34,10 +35,10 @@ class Frames:
     """The guard's end. It copies a frame when one is due, and a thread writes it."""
 
     def __init__(self, most_hz: float) -> None:
-        """most_hz: frames a second at most."""
+        """most_hz: frames a second at most. Raises OSError when there is no pipe to be had."""
         self.ear, self._mouth = os.pipe2(os.O_CLOEXEC)
         """For the recorder; whoever starts it closes this."""
-        self._period_ns = int(1e9 / most_hz)
+        self._period_ns = int(min(1e9 / most_hz, NEVER_NS))
         self._next_ns: int | None = None
         self._number = 0
         self._writer = Writer("frames", self._write, WAITING)

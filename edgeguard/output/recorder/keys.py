@@ -89,6 +89,8 @@ def begin(path: Path) -> Signer:
 
     The first public key is written beside it, for whoever verifies. Raises EdgeguardError.
     """
+    if not path.name:
+        raise EdgeguardError(f"{path}: names no file for the key")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _locked(path.with_name(path.name + ".lock")):
@@ -116,7 +118,7 @@ def first_key(text: str) -> str:
 def broken_link(lineage: tuple[Link, ...], pinned: str) -> str | None:
     """Why the pinned key does not vouch for the last one of the lineage, or None when it does."""
     if not lineage or (lineage[0].number, lineage[0].public) != (0, pinned):
-        return "signed by another key than the given one"
+        return "signed by another key than the one it is held against"
     for before, after in itertools.pairwise(lineage):
         good = before.number < after.number
         if not good or not signed(before.public, after.message(), after.signature):

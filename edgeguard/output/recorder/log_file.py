@@ -120,6 +120,11 @@ def chained(head: str, block: bytes) -> str:
     return hashlib.sha256(bytes.fromhex(head) + block).hexdigest()
 
 
+def packed(data: bytes) -> bytes:
+    """As the file holds it."""
+    return zstandard.compress(data, 1)
+
+
 def as_bytes(*records: McapRecord) -> bytes:
     """These records, one after the other."""
     builder = RecordBuilder()
@@ -289,8 +294,8 @@ class LogFile:
         if self._box is not None:
             w = self._locked(self._box, w)
         raw = _taken(w.builder)
-        packed = zstandard.compress(raw, 1)
-        chunk = as_bytes(Chunk("zstd", packed, w.last_ns, w.first_ns, zlib.crc32(raw), len(raw)))
+        block = packed(raw)
+        chunk = as_bytes(Chunk("zstd", block, w.last_ns, w.first_ns, zlib.crc32(raw), len(raw)))
         start = self.size + len(self._unwritten)
         indexes, offsets = b"", {}
         for channel, index in w.index.items():
@@ -305,7 +310,7 @@ class LogFile:
                     chunk_length=len(chunk),
                     chunk_start_offset=start,
                     compression="zstd",
-                    compressed_size=len(packed),
+                    compressed_size=len(block),
                     message_end_time=w.last_ns,
                     message_index_length=len(indexes),
                     message_index_offsets=offsets,
@@ -320,7 +325,7 @@ class LogFile:
         """One message instead of these."""
         hidden = _Waiting()
         plain = _taken(w.builder)
-        block = struct.pack("<I", len(plain)) + zstandard.compress(plain, 1)
+        block = struct.pack("<I", len(plain)) + packed(plain)
         hidden.add(self._hidden, w.last_ns, box.lock(block))
         return hidden
 

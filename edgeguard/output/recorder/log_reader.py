@@ -140,6 +140,8 @@ class Log:
         wanted = {number for number, topic in self._topics.items() if topic in topics}
         sealed = self._sealed
         for raw in raw_records(self._data):
+            if raw.opcode == Opcode.FOOTER:
+                return
             if raw.opcode != Opcode.CHUNK:
                 continue
             try:
@@ -154,6 +156,29 @@ class Log:
             for m in messages:
                 if m.channel_id in wanted:
                     yield Entry(self._topics[m.channel_id], m.log_time, m.data)
+
+    def doubts(self) -> list[str]:
+        """What a reader should know of the file, in words."""
+        found = []
+        if self.unsealed:
+            found.append("its last records are not sealed; nobody vouches for them")
+        if more := self.following:
+            found.append(
+                f"{more} bytes follow its end, a second log for instance, and are not read; see "
+                "edgeguard verify-log"
+            )
+        return found
+
+    @property
+    def following(self) -> int:
+        """How many bytes follow the end of the log. What a crash has left behind is none of it."""
+        end, closed = len(MAGIC), False
+        for raw in raw_records(self._data):
+            end, closed = raw.end, raw.opcode == Opcode.FOOTER
+            if closed:
+                return max(0, len(self._data) - end - len(MAGIC))
+        another = self._data[end : end + len(MAGIC)] == MAGIC  # behind one that was not closed
+        return len(self._data) - end if another else 0
 
     @property
     def unsealed(self) -> bool:

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from attrs import frozen
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from edgeguard.errors import EdgeguardError
 from edgeguard.output.recorder import keys
 from edgeguard.output.recorder.box import Box
-from edgeguard.output.recorder.log_file import LogFile
+from edgeguard.output.recorder.log_file import LogFile, packed
 from edgeguard.output.recorder.topics import CHANNEL, FRAMES, POLICY, STATE, TOPICS, Translator
 
 PARTS = 8  # files that a limit is divided into: what is kept is between 6/8 and all of it
@@ -39,13 +40,15 @@ class Logs:
 
     def __init__(
         self, path: Path, key: Path, about: Mapping[str, str], translator: Translator, keep: Keep,
-        recipient: X25519PublicKey | None = None,
+        recipient: X25519PublicKey | None = None, warn: Callable[[str], object] = lambda _: None,
     ) -> None:  # fmt: skip
-        """Opens the first log. Raises EdgeguardError and OSError."""
+        """Opens the first log; warn: tells the person who records, now. Raises EdgeguardError and
+        OSError."""
         self._path, self._key, self._about, self._keep = path, key, about, keep
         self._translator, self._recipient = translator, recipient
         self._policy = b""
         self._told = self._crowded = False  # of this file: it has no room for frames
+        self._warn, self._warned = warn, False
         self._ended_s: dict[Path, float] = {}  # files of this process; monotonic
         self.stuck = ""
         """Why the next file cannot be begun, or nothing: this one grows beyond its limit."""
@@ -62,18 +65,36 @@ class Logs:
 
     def frame(self, t_ns: int, message: bytes) -> None:
         """A frame, unless it would take more than this file may hold: then the next file is due.
-        Raises OSError; then the frame is lost."""
+        Raises OSError; then the frame may be lost."""
         if self._told:
             return
-        if not self._fits(len(message)):
-            self._log.flush()  # what waits takes less room in the file
         if self._fits(len(message)):
             self._log.add(CHANNEL[FRAMES], t_ns, message)
+            return
+        self._log.flush()  # what waits takes less room in the file, and so will the frame
+        size = len(packed(message))
+        if self._fits(size):
+            self._log.add(CHANNEL[FRAMES], t_ns, message)
+            self._log.flush()
         else:
-            self._told = True
-            self._crowded = len(message) < (self._keep.mb or 0.0) * 1e6 / PARTS / 2
-            why = "this file is full" if self._crowded else f"--keep-mb/{PARTS} hardly holds one"
-            self._translator.note(f"frames are missing from here on: {why}", self._log)
+            self._leave_out(size)
+
+    def _leave_out(self, size: int) -> None:
+        """A frame of so many bytes, and all others until the next file: a note says so. When that
+        would not hold two of them, whoever gave the limit is told."""
+        mb = self._keep.mb or 0.0
+        part = mb * 1e6 / PARTS
+        self._told, self._crowded = True, size < part / 2
+        why = "this file is full"
+        if not self._crowded:
+            why = f"one takes {size / 1e3:.0f} kB, and --keep-mb {mb:g} makes files of "
+            why += f"{part / 1e3:.0f} kB"
+        self._translator.note(f"frames are missing from here on: {why}", self._log)
+        if not self._crowded and not self._warned:
+            self._warned = True
+            enough = math.ceil(size * 2 * PARTS / 1e6) + 1
+            advice = f"give --keep-mb {enough} or more"
+            self._warn(f"{self._log.path}: frames are left out: {why}; {advice}")
 
     def note(self, message: str, t_ns: int | None) -> None:
         """A line for people, of this time, or of the last decision's."""

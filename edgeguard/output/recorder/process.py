@@ -28,6 +28,7 @@ from edgeguard.errors import EdgeguardError
 from edgeguard.output.recorder.box import recipient
 from edgeguard.output.recorder.frames import Reader
 from edgeguard.output.recorder.logs import Keep, Logs
+from edgeguard.output.recorder.recorder import WARNS
 from edgeguard.output.recorder.topics import Translator
 
 TURN_S = 0.05
@@ -163,13 +164,17 @@ def _begin(given: dict[str, Any]) -> Turns:
     translator = Translator(json.loads(about["policy"]))
     keep = Keep(given["keep_mb"], given["keep_hours"])
     to = recipient(Path(given["recipient"])) if given["recipient"] else None
-    logs = Logs(Path(given["path"]), Path(given["key"]), about, translator, keep, to)
+    logs = Logs(
+        Path(given["path"]), Path(given["key"]), about, translator, keep, to,
+        warn=lambda text: _say(WARNS + text),
+    )  # fmt: skip
     frames = Reader(given["frames"]) if given["frames"] is not None else None
     return Turns(Tape(memory), logs, frames)
 
 
 def _say(text: str) -> None:
     try:
-        print(text, flush=True)
+        sys.stdout.buffer.write(text.encode(errors="replace") + b"\n")  # whatever a path is called
+        sys.stdout.flush()
     except OSError:  # nobody listens any more
         sys.stdout = None

@@ -8,16 +8,19 @@ write or to be gone, every decision has the cause RECORDER_LOST.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import math
 import mmap
 import os
+import select
 import subprocess
 import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import mcap  # noqa: F401  # the other process needs it; when it is missing, this one can say so
 
@@ -34,6 +37,7 @@ CLOSE_S = 60.0  # of a busy machine with a slow disk
 LOOK_S = 0.5
 NOTES = 100  # that may wait
 STALLED_S = 3.0
+WARNS = "warning: "  # begins a line of the other process that is for the person who records
 
 _log = logging.getLogger("edgeguard")
 
@@ -48,21 +52,19 @@ class Recorder:
     ) -> None:  # fmt: skip
         """about: what the log says of itself, see `about`; the rest: see `Guard.record`. Raises
         EdgeguardError when the log cannot be begun."""
+        _positive(keep_mb=keep_mb, keep_hours=keep_hours, frames_hz=frames_hz)
         self.path = Path(path).absolute()
-        key = key or default_path()
+        key = key if key is not None else default_path()
         self._core = core
-        self.frames = Frames(frames_hz) if frames_hz is not None else None
+        self.frames: Frames | None = None
         """Takes frames, where they are recorded."""
-        fd = os.memfd_create("edgeguard-tape")
-        kept = [fd] if self.frames is None else [fd, self.frames.ear]
         try:
-            os.ftruncate(fd, TAPE_BYTES)
-            self._memory = mmap.mmap(fd, TAPE_BYTES, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
-            self.tape = Tape(self._memory)
-            self._process = _start(kept)
-        finally:
-            for one in kept:
-                os.close(one)
+            self.frames = Frames(frames_hz) if frames_hz is not None else None
+            fd = self._share()
+        except OSError as error:
+            if self.frames is not None:
+                self.frames.close()
+            raise EdgeguardError(f"recorder: {self.path}: {_refused(error)}") from None
         self._begin(
             {
                 "fd": fd, "bytes": TAPE_BYTES, "path": str(self.path), "about": dict(about),
@@ -75,6 +77,21 @@ class Recorder:
         self._ended = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="recorder", daemon=True)
         self._watcher.start()
+
+    def _share(self) -> int:
+        """Make the tape, and the process that knows it by the number that is returned."""
+        kept = [] if self.frames is None else [self.frames.ear]
+        try:
+            fd = os.memfd_create("edgeguard-tape")
+            kept.append(fd)
+            os.ftruncate(fd, TAPE_BYTES)
+            self._memory = mmap.mmap(fd, TAPE_BYTES, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
+            self.tape = Tape(self._memory)
+            self._process = _start(kept)
+        finally:
+            for one in kept:
+                os.close(one)
+        return fd
 
     def _begin(self, given: dict[str, Any]) -> None:
         self._tell(json.dumps(given))
@@ -132,12 +149,16 @@ class Recorder:
     def _watch(self) -> None:
         """Notice that the other process is gone or does not move."""
         beats, moved_s = self.tape.beats, time.monotonic()
+        said = select.poll()
+        said.register(self._out, select.POLLIN)
         while not self._ended.wait(LOOK_S):
             now_s = time.monotonic()
             if self.tape.beats != beats:
                 beats, moved_s = self.tape.beats, now_s
             if self._process.poll() is not None or now_s - moved_s > STALLED_S:
                 self.tape.failing = True  # until its next turn says otherwise
+            while said.poll(0) and self._line():
+                pass
 
     def _tell(self, line: str) -> None:
         assert self._process.stdin is not None
@@ -147,17 +168,46 @@ class Recorder:
         except OSError:  # it is gone; whoever waits for its answer says so
             pass
 
+    @property
+    def _out(self) -> IO[bytes]:
+        assert self._process.stdout is not None
+        return self._process.stdout
+
+    def _line(self) -> str:
+        """Its next line; what it warns of is said on. Empty when it is gone."""
+        line = self._out.readline().decode(errors="replace").strip()
+        if line.startswith(WARNS):
+            _log.warning("%s", line.removeprefix(WARNS))
+        return line
+
     def _hear(self, timeout_s: float) -> str:
-        """Its next line, or nothing when there is none in time."""
+        """Its next line that warns of nothing, or nothing when there is none in time."""
         found: list[str] = []
-        out = self._process.stdout
-        assert out is not None
-        reader = threading.Thread(
-            target=lambda: found.append(out.readline().decode().strip()), daemon=True
-        )
+
+        def read() -> None:
+            while (line := self._line()).startswith(WARNS):
+                pass
+            found.append(line)
+
+        reader = threading.Thread(target=read, daemon=True)
         reader.start()
         reader.join(timeout_s)
         return found[0] if found else ""
+
+
+def _positive(**given: float | None) -> None:
+    """Raises EdgeguardError for a number that limits nothing."""
+    for name, number in given.items():
+        if number is not None and not 0.0 < number < math.inf:
+            raise EdgeguardError(f"{name}: is {number}; want a finite number above 0")
+
+
+def _refused(error: OSError) -> str:
+    """Why there is no tape and no process, in words."""
+    why = error.strerror or str(error)
+    if error.errno == errno.EFBIG:
+        why += f"; its {TAPE_BYTES >> 20} MiB of shared memory count as a file: see ulimit -f"
+    return f"cannot be begun: {why}"
 
 
 def _start(kept: list[int]) -> subprocess.Popen[bytes]:

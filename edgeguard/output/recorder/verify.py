@@ -36,8 +36,9 @@ class Verdict(NamedTuple):
     records: int
     """How many records of the tape are vouched for."""
     decisions: int
-    log_number: int
-    """Logs with this key before it; a number that is missing is a log that is missing."""
+    log_number: int | None
+    """Logs with this key before it; a number that is missing is a log that is missing. None when
+    no seal vouches for it."""
 
 
 def verify(path: Path, pinned: str, confirmed: str | None = None) -> Verdict:
@@ -56,6 +57,10 @@ def verify_bytes(data: mmap.mmap | bytes, pinned: str, confirmed: str | None = N
 
 class _Changed(Exception):
     """With what is wrong, in words."""
+
+
+class _NoLog(_Changed):
+    """Nobody can tell whether it ever was one: the alarm is that of a changed log."""
 
 
 class _Check:
@@ -77,6 +82,8 @@ class _Check:
                 )
         except UNREADABLE:
             return self._said(State.CHANGED, "changed: holds a record that cannot be read")
+        except _NoLog as error:
+            return self._said(State.CHANGED, str(error))
         except _Changed as error:
             return self._said(State.CHANGED, f"changed: {error}")
         records = self._last.records if self._last else 0
@@ -87,12 +94,12 @@ class _Check:
     def _said(self, state: State, text: str) -> Verdict:
         last = self._last
         counts = (last.records, last.decisions) if last else (0, 0)
-        return Verdict(state, text, *counts, self._log_number)
+        return Verdict(state, text, *counts, self._log_number if last else None)
 
     def _walk(self) -> bool:
         """Whether the log was closed. Raises _Changed and what reading a record raises."""
         if self._data[: len(MAGIC)] != MAGIC:
-            raise _Changed("does not begin as a log does")
+            raise _NoLog("is no log, or its beginning was changed")
         tail: list[Raw] = []
         for raw in raw_records(self._data):
             tail.append(raw)
@@ -158,7 +165,7 @@ class _Check:
     def _crashed(self, tail: list[Raw]) -> None:
         """A log without an end record must look like one that was cut off while writing."""
         if self._last is None:
-            raise _Changed("holds no seal")
+            raise _NoLog("holds no seal: is no log that edgeguard recorded, or was changed")
         if self._data[-len(MAGIC) :] == MAGIC:
             raise _Changed("ends as a closed log does, but without its end record")
         if any(raw.opcode not in TAIL for raw in tail):

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 
+from edgeguard.config.calibration import own_sha256
+from edgeguard.config.toml import parse
 from edgeguard.lab.attacks import corpus, guard_rules
 from edgeguard.lab.attacks.alone import Alone, At, at_coverage, attacked, curve
 from edgeguard.lab.attacks.campaign import Outcome, worst_case
@@ -117,7 +119,9 @@ def test_results_of_other_pictures_or_another_calibration_are_not_continued(
     before = folder(GuardedTarget(watched, x[:2]), x[:4])
     calibration = there / "ood.calibration.toml"
     text = calibration.read_text()
-    calibration.write_text(text.replace("plain = 0.4608", "plain = 0.5"))
+    text = text[: text.index("[contents]")].replace("plain = 0.4608", "plain = 0.5")
+    digest = own_sha256(parse(text, calibration))
+    calibration.write_text(f'{text}[contents]\nsha256 = "{digest}"\n')
     after = folder(GuardedTarget(watched, x[:2]), x[:4])
     assert after != before
     card = json.loads((there / "plain.card.json").read_text())

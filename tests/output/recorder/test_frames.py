@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
+import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -185,6 +188,84 @@ def test_they_stay_within_the_limit(
         assert replay(file).difference is None
     notes = [entry.data for entry in Log(files[0]).entries(NOTES)]
     assert b"frames are missing from here on: this file is full" in notes[0]
+
+
+def test_they_are_as_long_as_they_are_in_the_file(shown: Bench, tmp_path: Path, log: Path) -> None:
+    """A frame that packs well fits, though its pixels alone are more than the file may hold."""
+    recorder = recording(shown, log, keep_mb=1.0)
+    assert recorder.frames is not None
+    shown.nominal()
+    image = np.zeros((200, 300, 3), np.uint8)
+    image[:30] = noise(0, 30, 300, 3)
+    for n in range(3):
+        recorder.frames.saw("front", image, "BGR", n * SECOND_NS // 10)
+        recorder.pace()
+    shown.guard.close()
+    (file,) = tmp_path.glob("flight-*.mcap")
+    assert [f["number"] for f in frames_of(file)] == [0, 1, 2]
+    assert list(Log(file).entries(NOTES)) == []
+    assert 90_000 < file.stat().st_size < 125_000
+
+
+def test_those_that_can_never_fit_are_told_once(
+    shown: Bench, tmp_path: Path, log: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While it runs, to whoever gave the limit."""
+    recorder = recording(shown, log, keep_mb=1.0)
+    assert recorder.frames is not None
+    shown.nominal()
+    with caplog.at_level(logging.WARNING):
+        recorder.frames.saw("front", noise(0, 480, 640, 3), "BGR", 0)
+        wait_for("it is told", lambda: "frames are left out" in caplog.text)
+        while len(list(tmp_path.glob("flight-*.mcap"))) < 2:  # each file leaves them out
+            shown.run(1000, "twenty")
+            wait_for("it is written", lambda: recorder.tape.waiting == 0)
+        recorder.frames.saw("front", noise(1, 480, 640, 3), "BGR", SECOND_NS)
+        shown.guard.close()
+    (said,) = (r.getMessage() for r in caplog.records if "left out" in r.getMessage())
+    found = re.search(r"one takes (\d+) kB, and --keep-mb 1 makes files of 125 kB; (.*)", said)
+    assert found is not None and said.startswith(f"{tmp_path}/flight-00001.mcap: ")
+    assert 900 < int(found[1]) < 1230
+    assert found[2] == f"give --keep-mb {math.ceil(int(found[1]) * 16 / 1000) + 1} or more"
+    files = list(tmp_path.glob("flight-*.mcap"))
+    assert not any(frames_of(file) for file in files)
+    notes = [entry.data for file in files for entry in Log(file).entries(NOTES)]
+    assert sum(b"frames are missing from here on: one takes" in note for note in notes) == 2
+
+
+def test_a_run_that_keeps_none_says_so(drive: npt.NDArray[np.uint8], tmp_path: Path) -> None:
+    with (tmp_path / "camera.toml").open("a") as file:
+        file.write(FULL)
+    boxes = np.tile([8, 4, 32, 32], (3, 1))
+    np.savez(tmp_path / "drive.npz", x=noise(0, 3, 480, 640, 3), box=boxes)
+    done = run(tmp_path, "--record-frames", "10", "--keep-mb", "2")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("flight-00001.mcap: frames are left out: one takes") == 1
+
+
+def test_a_warning_holds_up_no_log_whatever_it_is_called(
+    shown: Bench, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its name is no text."""
+    log = tmp_path / os.fsdecode(b"fl\xe9ght.mcap")
+    recorder = recording(shown, log, keep_mb=1.0)
+    assert recorder.frames is not None
+    shown.nominal()
+    recorder.frames.saw("front", noise(0, 480, 640, 3), "BGR", 0)
+    with caplog.at_level(logging.WARNING):
+        shown.guard.close()
+    assert "frames are left out" in caplog.text and "not closed" not in caplog.text
+    assert replay(next(tmp_path.glob("*-00001.mcap"))).decisions == shown.ticks
+
+
+def test_one_frame_and_then_none_for_ages(shown: Bench, log: Path) -> None:
+    recorder = shown.guard.record(log, key=log.with_name("key.json"), frames_hz=1e-300)
+    assert recorder.frames is not None
+    shown.nominal()
+    for n in range(3):
+        recorder.frames.saw("front", noise(n, 4, 4, 3), "BGR", n * 10**17)
+    shown.guard.close()
+    assert [f["number"] for f in frames_of(log)] == [0]
 
 
 def test_a_recorder_that_stands_still_holds_up_no_tick(shown: Bench, log: Path) -> None:

@@ -19,6 +19,7 @@ import pytest
 
 pytest.importorskip("mcap", reason="the recorder needs the extra record")
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from edgeguard._core import Mode, Tape
 from edgeguard.errors import EdgeguardError
@@ -31,6 +32,7 @@ from edgeguard.output.recorder.verify import State, verify
 from edgeguard.replay import replay
 from tests.faults.bench import Bench, write_policy
 from tests.output.recorder.conftest import wait_for
+from tests.output.recorder.test_box import pair
 
 DRIVE = """
 import sys, time
@@ -227,6 +229,38 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     made = Bench(write_policy(tmp_path))
     with pytest.raises(EdgeguardError, match="No such file"):
         made.guard.record(tmp_path / "no" / "x.mcap", key=tmp_path / "key.json")
+
+
+def test_a_limit_on_files_that_the_tape_does_not_fit_in(silent: Bench, log: Path) -> None:
+    """It counts for memory that is shared, too."""
+    before = set(os.listdir("/proc/self/fd"))
+    limit(os.getpid(), 200 << 10)
+    try:
+        with pytest.raises(EdgeguardError) as refused:
+            silent.guard.record(log, key=log.with_name("key.json"))
+    finally:
+        limit(os.getpid(), resource.RLIM_INFINITY)
+    assert str(refused.value).startswith(f"recorder: {log}: cannot be begun: File too large")
+    assert "\n" not in str(refused.value) and "ulimit -f" in str(refused.value)
+    assert set(os.listdir("/proc/self/fd")) <= before, "none is left open"
+    assert not log.exists() and not log.with_name("key.json").exists()
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), 0.0, -1.0])
+@pytest.mark.parametrize("name", ["keep_mb", "keep_hours", "frames_hz"])
+def test_a_number_that_limits_nothing(
+    silent: Bench, tmp_path: Path, log: Path, name: str, number: float
+) -> None:
+    public = pair(tmp_path, "mine", X25519PrivateKey).with_suffix(".pem.pub")
+    with pytest.raises(EdgeguardError, match=f"{name}: is {number}; want a finite number"):
+        silent.guard.record(log, key=log.with_name("key.json"), recipient=public, **{name: number})
+    assert not list(tmp_path.glob("*.mcap"))
+
+
+def test_a_key_without_a_name(silent: Bench, log: Path) -> None:
+    with pytest.raises(EdgeguardError, match="names no file for the key"):
+        silent.guard.record(log, key=Path())
+    assert not log.exists()
 
 
 def test_a_log_that_cannot_be_made_uses_up_no_key(tmp_path: Path, log: Path) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import mmap
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ from edgeguard.config import load, load_cards, policy_dict
 from edgeguard.decision import Policy
 from edgeguard.errors import EdgeguardError
 from edgeguard.output.recorder import keys
-from edgeguard.output.recorder.log_file import LogFile
+from edgeguard.output.recorder.log_file import MAGIC, LogFile
 from edgeguard.output.recorder.log_reader import Entry, Log, Raw, raw_records
 from edgeguard.output.recorder.topics import TAPE, TOPICS, Translator
 from edgeguard.output.recorder.verify import State, verify_bytes
@@ -201,3 +202,12 @@ def test_a_log_of_somebody_else(sample: Sample) -> None:
         verdict = verify_bytes(sample.closed, pinned)
         assert verdict.state is State.CHANGED
         assert "another key" in verdict.text
+        assert verdict.log_number is None, "this key says nothing of it"
+
+
+def test_what_may_never_have_been_a_log(sample: Sample) -> None:
+    """The alarm is that of a changed one, but nobody claims that it was one, or this key's."""
+    for data in (b"hello", b"x" + sample.closed, MAGIC, MAGIC + MAGIC):
+        verdict = verify_bytes(data, sample.pinned)
+        assert (verdict.state, verdict.log_number) == (State.CHANGED, None)
+        assert re.match(r"(holds no seal: )?is no log", verdict.text)

@@ -280,6 +280,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--page", "9464"], "--page 9464: want HOST:PORT, for instance 127.0.0.1:9464"),
+        (["--page", ":9464"], "--page :9464: want HOST:PORT, for instance 127.0.0.1:9464"),
         (
             ["--page", "127.0.0.1:0"],
             "--page 127.0.0.1:0: want HOST:PORT, for instance 127.0.0.1:9464",

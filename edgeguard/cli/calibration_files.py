@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The files of `edgeguard calibrate`, looked at before anything runs: what it writes has a place,
+and is none of what it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeguard.bundle import SUFFIX as BUNDLE
+from edgeguard.card import SUFFIX as CARD
+from edgeguard.card import Card
+from edgeguard.config import GuardConfig, model_path
+from edgeguard.errors import EdgeguardError
+from edgeguard.figures import check_writable
+from edgeguard.written import apart
+
+if TYPE_CHECKING:
+    from edgeguard.cli.calibrate import Options
+
+ARRAYS = ("embedding", "risk")  # kinds of detectors whose numbers go into a file of their own
+
+
+def refuse_bundle(file: Path) -> None:
+    """A bundle is signed as it is: nothing can be put into it, and where it lies open is removed
+    at the end."""
+    if file.suffix == BUNDLE:
+        raise EdgeguardError(
+            f"{file}: is a bundle, which takes no other calibration; calibrate the guard.toml that "
+            "it was exported from, and export again"
+        )
+
+
+def check_outputs(
+    cfg: GuardConfig, cards: Mapping[str, Card], options: Options, target: Path, named: Path
+) -> None:
+    """Raises EdgeguardError for an output without a folder, or that is an input or another output.
+
+    target: where the numbers go; named: the calibration file of guard.toml, which a plain results
+    file must not replace either.
+    """
+    check_writable(target)
+    arrays = target.with_suffix(".npz")
+    read = list(_read(cfg, cards, options))
+    of = "--out" if options.out else f"{options.file}: guard.calibration:"
+    apart(of, target, *read)
+    if options.data_path is None or any(d.kind in ARRAYS for d in cfg.detectors.values()):
+        apart(f"{of} {target}: its arrays:", arrays, *read)
+    if target == arrays:
+        raise EdgeguardError(f"{of} {target}: its arrays have that name; call it .toml")
+    if options.json_to is None:
+        return
+    check_writable(options.json_to)
+    apart("--json", options.json_to, *read, target, arrays, named)
+    if options.json_to.resolve() in (target.resolve(), arrays.resolve()):
+        raise EdgeguardError(
+            f"--json {options.json_to}: the calibration is written there; name another"
+        )
+
+
+def _read(cfg: GuardConfig, cards: Mapping[str, Card], options: Options) -> Iterator[Path]:
+    """Every file that the command reads, or would destroy the sense of: cards with what they name,
+    and the data."""
+    yield options.file
+    yield from options.signals
+    if options.split is not None:
+        yield options.split
+    if options.data_path is not None:
+        yield options.data_path
+        yield from _of_folder(cfg, cards, options.data_path)
+    for name, card in cards.items():
+        yield model_path(cfg, name, card)
+        yield from card.directory.glob(f"*{CARD}")
+        for file in (card.file, card.labels_file, card.golden.file if card.golden else None):
+            if file is not None:
+                yield card.directory / file
+
+
+def _of_folder(cfg: GuardConfig, cards: Mapping[str, Card], data: Path) -> Iterator[Path]:
+    """Of a data set in a folder: its files, and the split that lies beside the first model."""
+    from edgeguard.cli.calibration_run import split_file
+
+    if data.is_dir() and (data / "gtsrb").is_dir():
+        yield from (data / "gtsrb").iterdir()
+        yield split_file(cfg, cards)
