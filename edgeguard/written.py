@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from edgeguard.errors import EdgeguardError
@@ -11,8 +12,8 @@ from edgeguard.errors import EdgeguardError
 def apart(option: str, path: Path | None, *read: Path | None) -> None:
     """Raises EdgeguardError when the file to write is one of those that are read, by whatever name:
     a policy or a log would be lost. None: is not asked for."""
-    if path is None or not path.exists():
+    if path is None or not path.is_file():
         return
     for one in read:
-        if one is not None and one.exists() and path.samefile(one):
+        if one is not None and os.path.isfile(one) and path.samefile(one):
             raise EdgeguardError(f"{option} {path}: is read here, and would be lost; name another")

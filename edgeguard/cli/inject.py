@@ -255,11 +255,12 @@ def figures(
         found.append(at_most(f"{prefix}.ramp_ms_max", max(times), safe_ms, "ms", total))
     over = [more.over_ms[-1] for more in beside if more.over_ms]
     if over:
-        found.append(at_most("inject.total.over_bound_ms_max", max(over), 0, "ms", total))
+        n = sum(len(more.over_ms) for more in beside)
+        found.append(at_most("inject.total.over_bound_ms_max", max(over), 0, "ms", n))
     right = [row.right for row in rows if row.right is not None]
     if right:
-        least = at_least("inject.total.cause_right_least", min(right), campaign.named, "1", total)
-        found.append(least)
+        n = sum(row.named + row.unnamed for row in rows)
+        found.append(at_least("inject.total.cause_right_least", min(right), campaign.named, "1", n))
     wrong = sum(row.wrong for row in rows)
     found.append(at_most("inject.total.wrong_commands", wrong, 0, "1", total))
     return found

@@ -58,7 +58,7 @@ def command(
     from edgeguard.lab.verification import report, second
 
     if json_to is not None:
-        figures.check_writable(json_to, model, properties)
+        figures.check_writable(json_to, model, properties, given["pictures"])
     _check(properties, **given)
     if given["second_s"] is not None:
         second.solver()

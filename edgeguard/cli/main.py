@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import os
+import select
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from io import TextIOWrapper
 from typing import Any
 
@@ -87,12 +89,15 @@ class ReaderLeft(Exception):
 class Commands(click.Group):
     """Subcommands by name: `edgeguard.cli.NAME.command`, imported when asked for."""
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Prints --help and --version. Raises ReaderLeft."""
+        with _heard():
+            return super().make_context(*args, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Raises ReaderLeft."""
-        try:
+        with _heard():
             return super().invoke(ctx)
-        except BrokenPipeError as error:
-            raise ReaderLeft from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -163,10 +168,23 @@ def _sentence(error: Exception, command: str) -> str | None:
     return str(error)
 
 
-def _silence() -> None:
-    """What is still to be written goes nowhere: else Python complains of it at its end."""
+@contextlib.contextmanager
+def _heard() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        ours = select.poll()
+        for fd in (1, 2):
+            ours.register(fd, 0)
+        if ours.poll(0):  # they report nothing else than that
+            raise ReaderLeft from error
+        raise EdgeguardError("the other end of a pipe or a connection was closed") from error
+
+
+def _silence(*fds: int) -> None:
+    """What is still to be written there goes nowhere: else Python complains of it at its end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    for fd in (1, 2):
+    for fd in fds:
         os.dup2(nowhere, fd)
 
 
@@ -176,22 +194,31 @@ def main(argv: Sequence[str] | None = None) -> None:
         if isinstance(stream, TextIOWrapper):  # a terminal that lacks a letter shows ? for it
             stream.reconfigure(errors="replace")
     try:
-        status = cli.main(args=argv, prog_name="edgeguard", standalone_mode=False)
+        with _heard():
+            status = _run(argv)
+    except ReaderLeft:
+        _silence(1, 2)
+        status = READER_LEFT
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _run(argv: Sequence[str] | None) -> object:
+    """The exit code, if it is a number. Raises ReaderLeft or BrokenPipeError."""
+    try:
+        return cli.main(args=argv, prog_name="edgeguard", standalone_mode=False)
     except click.exceptions.Exit as done:
-        status = done.exit_code
+        return done.exit_code
     except click.Abort:
         click.echo("aborted", err=True)
-        status = 130
+        return 130
     except click.ClickException as error:
         error.show()
-        status = error.exit_code
-    except ReaderLeft:
-        _silence()
-        status = READER_LEFT
+        return error.exit_code
     except (EdgeguardError, ModuleNotFoundError, OSError) as error:
         sentence = _sentence(error, (argv or sys.argv[1:])[0])
         if sentence is None:
             raise
+        if isinstance(error, OSError) and error.filename is None:
+            _silence(1)
         click.echo(sentence, err=True)
-        status = FAILED
-    sys.exit(status if isinstance(status, int) else 0)
+        return FAILED

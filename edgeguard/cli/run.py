@@ -162,7 +162,7 @@ def _assemble(options: Options, stack: contextlib.ExitStack) -> Run:
     (behind or guard).arm()
     if not options.source.endswith(STREAM):  # which may bring signals of its own
         measured = behind.measures if behind else ("speed",) if car else ()
-        inputs.tell_missing(config, options.given, measured)
+        outputs.say(inputs.missing(config, options.given, measured))
     return Run(loop, frames, on_clock, told)
 
 

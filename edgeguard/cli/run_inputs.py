@@ -8,8 +8,6 @@ import importlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-import click
-
 from edgeguard.config import GuardConfig
 from edgeguard.decision import Decision
 from edgeguard.errors import EdgeguardError
@@ -221,21 +219,28 @@ class _Asked:
             kind = type(error).__name__
             if kind not in self._told:
                 self._told.add(kind)
-                _log.warning("--signal %s: %s: %s", self._name, kind, str(error)[:500])
+                _log.warning("--signal %s: %s: %s", self._name, kind, _text(error))
             return {}
 
 
-def tell_missing(config: GuardConfig, given: tuple[str, ...], measured: Iterable[str]) -> None:
-    """On stderr: which declared signals nothing gives, so that the vehicle will stand still. given:
-    as --signal names them; what a callable will say is not known."""
+def _text(error: Exception) -> str:
+    try:
+        return str(error)[:500]
+    except Exception:  # of an exception of the user's
+        return "no message"
+
+
+def missing(config: GuardConfig, given: tuple[str, ...], measured: Iterable[str]) -> str:
+    """Which declared signals nothing gives, so that the vehicle will stand still; empty where there
+    is none. given: as --signal names them; what a callable will say is not known."""
     names = {text.partition("=")[0] for text in given} | set(measured)
-    missing = [name for name in config.signals if name not in names]
-    if missing and all("=" in text for text in given):
-        click.echo(
-            f"{config.source}: nothing gives signal.{', signal.'.join(missing)}: INPUT_INVALID on"
-            f" every tick; --signal {missing[0]}=NUMBER does",
-            err=True,
-        )
+    absent = [name for name in config.signals if name not in names]
+    if not absent or not all("=" in text for text in given):
+        return ""
+    return (
+        f"{config.source}: nothing gives signal.{', signal.'.join(absent)}: INPUT_INVALID on every"
+        f" tick; --signal {absent[0]}=NUMBER does"
+    )
 
 
 @contextlib.contextmanager

@@ -112,6 +112,11 @@ class Outputs:
         writer = Writer(f"sink {name}", sink, most, int(fresh_ms * 1e6), ready)
         return _Queued(name, writer, RECORDER_LOST if commands_elsewhere else LINK_LOST)
 
+    def say(self, text: str) -> None:
+        """To a person, on stderr; nothing when it is empty."""
+        if text:
+            self._say(text)
+
     def saw(self, frame: Frame) -> None:
         """Sinks take decisions only."""
 

@@ -52,9 +52,10 @@ def access(config: GuardConfig, given: str | None, token_file: Path | None) -> A
 
 def _address(given: str) -> tuple[str, int]:
     host, _, port = given.rpartition(":")
+    host = host.strip("[]")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise EdgeguardError(f"--page {given}: want HOST:PORT, for instance 127.0.0.1:9464")
-    return host.strip("[]"), int(port)
+    return host, int(port)
 
 
 def _is_loopback(host: str) -> bool:

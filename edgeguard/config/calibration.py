@@ -33,19 +33,23 @@ _UNNAMED = '[guard] names no calibration: write calibration = "calibration.toml"
 
 
 def own_sha256(tables: Mapping[str, Any]) -> str:
-    """SHA-256 in hex of what a calibration file says, but for [contents], which holds this hash.
-    Comments and the order of the tables do not count."""
-    said = {name: table for name, table in tables.items() if name != "contents"}
+    """SHA-256 in hex of what a calibration file says, but for [contents], which holds this hash,
+    and [arrays], which states one of its own. Neither comments nor the order of tables count."""
+    said = {name: table for name, table in tables.items() if name not in {"contents", "arrays"}}
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def edited(tables: Mapping[str, Any]) -> str | None:
     """Why the numbers of a file cannot be taken for those that were found; None where they can.
     Arrays alone need nothing here: [arrays] states a hash of its own."""
+    try:
+        own = own_sha256(tables)
+    except (ValueError, RecursionError) as error:  # numbers or tables without end
+        return f"cannot be computed: {error}"
     contents, detectors = tables.get("contents"), tables.get("detector")
     stated = contents.get("sha256") if isinstance(contents, dict) else None
     if stated is not None:
-        wrong = stated != own_sha256(tables)
+        wrong = stated != own
         return "is not that of this file: it was changed after it was written" if wrong else None
     of_detectors = detectors.values() if isinstance(detectors, dict) else [detectors]
     numbers = any(not isinstance(d, dict) or set(d) - {"definition"} for d in of_detectors if d)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import select
 import threading
@@ -18,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeguard import sandbox
+from edgeguard import aside, sandbox
 from edgeguard.inference.members import RestartBudget
 from edgeguard.sandbox import printable
 
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 _HELLO_BYTES = 65536
 _GONE = "the worker ended"
 _PROGRAM = sandbox.program("edgeguard.inference.worker")
-
-_log = logging.getLogger("edgeguard")
 
 
 class Supervisor:
@@ -145,7 +142,7 @@ class Supervisor:
                 self.reason += f"; quarantined: {self._budget}"
             self._settled.set()
         if admitted and not self._closing.is_set():
-            _log.warning("%s: %s", self._names, self.reason)
+            aside.warn(f"{self._names}: {self.reason}")
 
     def _run_once(self) -> bool:
         """One worker from start to end; whether it was admitted."""
@@ -154,6 +151,8 @@ class Supervisor:
             process, hearing = self._start()
         except (OSError, ValueError) as error:  # ValueError: the memory is gone, we are closing
             self.reason = f"the worker cannot be started: {error}"
+            if self._admitted_once and not self._closing.is_set():
+                aside.warn(f"{self._names}: {self.reason}")
             return False
         with self.lock:
             self._process = process
@@ -183,7 +182,7 @@ class Supervisor:
             self._event("refused_file")  # a first refusal is for whoever opens the member
         self._admitted_once |= admitted
         if self._admitted_once and not self._closing.is_set():
-            _log.warning("%s: %s", self._names, self.reason)
+            aside.warn(f"{self._names}: {reason}")
         return admitted
 
     def _note_end(self, admitted: bool, reason: str) -> None:
@@ -225,9 +224,9 @@ class Supervisor:
             self._settled.set()
         unusual = sandbox.surprising(lacking)
         if unusual and lacking != before:  # not again after every restart
-            _log.warning("%s: not wholly confined: %s", self._names, "; ".join(unusual)[:1000])
+            aside.warn(f"{self._names}: not wholly confined: {'; '.join(unusual)[:1000]}")
         if self._admitted_once:
-            _log.warning("%s: is back, after its self-test", self._names)
+            aside.warn(f"{self._names}: is back, after its self-test")
         return True
 
     def _start(self) -> tuple[sandbox.Process, int]:

@@ -86,7 +86,7 @@ def _opened(name: str) -> int:
     try:
         fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_NOCTTY | os.O_NONBLOCK, 0o666)
     except OSError as error:
-        if error.errno == errno.ENXIO:
+        if error.errno == errno.ENXIO and stat.S_ISFIFO(os.stat(name).st_mode):
             raise EdgeguardError(
                 f"sink {name}: nobody reads this pipe; start its reader first"
             ) from None

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -57,26 +58,46 @@ def test_an_error_of_our_own_keeps_its_traceback(
         program.main(["check"])
 
 
-def test_a_verdict_that_nobody_hears_is_none(tmp_path: Path) -> None:
+BUFFERED = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+
+
+def run(*arguments: str, **streams: Any) -> subprocess.CompletedProcess[str]:
+    streams.setdefault("stderr", subprocess.PIPE)
+    command = [sys.executable, "-m", "edgeguard", *arguments]
+    return subprocess.run(command, text=True, check=False, env=BUFFERED, **streams)
+
+
+@pytest.mark.parametrize("arguments", [("check", "--defaults"), ("--help",), ("--version",)])
+def test_a_verdict_that_nobody_hears_is_none(arguments: tuple[str, ...]) -> None:
     """Neither the 0 of a log that is whole, nor the 1 of one that was changed: a pipe without a
     reader ends it as a shell's tools end."""
     read_end, write_end = os.pipe()
     os.close(read_end)
-    done = subprocess.run(
-        [sys.executable, "-m", "edgeguard", "check", "--defaults"],
-        stdout=write_end, stderr=subprocess.PIPE, text=True, check=False, cwd=tmp_path,
-    )  # fmt: skip
-    os.close(write_end)
+    done = run(*arguments, stdout=write_end)
     assert (done.returncode, done.stderr) == (program.READER_LEFT, "")
+    silent = run("verify-log", "no-such.mcap", stdout=write_end, stderr=write_end)
+    os.close(write_end)
+    assert silent.returncode == program.READER_LEFT
 
 
-def test_a_full_disk_is_no_verdict_either(tmp_path: Path) -> None:
+def test_a_full_disk_is_no_verdict_either() -> None:
     with open("/dev/full", "w") as full:
-        done = subprocess.run(
-            [sys.executable, "-m", "edgeguard", "check", "--defaults"],
-            stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=tmp_path,
-        )  # fmt: skip
+        done = run("check", "--defaults", stdout=full)
     assert (done.returncode, done.stderr) == (2, "output: No space left on device\n")
+
+
+def test_a_pipe_of_our_own_that_breaks_is_no_reader_that_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @click.command()
+    def failing() -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(program.Commands, "get_command", lambda *_: failing)
+    with pytest.raises(SystemExit) as caught:
+        program.main(["check"])
+    assert caught.value.code == 2
+    assert "was closed" in capsys.readouterr().err
 
 
 def test_figures_that_find_no_room_are_named() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgeguard import _core, config
-from edgeguard.config.calibration import own_sha256
+from edgeguard.config.calibration import edited, own_sha256
 from edgeguard.config.toml import parse
 from edgeguard.errors import ConfigError
 
@@ -139,3 +139,7 @@ def test_a_missing_calibration_file_is_refused(calibrated: Path) -> None:
     calibrated.with_name("calibration.toml").unlink()
     with pytest.raises(ConfigError, match=r"guard\.calibration: .*no such file"):
         config.load(calibrated)
+
+
+def test_a_number_without_end_is_a_sentence() -> None:
+    assert "cannot be computed" in str(edited({"temperature": {"plain": 16**4000}}))

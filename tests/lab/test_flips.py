@@ -14,6 +14,7 @@ import pytest
 from attrs import evolve
 
 from edgeguard.card import Card
+from edgeguard.config.fixed import ONE
 from edgeguard.errors import ConfigError, ModelRefused
 from edgeguard.figures import write
 from edgeguard.lab.testing import flips
@@ -92,6 +93,24 @@ def test_a_flip_that_agrees_with_what_another_misreads_passes_the_vote(bench: fl
     for held, counts in ((bench, False), (agreeing, True)):
         assert not flips.clean_wrong(held)[""][misread].any()
         assert flips.judge(held, "plain", bit) == ("golden", True, counts)
+
+
+def test_a_raise_counts_where_the_vote_only_came_down_too_little_before(bench: flips.Bench) -> None:
+    """All three read a 20 as a 30, one of them too unsure to go faster: from more they lower to 30,
+    flipped or not, and from less the flip makes them raise. That the member itself was wrong before
+    does not matter."""
+    at = int(np.flatnonzero(bench.true == 0)[0])
+    label = bench.true.copy()
+    label[at] = 1
+    sure, unsure = np.full_like(label, ONE), np.full_like(label, ONE)
+    unsure[at] = 0.9 * ONE
+    said = {name: (label, unsure if name == "robust" else sure) for name in bench.rows}
+    held = replace(bench, said=said, alone=dict.fromkeys(bench.rows, label))
+    assert flips.clean_wrong(held)["robust"][at]
+    assert flips.clean_wrong(held)[""][at]
+    assert not flips.through_guard(held, said).any()
+    flipped = said | {"robust": (label, sure)}
+    assert np.flatnonzero(flips.through_guard(held, flipped)).tolist() == [at]
 
 
 def test_what_is_wrong_without_a_flip_is_not_counted(bench: flips.Bench) -> None:

@@ -4,12 +4,12 @@ guard?
 
 Bits are drawn uniformly over all bits of all constants of the file: weights, biases, scales, zero
 points. A flip counts when any of 200 fixed held-out pictures then gives a wrong command (see
-``wrong``) and the same picture without the flip a safe one. What the model alone or the guard gets
-wrong by itself counts for neither. Nor does a vote that comes down too little where it does not
-come down at all without the flip, and stays higher. Without the guard the model alone commands;
-with it the other members vote as they do, with the policy's quorums and certainties; debounce is
-off. What the golden self-test would have caught is counted apart. Rates with bits drawn like this:
-Porsia et al. 2025.
+``wrong``) and the same picture without the flip a safe one: from the same command in force, where
+the guard is asked. So a vote that comes down too little does not count where without the flip it
+does not come down at all, and stays higher; nor does one that is lost. Without the guard the model
+alone commands; with it the other members vote as they do, with the policy's quorums and
+certainties; debounce is off. What the golden self-test would have caught is counted apart. Rates
+with bits drawn like this: Porsia et al. 2025.
 """
 
 from __future__ import annotations
@@ -197,11 +197,8 @@ def judge(held: Bench, member: str, where: int) -> tuple[str, bool, bool]:
         return "refused", False, False
     caught = "" if _passes(golden, card, run) else "golden"
     said = {**held.said, member: evidence(held.rows[member], scores)}
-    before = clean_wrong(held)
-    judged = ~(before[member] | before[""])
-    bare = held.rule.above(_largest(scores), held.true) & judged
-    guarded = _through_guard(held, said) & judged
-    return caught, bool(bare.any()), bool(guarded.any())
+    bare = held.rule.above(_largest(scores), held.true) & ~clean_wrong(held)[member]
+    return caught, bool(bare.any()), bool(through_guard(held, said).any())
 
 
 def clean_wrong(held: Bench) -> dict[str, Bools]:
@@ -210,11 +207,13 @@ def clean_wrong(held: Bench) -> dict[str, Bools]:
     return {"": held.rule.wrong(*_ballots(held, held.said), held.true), **alone}
 
 
-def _through_guard(held: Bench, said: dict[str, tuple[Ints, Ints]]) -> Bools:
-    """Where it raises above the sign, or comes down too little where it came down enough."""
-    now = _ballots(held, said)
-    obeyed = held.rule.obeyed(*_ballots(held, held.said), held.true)
-    return held.rule.raised(*now, held.true) | (held.rule.lowered(*now, held.true) & obeyed)
+def through_guard(held: Bench, said: dict[str, tuple[Ints, Ints]]) -> Bools:
+    """Where it takes a label above the sign, and took none, or one below it, from the same command
+    in force: a raise that was none, or coming down too little where it came down enough."""
+    rule, true = held.rule, held.true
+    now, clean = _ballots(held, said), _ballots(held, held.said)
+    raises = rule.raised(*now, true) & ~rule.raised(*clean, true)
+    return raises | (rule.lowered(*now, true) & rule.obeyed(*clean, true))
 
 
 def _ballots(held: Bench, said: dict[str, tuple[Ints, Ints]]) -> tuple[Ints, Ints]:

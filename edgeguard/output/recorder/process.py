@@ -173,6 +173,8 @@ def _begin(given: dict[str, Any]) -> Turns:
 
 
 def _say(text: str) -> None:
+    if sys.stdout is None:
+        return
     try:
         sys.stdout.buffer.write(text.encode(errors="replace") + b"\n")  # whatever a path is called
         sys.stdout.flush()

@@ -24,7 +24,7 @@ from typing import IO, Any
 
 import mcap  # noqa: F401  # the other process needs it; when it is missing, this one can say so
 
-from edgeguard import sandbox
+from edgeguard import aside, sandbox
 from edgeguard._core import Core, Tape
 from edgeguard.errors import EdgeguardError
 from edgeguard.output.recorder.frames import Frames
@@ -177,7 +177,7 @@ class Recorder:
         """Its next line; what it warns of is said on. Empty when it is gone."""
         line = self._out.readline().decode(errors="replace").strip()
         if line.startswith(WARNS):
-            _log.warning("%s", line.removeprefix(WARNS))
+            aside.warn(line.removeprefix(WARNS))
         return line
 
     def _hear(self, timeout_s: float) -> str:
