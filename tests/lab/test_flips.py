@@ -150,16 +150,19 @@ def test_a_broken_golden_file_is_an_error_and_no_catch(bench: flips.Bench, tmp_p
         flips.judge(broken, "plain", 0)
 
 
+@pytest.mark.parametrize("shape", [False, True])
 @pytest.mark.parametrize(("pictures", "found"), [(200, "refused"), (8, "golden")])
 def test_only_what_a_runtime_says_to_a_flip_is_caught(
-    pictures: int, found: str, bench: flips.Bench, monkeypatch: pytest.MonkeyPatch
+    pictures: int, found: str, shape: bool, bench: flips.Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may fail for all pictures, or for as many as the self-test has."""
+    """It may fail for all pictures, or for as many as the self-test has; or answer for more."""
     made = flips.runner
 
     def fails(data: bytes, card: Card) -> flips.Run:
         def run(x: flips.Array) -> flips.Array:
             if (len(x) == 200) == (pictures == 200):
+                if shape:
+                    return np.repeat(made(data, card)(x), 3, axis=0)
                 raise RuntimeError("of the runtime")
             return made(data, card)(x)
 

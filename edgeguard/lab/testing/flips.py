@@ -192,8 +192,8 @@ def judge(held: Bench, member: str, where: int) -> tuple[str, bool, bool]:
     golden = load_golden(card)
     try:
         run = runner(held.constants[member].flipped(where), card)
-        scores = run(held.inputs[member])
-    except Exception:  # whatever a runtime says to a damaged file
+        scores = run(held.inputs[member]).reshape(len(held.true), card.scores.size)
+    except Exception:  # whatever a runtime says to a damaged file, or makes of it
         return "refused", False, False
     caught = "" if _passes(golden, card, run) else "golden"
     said = {**held.said, member: evidence(held.rows[member], scores)}
@@ -225,9 +225,9 @@ def _passes(golden: tuple[Array, Array], card: Card, run: Run) -> bool:
     inputs, wanted = golden
     try:
         got = run(inputs.reshape(-1, *card.input.shape[1:]))
+        got = got.reshape(wanted.shape)  # a flip may change a shape, too
     except Exception:  # of the runtime, for so many pictures: a self-test that fails
         return False
-    got = got.reshape(wanted.shape)
     apart = np.abs(got.astype(np.float64) - wanted.astype(np.float64))
     return bool((apart <= STEPS).all() and (got.argmax(-1) == wanted.argmax(-1)).all())
 
