@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import sys
 import time
@@ -69,6 +70,7 @@ def command(
     config = load(source)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
     _frozen(console, stream.frozen, source, allow_unfrozen)
+    logging.getLogger("edgeguard").setLevel(logging.ERROR)  # what goes wrong is shown as an event
     results = perform(console, stream, config)
     found = report.figures(results)
     page = _page(out, results, found)

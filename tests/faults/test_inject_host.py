@@ -347,9 +347,10 @@ def test_the_table_the_figures_and_going_on(tmp_path: Path) -> None:
     found = {f["id"]: f for f in json.loads(to.read_text())["figures"]}
     assert found["inject.F05.injections"]["value"] == 2
     assert found["inject.total.wrong_commands"] | {"n": 4} == found["inject.total.wrong_commands"]
-    assert found["inject.total.over_bound_ms_max"] == found["inject.F05.over_bound_ms_max"] | {
-        "id": "inject.total.over_bound_ms_max", "n": 4,
-    }  # fmt: skip
+    worst = found["inject.F05.over_bound_ms_max"]
+    assert found["inject.total.over_bound_ms_max"] == worst | {
+        "id": "inject.total.over_bound_ms_max"
+    }
     assert found["inject.total.cause_right_least"]["value"] == 1
     (stored,) = tmp_path.glob("host-seed0-*.jsonl")
     one_bad = stored.read_text().replace('"w":0', '"w":1', 1).replace('"c":true', '"c":false', 1)
