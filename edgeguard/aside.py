@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Warnings of threads that must not wait. A log's handler may: on a terminal that stands still, or
-on whatever whoever embeds us has put there."""
+"""Warnings of threads that must not wait, and of what is made to go wrong. A log's handler may
+wait: on a terminal that stands still, or on whatever whoever embeds us has put there."""
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from queue import SimpleQueue
 
 MOST = 1000  # that wait; what comes then is lost
@@ -28,3 +30,14 @@ def warn(text: str) -> None:
 def _tell() -> None:
     while True:
         _log.warning("%s", _waiting.get())
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """What goes wrong in here is made to go wrong: nobody needs to be warned."""
+    level = _log.level
+    _log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        _log.setLevel(level)

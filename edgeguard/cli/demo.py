@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 import os
 import sys
 import time
@@ -20,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from edgeguard import aside
 from edgeguard import figures as shape
 from edgeguard.cli.live import Screen
 from edgeguard.config import GuardConfig, load
@@ -70,8 +70,8 @@ def command(
     config = load(source)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
     _frozen(console, stream.frozen, source, allow_unfrozen)
-    logging.getLogger("edgeguard").setLevel(logging.ERROR)  # what goes wrong is shown as an event
-    results = perform(console, stream, config)
+    with aside.quiet():  # it is shown as events
+        results = perform(console, stream, config)
     found = report.figures(results)
     page = _page(out, results, found)
     if json_to:

@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 from random import Random
@@ -13,6 +10,7 @@ from typing import Any
 
 from attrs import evolve
 
+from edgeguard import aside
 from edgeguard.config import GuardConfig, load
 from edgeguard.guard import Guard
 from edgeguard.streams.campaign.case import Case
@@ -93,21 +91,9 @@ def chunk(
 ) -> list[dict[str, Any]]:
     """Some injections of one fault, in a process that has read the policy once."""
     found, config, seen = BY_ID[fault], _loaded(policy), None
-    with _quiet():
+    with aside.quiet():
         if found.world == "workers" and pictures is not None:
             seen = seen_by(policy, pictures)
         return outlived(
             lambda i: inject(found, i, seed, config, seen=seen), indices, partial(_dead, found)
         )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """What goes wrong is made to go wrong: nobody needs to be told."""
-    log = logging.getLogger("edgeguard")
-    level = log.level
-    log.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        log.setLevel(level)
