@@ -192,6 +192,8 @@ def export(
                 required=False)  # fmt: skip
 @click.option("--n", "many", type=click.IntRange(min=1), default=16_600, show_default=True,
               help="Flips of each model.")  # fmt: skip
+@click.option("--member", "only", multiple=True, metavar="NAME",
+              help="Flip this one alone; of others what is there counts. Repeatable.")  # fmt: skip
 @click.option("--quick", is_flag=True, help="100 of each.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--jobs", type=click.IntRange(1, 64), default=2, show_default=True)
@@ -201,8 +203,8 @@ def export(
 @click.option("--json", "json_to", type=click.Path(path_type=Path), metavar="FILE",
               help="Write the figures.")  # fmt: skip
 def flips(
-    policy: Path | None, many: int, quick: bool, seed: int, jobs: int, results: Path,
-    json_to: Path | None,
+    policy: Path | None, many: int, only: tuple[str, ...], quick: bool, seed: int, jobs: int,
+    results: Path, json_to: Path | None,
 ) -> int:  # fmt: skip
     """Flip bits of the models of GUARD.TOML (the demo's without it), with and without the guard.
 
@@ -215,7 +217,7 @@ def flips(
     if json_to is not None:
         figures.check_writable(json_to, policy)
     n = min(many, 100) if quick else many
-    found = run(policy or models_dir() / "guard.toml", n, seed, jobs, results)
+    found = run(policy or models_dir() / "guard.toml", n, seed, jobs, results, only)
     if json_to is not None:
         figures.write(json_to, found, seed, ("onnxruntime", "ai-edge-litert", "numpy"))
     missed = [figure for figure in found if figure.holds is False]

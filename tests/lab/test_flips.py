@@ -15,7 +15,7 @@ from attrs import evolve
 
 from edgeguard.card import Card
 from edgeguard.config.fixed import ONE
-from edgeguard.errors import ConfigError, ModelRefused
+from edgeguard.errors import ConfigError, EdgeguardError, ModelRefused
 from edgeguard.figures import write
 from edgeguard.lab.testing import flips
 from edgeguard.lab.testing.constants import constants
@@ -184,6 +184,21 @@ def test_an_injection_is_its_seeds_alone() -> None:
     one = flips.inject(POLICY, "compact", 5, 0)
     assert one == flips.inject(POLICY, "compact", 5, 0)
     assert one["k"] != flips.inject(POLICY, "compact", 5, 1)["k"]
+
+
+def test_one_members_flips_alone_are_made_and_what_is_there_of_others_counts(
+    tmp_path: Path,
+) -> None:
+    policy = models_dir() / "guard.toml"
+
+    def flipped(n: int, *only: str) -> dict[str, float]:
+        found = {f.id: f.value for f in run(policy, n, 0, 1, tmp_path, only)}
+        return {k.split(".")[2]: v for k, v in found.items() if k.endswith(".injections")}
+
+    assert flipped(1, "plain") == {"plain": 1}
+    assert flipped(2, "compact") == {"plain": 1, "compact": 2}
+    with pytest.raises(EdgeguardError, match=r"guard\.toml: no member plane; has plain, "):
+        flipped(1, "plane")
 
 
 def test_rates_and_their_ratio() -> None:

@@ -15,6 +15,7 @@ from rich.table import Table
 from scipy.stats import beta
 
 from edgeguard.config import load, load_cards, model_path
+from edgeguard.errors import EdgeguardError
 from edgeguard.figures import Figure, at_most
 from edgeguard.lab.testing import flips
 from edgeguard.provenance import key_of
@@ -27,21 +28,27 @@ RATIO = 0.2
 Row = Mapping[str, Any]
 
 
-def run(policy: Path, n: int, seed: int, jobs: int, results: Path) -> list[Figure]:
-    """Make the flips that are missing; print the table. Raises EdgeguardError."""
+def run(
+    policy: Path, n: int, seed: int, jobs: int, results: Path, only: Sequence[str] = ()
+) -> list[Figure]:
+    """Make the flips that are missing, of these members (none named: of all); print the table of
+    all that have any. Raises EdgeguardError."""
     config = load(policy)
     cards = load_cards(config)
+    if unknown := sorted(set(only) - set(cards)):
+        raise EdgeguardError(f"{policy}: no member {', '.join(unknown)}; has {', '.join(cards)}")
     held = flips.bench(policy)  # what is wrong with the policy is said before anything flips
     names = [f"F09.{name}" for name in cards]
     files = [policy, *(model_path(config, name, card) for name, card in cards.items())]
     store = Store(results / f"flips-seed{seed}-{key_of(files)}.jsonl")
     make = partial(flips.chunk, seed=seed, policy=policy)
     try:
-        _go(store, make, {name: n for name in names}, jobs)
+        _go(store, make, {f"F09.{name}": n for name in only or cards}, jobs)
     finally:
         store.close()
     rows = {name: [r for i, r in store.rows.get(name, {}).items() if i < n] for name in names}
-    _print(rows)
+    names = [name for name in names if rows[name]]
+    _print({name: rows[name] for name in names})
     return [
         *clean(held), *(figure for name in names for figure in figures(name, rows[name]))
     ]  # fmt: skip
