@@ -20,7 +20,7 @@ from edgeguard import config
 from edgeguard.zoo import models_dir
 from firmware_bridge.keys import Keys, write_secret
 from firmware_bridge.sim import missing_tools
-from tests.cli.test_run import POLICY
+from tests.cli.running import POLICY
 from tests.firmware_bridge.board import PATIENCE_S, Board, pseudo_terminal
 from tests.firmware_bridge.rig import KEYS
 

@@ -4,95 +4,18 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from edgeguard.zoo import models_dir
+from tests.cli.running import check, lines, run
 
 cv2 = pytest.importorskip("cv2", reason="folders and videos are read with OpenCV (extra images)")
-
-POLICY = """
-[guard]
-name = "run"
-period_ms = 10
-
-[camera.front]
-rate_hz = 10
-max_age_ms = 250
-
-[signal.speed]
-unit = "m/s"
-range = [0.0, 70.0]
-
-[rearm]
-standstill_signal = "speed"
-standstill_below = 0.1
-
-[member.plain]
-model = "package:gtsrb/plain"
-camera = "front"
-deadline_ms = 200
-max_age_ms = 250
-may_suggest = ["target_speed"]
-
-[channel.target_speed]
-unit = "m/s"
-range = [0.0, 36.2]
-rise = 1.5
-fall = 4.0
-stop = 0.0
-measured = "speed"
-fallback = { controller = "slow_and_hold", floor = 5.5 }
-raise = { certainty = 0.5, quorum = 1 }
-lower = { certainty = 0.5, quorum = 1 }
-"""
-
-
-@pytest.fixture
-def policy(tmp_path: Path) -> Path:
-    labels = json.loads((models_dir() / "labels.json").read_text())
-    means = f'\n[channel.target_speed.means]\n"{labels[2]}" = 13.8\n'
-    (tmp_path / "guard.toml").write_text(POLICY + means)
-    return tmp_path / "guard.toml"
-
-
-@pytest.fixture(scope="module")
-def pictures() -> np.ndarray:
-    """The golden inputs of the shipped model, as BGR pictures [8, 32, 32, 3]: real signs."""
-    with np.load(models_dir() / "plain.golden.npz") as golden:
-        pixels = (golden["x"].astype(np.int16) + 128).astype(np.uint8)
-    return np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)[..., ::-1])
-
-
-def run(policy: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """more: variables of its environment."""
-    return subprocess.run(
-        [sys.executable, "-m", "edgeguard", "run", str(policy), *arguments],
-        capture_output=True, text=True, check=False, cwd=policy.parent, env=os.environ | more,
-    )  # fmt: skip
-
-
-def lines(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def check(records: list[dict[str, Any]], frames: int) -> None:
-    """Ticks between frames at 10 Hz, in order, with fitting ages and the answers of the model."""
-    assert len(records) == (frames - 1) * 10 + 1
-    assert [r["sequence"] for r in records] == list(range(1, len(records) + 1))
-    assert {r["t_ns"] for r in records} == {10_000_000 * (n + 1) for n in range(len(records))}
-    seen = {r["evidence"]["target_speed"]["label"] for r in records}
-    assert len(seen - {-1}) >= 5  # eight different signs went by
-    assert max(r["ages_ms"]["front"] for r in records) <= 110
 
 
 def test_recorded_stream(policy: Path, pictures: np.ndarray, tmp_path: Path) -> None:
@@ -325,134 +248,6 @@ def test_a_signal_that_nothing_gives_is_named(
     cv2.imwrite(str(tmp_path / "0.png"), pictures[0])
     assert "nothing gives signal.speed: " in run(policy, "--source", ".").stderr
     assert "nothing gives" not in run(policy, "--source", ".", "--signal", "speed=20").stderr
-
-
-def test_a_refused_start_leaves_what_was_written_before(
-    policy: Path, pictures: np.ndarray, tmp_path: Path
-) -> None:
-    """A sink, a log, and whatever else is read."""
-    np.savez(tmp_path / "drive.npz", x=pictures)
-    kept = {"out.jsonl": b"{}\n", "flight.mcap": b"a log\n"}
-    for name, content in kept.items():
-        (tmp_path / name).write_bytes(content)
-    kept[policy.name], kept["drive.npz"] = (
-        policy.read_bytes(),
-        (tmp_path / "drive.npz").read_bytes(),
-    )
-    asked = ["--source", "drive.npz", "--signal", "speed=20"]
-    for more, said in (
-        (["--sink", "out.jsonl", "--record", "flight.mcap"], "a log is never overwritten"),
-        (["--sink", "flight.mcap", "--record", "flight.mcap"], "is the log of --record"),
-        (["--sink", "out.jsonl", "--mcu", "/dev/null/none"], ""),
-        (["--sink", policy.name], "is read here, and would be lost"),
-        (["--sink", "drive.npz"], "is read here, and would be lost"),
-    ):
-        done = run(policy, *asked, *more)
-        assert done.returncode == 2
-        assert said in done.stderr
-        assert {name: (tmp_path / name).read_bytes() for name in kept} == kept
-    check(lines(run(policy, *asked, "--sink", "out.jsonl", "--sink", "-")), 8)
-    assert (tmp_path / "out.jsonl").read_text().startswith('{"t_ns"')
-
-
-USERS = """
-import atexit
-atexit.register(lambda: print("ended in order"))
-def fails(*_):
-    raise KeyError("speed")
-def nothing(t_ns):
-    return None
-def speed(t_ns):
-    return {"speed": 15.0}
-number = 3
-"""
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--sink", "mine:fails"], "sink mine:fails: KeyError: 'speed'"),
-        (["--signal", "mine:number"], "--signal mine:number: is not callable"),
-        (["--signal", "wild:speed"], "--signal wild:speed: division by zero"),
-    ],
-)
-def test_what_a_users_callable_raises_ends_the_run_in_one_line(
-    policy: Path, pictures: np.ndarray, tmp_path: Path, arguments: list[str], message: str
-) -> None:
-    text = policy.read_text().replace('camera = "front"', 'camera = "front"\nisolation = "process"')
-    policy.write_text(text)
-    np.savez(tmp_path / "drive.npz", x=pictures)
-    (tmp_path / "mine.py").write_text(USERS)
-    (tmp_path / "wild.py").write_text("1 / 0\n")
-    done = run(policy, "--source", "drive.npz", *arguments)
-    assert done.returncode == 2
-    assert done.stderr.startswith(message)
-    assert len(done.stderr.splitlines()) == 1
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("front", "rear"),
-        ("target_speed", "target"),
-        ("rate_hz = 10", 'rate_hz = 10\nframe = { width = 64, height = 64, format = "GRAY" }'),
-    ],
-)
-def test_a_guard_that_the_simulation_does_not_fit(policy: Path, old: str, new: str) -> None:
-    policy.write_text(policy.read_text().replace(old, new))
-    done = run(policy, "--source", "simulated")
-    assert done.returncode == 2
-    assert "--source simulated: wants [camera.front] in BGR" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-
-
-@pytest.mark.parametrize("arguments", [("--signal", "speed=3"), ("--camera", "front")])
-def test_the_simulation_takes_nothing_besides(policy: Path, arguments: tuple[str, str]) -> None:
-    done = run(policy, "--source", "simulated", *arguments)
-    assert done.returncode == 2
-    assert "leave out --camera and --signal" in done.stderr
-
-
-def test_a_file_that_cannot_be_read_is_named_without_a_traceback(tmp_path: Path) -> None:
-    done = run(tmp_path / "nowhere.toml", "--source", ".")
-    assert done.returncode == 2
-    assert "nowhere.toml" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--source", "nowhere.mp4"], "nowhere.mp4: no such file or folder"),
-        (["--source", "http://10.0.0.1/front"], "a confined decoder reads rtsp:// alone"),
-        (["--source", "rtsp://:1/front"], "want rtsp://[USER:PASSWORD@]HOST[:PORT]/PATH"),
-        (["--source", "guard.toml"], "neither a video nor a camera"),
-        (["--source", "camera:x"], "want camera:N"),
-        (["--source", "bad.npz"], "bad.npz: x: want frames"),
-        (["--source", "."], "holds no pictures"),
-        (["--source", ".", "--sink", "nothing:here"], "sink nothing:here"),
-        (["--source", ".", "--sink", "/nowhere/out"], "sink /nowhere/out"),
-        (["--source", ".", "--signal", "speed=fast"], "'fast' is not a number"),
-        (["--source", ".", "--signal", "nothing:here"], "--signal nothing:here"),
-        (["--source", ".", "--camera", "rear"], "want one of the file's cameras: front"),
-    ],
-)
-def test_what_is_wrong_is_named(
-    policy: Path, tmp_path: Path, arguments: list[str], message: str
-) -> None:
-    np.savez(tmp_path / "bad.npz", x=np.zeros(3))
-    done = run(policy, *arguments)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_a_signal_that_nothing_here_can_prove_is_refused(policy: Path) -> None:
-    text = policy.read_text()
-    policy.write_text(text.replace("[signal.speed]", "[signal.speed]\nauthenticated = true"))
-    done = run(policy, "--source", "simulated")
-    assert done.returncode == 2
-    assert "signal.speed: has to be authenticated" in done.stderr and "--mcu" in done.stderr
 
 
 SPY = """
