@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from traceback import format_exc
 from typing import TYPE_CHECKING, Any
@@ -108,16 +109,24 @@ def _cells(
     for mode in dict.fromkeys(r["mode"] for r in rows):
         if mode not in BARE.values():
             console.print(report.table(rows, mode))
-    _print_missed(rows)
+    _print_missed(rows, [on for on in BARE if any(r["mode"] == on for r in rows)])
     return [*report.figures(rows), *report.not_driven(len(rows), len(wanted))]
 
 
-def _print_missed(rows: Sequence[Row]) -> None:
+def _print_missed(rows: Sequence[Row], guarded: Sequence[str]) -> None:
     from edgeguard.streams.loops import report
 
-    hard, failed = report.missed(rows)
-    click.echo(f"cells where the bare networks lose a run: {len(hard)}; the guard too: "
-               f"{len(failed)}{': ' if failed else ''}{', '.join(failed)}")  # fmt: skip
+    for on in guarded:
+        hard, failed = report.missed(rows, on)
+        harmed = report.harmed(rows, on)[0]
+        click.echo(f"{on}: cells where the bare networks lose a run: {len(hard)}; the guard too: "
+                   f"{len(failed)}{_named(failed)}; drives that the guard alone loses: "
+                   f"{sum(harmed.values())}{_named(harmed)}")  # fmt: skip
+
+
+def _named(cells: Iterable[str]) -> str:
+    said = ", ".join(cells)
+    return f" ({said})" if said else ""
 
 
 def _rows(wanted: Sequence[Job], path: Path, jobs: int, results: Path) -> list[Row]:
@@ -163,11 +172,32 @@ def _kept(wanted: Sequence[Job], store: Store) -> list[Row]:
 
 
 def _driven(missing: Sequence[Job], jobs: int) -> Iterator[Row | str]:
+    """Of a drive that a process dies of, as of a damaged model, there is no row; what was being
+    driven beside it is driven again."""
     if jobs == 1:
         yield from map(_tried, missing)
         return
-    with processes(jobs) as pool:
-        yield from pool.map(_tried, missing)
+    left = list(missing)
+    while left:
+        with processes(jobs) as pool:
+            made = [(job, pool.submit(_tried, job)) for job in left]
+            try:
+                for job, row in made:
+                    yield row.result()
+                    left.remove(job)
+            except BrokenProcessPool:
+                yield from _alone(left[:jobs])
+                left = left[jobs:]
+
+
+def _alone(some: Sequence[Job]) -> Iterator[Row | str]:
+    """One of these ended its process: each in one of its own."""
+    for job in some:
+        with processes(1) as pool:
+            try:
+                yield pool.submit(_tried, job).result()
+            except BrokenProcessPool:
+                yield f"{job.key}, track {TEST[job.index]}: its process was ended"
 
 
 def _tried(job: Job) -> Row | str:

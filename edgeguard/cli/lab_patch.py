@@ -12,6 +12,7 @@ from edgeguard.errors import EdgeguardError
 from edgeguard.zoo import models_dir
 
 KEPT = Path(".zoo/drive/clean")
+TRACKS = 24  # that are driven for them
 MOST = 500  # frames to make them on, spread over all that there are
 
 
@@ -52,7 +53,7 @@ def _driven(policy: Path) -> Path:
 
     folder = KEPT / of_policy(policy, but=FILE)
     if not (folder / FRAMES).is_file():
-        record(config.load(policy), list(CALIBRATION), folder)
+        record(config.load(policy), list(CALIBRATION[:TRACKS]), folder)
     return folder / FRAMES
 
 

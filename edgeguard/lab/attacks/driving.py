@@ -4,9 +4,10 @@
 Gradients come from the float twins, through the guard's own preprocessing; what counts is what the
 int8 files make of the frames. PGD (Madry et al. 2018) runs on each frame from where it ended on the
 last one, so a few steps a frame are many over a second. The attacker of `pgd all` knows the guard:
-he moves all members to one command, so that no vote sees it, no further from the rule's than the
-policy lets pass of any of them, away from the middle of the road; and he makes no change that a
-detector on images would see. Odometry is out of his reach.
+he moves all members away from the middle of the road, so that no vote sees it, each no further from
+the rule's command than the policy lets pass of it; and he makes no change that a detector on images
+would see. Odometry is out of his reach. The mid value follows two, but to leave the third alone that
+was trained against him gained him nothing.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ CENTRED_M = 0.5
 FAR = 2.0  # steering that no member says
 ONE = "grey"
 FLIPS, FEW = 64, 4
-LIMIT_S = 20  # in which a damaged model has to answer
+LIMIT_S = 120  # in which a damaged model has to answer, on a busy machine too
 
 
 def attack(cell: str, against: GuardConfig) -> Make:
@@ -81,7 +82,8 @@ class Pgd:
         torch.set_num_threads(1)
         names = tuple(n for n in self.against.members if n != "cruise") if self.all else (ONE,)
         self._twins = _twins(self.against.source.parent, names)
-        self._most = most_apart(self.against)
+        most = [most_apart(self.against, name) if self.all else FAR for name in names]
+        self._most = torch.tensor(most)
         self._unseen = Unseen(self.against) if self.all else None
 
     def __call__(self, frame: U8, moment: Moment) -> U8:
@@ -91,35 +93,35 @@ class Pgd:
         if self._delta is None:
             noise = torch.rand(x.shape, generator=torch.Generator().manual_seed(self.seed))
             self._delta = (2 * noise - 1) * self.radius
-        goal = self._goal(moment)
+        side, rule = self._side(moment), moment.signals["rule"] if self.all else 0.0
         for _ in range(STEPS):
-            self._delta = self._better(x, self._delta, goal)
+            self._delta = self._better(x, self._delta, rule, side)
         for less in _fainter(self._delta):
             self._delta, spoilt = less, _picture(x + less)
             if self._unseen is None or self._unseen(spoilt):
                 break
         return spoilt
 
-    def _goal(self, moment: Moment) -> float:
-        """The steering that all are to say."""
-        signals = moment.signals
-        out = signals["lateral"] + signals["drift"]
-        sign = float(np.sign(out)) if abs(out) > CENTRED_M else (1.0 if self.seed % 2 else -1.0)
-        return signals["rule"] + sign * self._most if self.all else sign * FAR
+    def _side(self, moment: Moment) -> float:
+        """Where all are to steer: 1 to the left."""
+        out = moment.signals["lateral"] + moment.signals["drift"]
+        return float(np.sign(out)) if abs(out) > CENTRED_M else (1.0 if self.seed % 2 else -1.0)
 
-    def _better(self, x: Tensor, delta: Tensor, goal: float) -> Tensor:
+    def _better(self, x: Tensor, delta: Tensor, rule: float, side: float) -> Tensor:
         delta = delta.detach().requires_grad_()
         said = torch.stack([twin((x + delta).clamp(0, 1))[0] for twin in self._twins.values()])
-        (gradient,) = torch.autograd.grad(((said - goal) ** 2).sum(), delta)
+        loss = (((said - rule) * side - self._most) ** 2).sum()
+        (gradient,) = torch.autograd.grad(loss, delta)
         moved = delta.detach() - self.radius / 2 * gradient.sign()
         return moved.clamp(-self.radius, self.radius)
 
 
-def most_apart(against: GuardConfig) -> float:
-    """How far from the rule's command all members may be at once, to either side."""
+def most_apart(against: GuardConfig, member: str) -> float:
+    """How far from the rule's command a member may be, to either side."""
     limits = [
         abs(limit)
-        for name, detector in against.detectors.items() if name.startswith("apart_")
+        for detector in against.detectors.values()
+        if detector.kind == "association" and f"member.{member}" in detector.between
         for limit in (detector.below, detector.above) if isinstance(limit, int | float)
     ]  # fmt: skip
     return min(limits) - INSIDE if limits else FAR
@@ -219,16 +221,18 @@ class Flips:
     seed: int
     _frame: U8 | None = None
     _runs: dict[str, Any] = field(default_factory=dict)
+    _turned: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         cards = config.load_cards(self.against)
         for name in [n for n in cards if n != "cruise"] if self.all else [ONE]:
-            self._runs[name] = _running(cards[name], self.seed)
+            self._runs[name], self._turned[name] = _running(cards[name], self.seed)
 
     @property
     def fault(self) -> Fault:
         """What the loop takes."""
-        return Fault(frame=self._see, member=self._say)
+        turned = ", ".join(f"{name} {bits} bits" for name, bits in self._turned.items())
+        return Fault(frame=self._see, member=self._say, note=turned)
 
     def _see(self, frame: U8, moment: Moment) -> U8:
         self._frame = frame
@@ -240,21 +244,25 @@ class Flips:
         return np.asarray(self._runs[card.name](_fed(card, self._frame)).reshape(-1))
 
 
-def _running(card: Card, seed: int) -> Any:
-    """The model with bits flipped, a few at a time. A file that its runtime refuses, or dies of, is
-    no model that was running, so those few stay as they were."""
+def _running(card: Card, seed: int) -> tuple[Any, int]:
+    """The model with bits flipped, a few at a time, and how many. A file that its runtime refuses,
+    or dies of, is no model that was running, so those few stay as they were. Raises EdgeguardError
+    where all do."""
     from edgeguard.lab.testing.constants import constants
     from edgeguard.lab.testing.flips import runner
 
     held = constants(card.model_path.read_bytes(), card.model_path.suffix)
     inputs = load_golden(card)[0].reshape(-1, *card.input.shape[1:])
+    turned = 0
     for few in flipped_bits(card, seed, held.bits):
         changed = held
         for bit in few:
             changed = replace(changed, data=changed.flipped(int(bit)))
         if comes_back(partial(_answers, changed.data, card, inputs)):
-            held = changed
-    return runner(held.data, card)
+            held, turned = changed, turned + len(few)
+    if turned == 0:
+        raise EdgeguardError(f"{card.model_path}: runs with no bit flipped that was tried")
+    return runner(held.data, card), turned
 
 
 def flipped_bits(card: Card, seed: int, bits: int) -> npt.NDArray[np.int64]:

@@ -28,15 +28,53 @@ SAME = 0.05
 """A command this near to the rule's is the rule's: the envelope moves there at its own rate."""
 SOON = 3
 """Steps after the onset: a rule that commanded before and still does had nothing to take over."""
+DENIED = "OPERATION_DENIED"
 STANDS_MPS, MOST_STOOD = 0.5, 500
 """Whoever stands for ten seconds will not drive on."""
 NOTHING = Fault()
 
 
 @define
+class Onset:
+    """From an onset of a fault to its next: who took over, and when."""
+
+    by_stop: bool
+    """The vehicle has to be stopped; else the rule has to take over."""
+    steps: int = 0
+    already: bool = False
+    """It was stopped, or ruled, before the onset and went on: nothing was taken over."""
+    trip: int | None = None
+    """Steps from the onset to the rule's first command, or to the stop."""
+    safe: int | None = None
+    """Steps from the onset until the command was the rule's."""
+
+    def note(self, said: Said, wanted: float, before: Said) -> None:
+        """One step's command; before: that of the last step."""
+        since, self.steps = self.steps, self.steps + 1
+        took, had = (s.stops if self.by_stop else s.ruled for s in (said, before))
+        if since == 0:
+            self.already = had
+        if since <= SOON and not took:
+            self.already = False
+        if self.already or not took:
+            return
+        if self.trip is None:
+            self.trip = since
+        same = said.stops or abs(said.command.steering - wanted) <= SAME
+        if same and self.safe is None:
+            self.safe = since
+
+    @property
+    def unanswered(self) -> bool:
+        """Nobody took over, and there was time to."""
+        return self.safe is None and not self.already and self.steps > SOON
+
+
+@define
 class Outcome:
     """What a drive came to."""
 
+    fault: Fault = NOTHING
     lap: float = 0.0
     steps: int = 0
     reward: float = 0.0
@@ -46,16 +84,12 @@ class Outcome:
     """The largest distance from the centre line after the onset."""
     ruled: int = 0
     """Steps on which the rule commanded, of all."""
+    held: int = 0
+    """Steps on which the command stayed as it was: the networks' was not taken, and the rule not
+    yet in command."""
     trips: int = 0
     """How often it took over from the networks."""
-    by_stop: bool = False
-    """The vehicle has to be stopped; else the rule has to take over."""
-    already: bool = False
-    """It was stopped, or ruled, before the onset and went on: nothing was taken over."""
-    trip: int | None = None
-    """Steps from the onset to the rule's first command, or to the stop."""
-    safe: int | None = None
-    """Steps from the onset until the command was the rule's."""
+    onsets: list[Onset] = field(factory=list)
     jerk_mps3: float = 0.0
     """Mean lateral jerk."""
     causes: set[str] = field(factory=set)
@@ -70,30 +104,29 @@ class Outcome:
         """The lap, to the tile or two that a wide line leaves out."""
         return self.lap > 0.97
 
+    @property
+    def trip(self) -> int | None:
+        """The longest of its onsets."""
+        return max((o.trip for o in self.onsets if o.trip is not None), default=None)
+
+    @property
+    def safe(self) -> int | None:
+        """As `trip`."""
+        return max((o.safe for o in self.onsets if o.safe is not None), default=None)
+
     def note(self, since: int, said: Said, wanted: float, before: Said) -> None:
         """One step's command; before: that of the last step."""
         self.steps += 1
         self.ruled += said.ruled
+        self.held += DENIED in said.causes and not said.ruled
         self.trips += said.ruled and not before.ruled
         if since < 0:
             return
         self.causes |= set(said.causes)
         self.detectors |= set(said.detectors)
-        self._time(since, said, wanted, before)
-
-    def _time(self, since: int, said: Said, wanted: float, before: Said) -> None:
-        took, had = (s.stops if self.by_stop else s.ruled for s in (said, before))
-        if since == 0:
-            self.already = had
-        if since <= SOON and not took:
-            self.already = False
-        if self.already or not took:
-            return
-        if self.trip is None:
-            self.trip = since
-        same = said.stops or abs(said.command.steering - wanted) <= SAME
-        if same and self.safe is None:
-            self.safe = since
+        if since == 0 or (self.fault.period and since % self.fault.period == 0):
+            self.onsets.append(Onset(self.fault.cut is not None))
+        self.onsets[-1].note(said, wanted, before)
 
 
 @define
@@ -172,7 +205,7 @@ def drive(
     """Drive until the lap is over, time is up, or the car has been off the road for two seconds, or
     stood for ten. style: of the rule, which gives the speed whoever steers."""
     sense = Sense.of(vehicle, errors or Errors(), seed, style or Style())
-    found = Outcome(by_stop=fault.cut is not None)
+    found = Outcome(fault)
     judge = Judge(found, Pursuit(vehicle.path), vehicle.half_width)
     before, t_ns, going = Said(Command(0.0, 0.0), True), 1_000_000_000, True
     while going and judge.gone < most_off and judge.stood < MOST_STOOD:

@@ -38,6 +38,10 @@ class Fault:
     member: Tamper | None = None
     cut: Callable[[Moment], bool] | None = None
     """Whether the cable between host and microcontroller is cut then."""
+    period: int | None = None
+    """Steps after which it begins anew."""
+    note: str = ""
+    """What was done, where its name does not say it all."""
 
     def is_cut(self, moment: Moment) -> bool:
         """Now, after the onset."""

@@ -15,6 +15,8 @@ import numpy.typing as npt
 from edgeguard.streams.loops.fault import Fault, Make, Moment, Transform
 from edgeguard.streams.loops.vehicle import U8
 
+FLASHES, CUTS = 100, 1500  # steps from one to the next
+
 
 def _whole(x: npt.NDArray[np.floating[Any]]) -> U8:
     return np.asarray(np.clip(np.rint(x), 0, 255), np.uint8)
@@ -32,7 +34,7 @@ def blackout(seed: int) -> Transform:
 
 def flash(seed: int) -> Transform:
     """White for half a second, again and again."""
-    return lambda frame, moment: np.full_like(frame, 255) if moment.since % 100 < 25 else frame
+    return lambda frame, moment: np.full_like(frame, 255) if moment.since % FLASHES < 25 else frame
 
 
 def fog(seed: int) -> Transform:
@@ -113,12 +115,12 @@ def sparse(kept: int, of: int, seed: int) -> Transform:
 def cable_cut(seed: int) -> Fault:
     """The cable to the microcontroller is cut for five seconds, again and again; a microcontroller
     may be armed three times a minute."""
-    return Fault(cut=lambda moment: moment.since % 1500 < 250)
+    return Fault(cut=lambda moment: moment.since % CUTS < 250, period=CUTS)
 
 
-def framed(make: Any, *settings: float) -> Make:
+def framed(make: Any, *settings: float, period: int | None = None) -> Make:
     """A fault of frames alone; settings come before the seed."""
-    return lambda seed: Fault(frame=make(*settings, seed))
+    return lambda seed: Fault(frame=make(*settings, seed), period=period)
 
 
 FRAMES: dict[str, Make] = {
@@ -132,7 +134,7 @@ FRAMES: dict[str, Make] = {
     "noise 32": framed(noise, 32.0),
     "freeze": framed(freeze),
     "blackout": framed(blackout),
-    "flash": framed(flash),
+    "flash": framed(flash, period=FLASHES),
     "late 3": framed(late, 3),
     "late 10": framed(late, 10),
     "no frames": framed(lost),

@@ -26,7 +26,7 @@ from edgeguard.streams.loops.tracks import TEST
 from edgeguard.streams.loops.vehicle import Vehicle
 
 Row = dict[str, Any]
-EDITION = 4
+EDITION = 5
 """Of the rows and of what a cell is: rows of another one are not used again."""
 ABLATED = "without "
 REMOVABLE = {
@@ -116,8 +116,9 @@ def run(job: Job, watching: Watching | None = None) -> Row:
     return {
         "f": job.key, "i": job.index, "cell": job.cell, "mode": job.mode, "lap": found.finished,
         "off": found.off, "steps": found.steps, "deviation_m": round(found.deviation_m, 2),
-        "ruled": found.ruled, "trips": found.trips, "already": found.already,
-        "trip": found.trip, "safe": found.safe, "stops": found.stops,
+        "ruled": found.ruled, "held": found.held, "trips": found.trips, "trip": found.trip,
+        "safe": found.safe, "unanswered": sum(onset.unanswered for onset in found.onsets),
+        "onsets": len(found.onsets), "stops": found.stops, "note": fault.note,
         "behind_mps2": round(found.behind_mps2, 1), "reward": round(found.reward, 1),
         "jerk_mps3": round(found.jerk_mps3, 1), "causes": sorted(found.causes),
         "detectors": sorted(found.detectors),

@@ -19,7 +19,7 @@ FILE = "patch.npz"
 AT = 38, 41
 """Row and column of the one that lies still: just ahead of the car."""
 PIXELS_PER_M = 1.56
-EVERY = 120  # steps between two printed ones
+EVERY = 120  # steps from one printed one to the next, at least: first it has passed by
 
 
 @define
@@ -29,15 +29,19 @@ class Patch:
     picture: U8
     printed: bool
     _row: float = 0.0
+    _next: int = 0
 
     def __call__(self, frame: U8, moment: Moment) -> U8:
         row, column = AT
-        if self.printed:
-            gone_m = moment.signals["speed"] * PERIOD_S
-            self._row = self._row + gone_m * PIXELS_PER_M if moment.since % EVERY else 0.0
-            row = round(self._row)
         rows, columns = self.picture.shape[0], self.picture.shape[1]
-        if moment.since < 0 or row + rows > len(frame):
+        if moment.since < 0:
+            return frame
+        if self.printed:
+            self._row += moment.signals["speed"] * PERIOD_S * PIXELS_PER_M
+            if moment.since == 0 or (moment.since >= self._next and self._row + rows > len(frame)):
+                self._row, self._next = 0.0, moment.since + EVERY
+            row = round(self._row)
+        if row + rows > len(frame):
             return frame
         spoilt: U8 = frame.copy()
         spoilt[row : row + rows, column : column + columns] = self.picture

@@ -3,14 +3,13 @@
 
 The unit is the track: shares of time are means over tracks, and their intervals come from drawing
 tracks anew (bootstrap). Where no drive left the road that gives none; how many of them may is the
-interval of `left_road` (Wilson).
+interval of `left_road` (Wilson). A maximum is the largest of its n, and has none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
-from math import exp, sqrt
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from math import comb, exp, sqrt
 from random import Random
 from statistics import fmean, median
 
@@ -22,6 +21,7 @@ from edgeguard.streams.loops.matrix import ABLATED, BARE, PROMPT, TAKEN, Row
 
 STEP_MS = PERIOD_S * 1000
 PROMPT_MS = 60.0
+TURN_MS = 5.0
 MISSES = 0.1
 """Share of the cells where the bare networks lose that the guard may miss."""
 DRAWS = 400
@@ -70,6 +70,15 @@ def drawn(values: Sequence[float]) -> Interval | None:
     return means[DRAWS // 40], means[-DRAWS // 40 - 1]
 
 
+def ranks(values: Sequence[float]) -> Interval | None:
+    """At least 95 % interval of a median, between two of the values; None of fewer than six."""
+    n, outside, k = len(values), 0.0, 0
+    while outside + comb(n, k) / 2**n <= 0.025:
+        outside, k = outside + comb(n, k) / 2**n, k + 1
+    ordered = sorted(values)
+    return (ordered[k - 1], ordered[n - k]) if k else None
+
+
 def of(rows: Iterable[Row], cell: str, mode: str) -> list[Row]:
     """The drives of one cell."""
     return [r for r in rows if r["cell"] == cell and r["mode"] == mode]
@@ -105,7 +114,7 @@ def _of_cell(cell: str, mode: str, some: Sequence[Row]) -> list[Figure]:
         Figure(f"{at}.laps", laps / n, "1", n, wilson(laps, n)),
         Figure(f"{at}.left_road", left / n, "1", n, wilson(left, n)),
     ]
-    for key, of_what in (("offroad", "off"), ("rule_share", "ruled")):
+    for key, of_what in (("offroad", "off"), ("rule_share", "ruled"), ("held_share", "held")):
         shares = [r[of_what] / r["steps"] for r in some]
         found.append(Figure(f"{at}.{key}", fmean(shares), "1", n, drawn(shares)))
     for key in ("reward", "jerk_mps3"):
@@ -125,18 +134,27 @@ def _times(cell: str, mode: str, some: Sequence[Row]) -> list[Figure]:
     at, found = name(cell, mode), []
     barred = cell in TAKEN and ABLATED not in mode
     for key, what in (("trip", "trip_ms"), ("safe", "onset_ms")):
-        times = [STEP_MS * r[key] for r in some if r[key] is not None]
+        times = in_ms(some, key)
         if times:
             k, most = len(times), f"{at}.{what}_max"
-            found.append(Figure(f"{at}.{what}_median", median(times), "ms", k))
+            found.append(Figure(f"{at}.{what}_median", median(times), "ms", k, ranks(times)))
             found.append(
                 at_most(most, max(times), PROMPT_MS, "ms", k) if barred and what == "onset_ms"
                 else Figure(most, max(times), "ms", k)
             )  # fmt: skip
     if barred:
-        never = sum(r["safe"] is None and not r["already"] for r in some)
-        found.append(at_most(f"{at}.never_safe", never, 0, "1", len(some)))
+        never, onsets = (sum(r[key] for r in some) for key in ("unanswered", "onsets"))
+        found.append(at_most(f"{at}.never_safe", never, 0, "1", onsets))
     return found
+
+
+def in_ms(some: Iterable[Row], key: str) -> list[float]:
+    """The longest of each drive, from an onset on. A microcontroller gives a command out in the
+    turn after the frame's."""
+    return [
+        STEP_MS * r[key] + (TURN_MS if r["mode"] == "mcu" else 0.0)
+        for r in some if r[key] is not None
+    ]  # fmt: skip
 
 
 def _clean(rows: Sequence[Row]) -> list[Figure]:
@@ -156,27 +174,55 @@ def _clean(rows: Sequence[Row]) -> list[Figure]:
     ]
 
 
-def missed(rows: Sequence[Row]) -> tuple[list[str], list[str]]:
-    """Cells where the bare networks lose a run, and those of them where the guard does as well;
-    also behind a microcontroller, where that was driven."""
+def missed(rows: Sequence[Row], on: str = "on") -> tuple[list[str], list[str]]:
+    """Cells where the bare networks lose a run, and those of them where the guard does as well; on:
+    "on", or "mcu" behind a microcontroller."""
     hard, failed = [], []
-    for cell in dict.fromkeys(r["cell"] for r in rows):
-        drives = [(of(rows, cell, bare), of(rows, cell, on)) for on, bare in BARE.items()]
-        guarded = [on for off, on in drives if on and any(map(lost, off))]
-        hard += [cell] if guarded else []
-        failed += [cell] if any(map(lost, chain(*guarded))) else []
+    for cell, off, guarded in _pairs(rows, on):
+        hard += [cell] if any(map(lost, off)) else []
+        failed += [cell] if any(map(lost, off)) and any(map(lost, guarded)) else []
     return hard, failed
 
 
+def harmed(rows: Sequence[Row], on: str = "on") -> tuple[dict[str, int], int]:
+    """By cell, drives that are lost with the guard and not without it, on the same track; and of
+    how many."""
+    found, n = {}, 0
+    for cell, off, guarded in _pairs(rows, on):
+        kept = {r["i"] for r in off if not lost(r)}
+        both = [r for r in guarded if r["i"] in kept]
+        n += len(both)
+        if worse := sum(map(lost, both)):
+            found[cell] = worse
+    return found, n
+
+
+def _pairs(rows: Sequence[Row], on: str) -> Iterator[tuple[str, list[Row], list[Row]]]:
+    """Each cell that was driven with the guard: the drives without and with it, on tracks that the
+    networks can drive when nothing is wrong."""
+    wild = {r["i"] for r in of(rows, "clean", BARE[on]) if lost(r)}
+    tame = [r for r in rows if r["i"] not in wild]
+    for cell in dict.fromkeys(r["cell"] for r in rows):
+        guarded = of(tame, cell, on)
+        if guarded:
+            yield cell, of(tame, cell, BARE[on]), guarded
+
+
 def _overall(rows: Sequence[Row]) -> list[Figure]:
-    hard, failed = missed(rows)
-    if not hard:
-        return []
-    prompt = sum(c in PROMPT for c in failed)
-    return [
-        at_most("drive.matrix.missed_share", len(failed) / len(hard), MISSES, "1", len(hard)),
-        at_most("drive.matrix.missed_prompt", prompt, 0, "1", len(hard)),
-    ]
+    found = []
+    for on in BARE:
+        hard, failed = missed(rows, on)
+        at = "drive.matrix" if on == "on" else f"drive.matrix.{on}"
+        worse, n = harmed(rows, on)
+        if hard:
+            share, prompt = len(failed) / len(hard), sum(c in PROMPT for c in failed)
+            found += [
+                at_most(f"{at}.missed_share", share, MISSES, "1", len(hard)),
+                at_most(f"{at}.missed_prompt", prompt, 0, "1", len(hard)),
+            ]
+        if n:
+            found.append(Figure(f"{at}.lost_by_the_guard_alone", sum(worse.values()), "1", n))
+    return found
 
 
 def not_driven(driven: int, wanted: int) -> list[Figure]:
@@ -188,8 +234,9 @@ def not_driven(driven: int, wanted: int) -> list[Figure]:
 # ------------------------------------------------------------------- table
 
 COLUMNS = (
-    "laps: off", "on", "off the road: off", "on", "deviation m", "rule drives", "trip ms: median",
-    "max", "safe ms: median", "max", "reward: off", "on", "jerk: off", "on", "detectors",
+    "laps: off", "on", "off the road: off", "on", "deviation m", "rule drives", "held",
+    "trip ms: median", "max", "safe ms: median", "max", "reward: off", "on", "jerk: off", "on",
+    "detectors",
 )  # fmt: skip
 
 
@@ -200,12 +247,11 @@ def table(rows: Sequence[Row], mode: str = "on") -> Table:
     for column in COLUMNS:
         last = column == COLUMNS[-1]
         made.add_column(column, justify="left" if last else "right", no_wrap=last)
-    failed = set(missed(rows)[1])
+    failed = set(missed(rows, mode)[1]) if mode in BARE else set()
     for cell in dict.fromkeys(r["cell"] for r in rows):
         off, on = of(rows, cell, BARE.get(mode, "off")), of(rows, cell, mode)
         if on:
-            style = "red" if mode in BARE and cell in failed else ""
-            made.add_row(cell, *_cells(off, on), style=style)
+            made.add_row(cell, *_cells(off, on), style="red" if cell in failed else "")
     return made
 
 
@@ -213,13 +259,14 @@ def _cells(off: Sequence[Row], on: Sequence[Row]) -> list[str]:
     names = sorted({d for r in on for d in r["detectors"]} or {c for r in on for c in r["causes"]})
     times = []
     for key in ("trip", "safe"):
-        ms = [STEP_MS * r[key] for r in on if r[key] is not None]
+        ms = in_ms(on, key)
         times += [f"{median(ms):.0f}", f"{max(ms):.0f}"] if ms else ["-", "-"]
-    pairs = [(f(off) if off else "-", f(on)) for f in (_laps, _off, _mean("reward"), _jerk)]
+    both = _laps, _share("off"), _mean("reward"), _mean("jerk_mps3")
+    pairs = [(said(off) if off else "-", said(on)) for said in both]
     (laps_off, laps), (gone_off, gone), (reward_off, reward), (jerk_off, jerk) = pairs
     return [
         laps_off, laps, gone_off, gone, f"{max(r['deviation_m'] for r in on):.1f}",
-        f"{fmean(r['ruled'] / r['steps'] for r in on):.1%}", *times, reward_off, reward, jerk_off,
+        _share("ruled")(on), _share("held")(on), *times, reward_off, reward, jerk_off,
         jerk, " ".join(n for n in names if n != "OPERATION_DENIED")[:40],
     ]  # fmt: skip
 
@@ -228,12 +275,9 @@ def _laps(rows: Sequence[Row]) -> str:
     return f"{sum(r['lap'] for r in rows)}/{len(rows)}"
 
 
-def _off(rows: Sequence[Row]) -> str:
-    return f"{fmean(r['off'] / r['steps'] for r in rows):.1%}"
+def _share(key: str) -> Callable[[Sequence[Row]], str]:
+    return lambda rows: f"{fmean(r[key] / r['steps'] for r in rows):.1%}"
 
 
 def _mean(key: str) -> Callable[[Sequence[Row]], str]:
     return lambda rows: f"{fmean(r[key] for r in rows):.0f}"
-
-
-_jerk = _mean("jerk_mps3")

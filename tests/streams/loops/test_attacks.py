@@ -149,6 +149,20 @@ def test_a_patch_moves_the_mid_value_and_a_printed_one_passes_by(frame: U8) -> N
     assert tops == sorted(tops) and tops[-1] > tops[0] + 30
 
 
+def test_a_printed_patch_passes_by_a_slow_car_as_well(frame: U8) -> None:
+    """It lies on the road until the car is over it, and only then comes the next."""
+    printed = patch("printed patch", POLICY.parent)(0).frame
+    assert printed is not None
+    tops = []
+    for since in range(700):
+        seen = printed(frame, Moment(since, STILL.signals | {"speed": 10.0}))
+        changed = np.flatnonzero((seen != frame).any((1, 2)))
+        tops.append(int(changed[0]) if len(changed) else None)
+    again = [i for i in range(1, 700) if tops[i] == 0 and tops[i - 1] != 0]
+    assert len(again) == 3 and all(i > 120 for i in again)
+    assert tops[again[0] - 2] == 84 - 18 and tops[: again[0] - 1] == sorted(tops[: again[0] - 1])
+
+
 def test_flipped_bits_change_what_a_member_says_and_no_other(frame: U8) -> None:
     from edgeguard.lab.attacks.driving import attack
 

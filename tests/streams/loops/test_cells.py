@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from edgeguard import config
 from edgeguard.cli.main import main
 from edgeguard.config import GuardConfig
+from edgeguard.errors import EdgeguardError
 from edgeguard.streams.loops import matrix
 from edgeguard.streams.loops.drive import ONSET, Outcome, Watch, drive
 from edgeguard.streams.loops.faults import FRAMES
@@ -160,13 +162,43 @@ def test_a_drive_that_fails_is_named_and_ends_no_other(
         main([*asked, "--cells", "patch,fog", "--json", str(tmp_path / "x.json")])
     assert done.value.code == 1
     said = capsys.readouterr().err
-    assert "FAILED patch/off, track 101: " in said and "patch.npz: is not there" in said
+    assert "FAILED patch/off, track 121: " in said and "patch.npz: is not there" in said
     assert "FAILED drive.not_driven: 2" in said
     assert "drive-0-old.jsonl: 2 drives of other code, models or policy; they do not count" in said
     (kept,) = (f for f in results.iterdir() if f.name != "drive-0-old.jsonl")
     rows = [json.loads(line)["f"] for line in kept.read_text().splitlines()]
     assert rows == ["fog/off", "fog/on"]
     assert "drive.not_driven" in (tmp_path / "x.json").read_text()
+
+
+class Ends:
+    """A drive that its process dies of."""
+
+    key, index = "flips all/on", 0
+
+    @property
+    def policy(self) -> Path:
+        os._exit(9)
+
+
+class Fails(Ends):
+    """One that fails by itself."""
+
+    key = "patch/on"
+
+    @property
+    def policy(self) -> Path:
+        raise EdgeguardError("no patch")
+
+
+def test_a_drive_that_its_process_dies_of_ends_no_other() -> None:
+    from edgeguard.cli.drive import _driven
+
+    some = [Fails(), Ends(), Fails(), Fails()]
+    assert list(_driven(some, 2)) == [  # type: ignore[arg-type]
+        "patch/on, track 121: no patch", "flips all/on, track 121: its process was ended",
+        *["patch/on, track 121: no patch"] * 2,
+    ]  # fmt: skip
 
 
 def test_frames_before_the_onset_are_as_they_were() -> None:

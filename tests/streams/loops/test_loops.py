@@ -225,27 +225,43 @@ def never(since: int) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("ruled", "already", "safe"),
+    ("ruled", "unanswered", "safe"),
     [
         (lambda since: since >= 2, False, 2),
-        (lambda since: since >= -5, True, None),  # it was driving and went on
+        (lambda since: since >= -5, False, None),  # it was driving and went on
         (lambda since: since < 0 or since >= 2, False, 2),  # it gave back as the fault began
-        (lambda since: -5 <= since < 20 or since >= 60, True, None),
-        (never, False, None),
+        (lambda since: -5 <= since < 20 or since >= 60, False, None),
+        (never, True, None),
     ],
 )
 def test_a_takeover_counts_where_the_rule_did_not_drive_already(
-    ruled: Callable[[int], bool], already: bool, safe: int | None
+    ruled: Callable[[int], bool], unanswered: bool, safe: int | None
 ) -> None:
     found = drive(Bicycle(circle(), 300), Scripted(ruled, never), 0, errors=EXACT)
-    assert (found.already, found.trip, found.safe) == (already, safe, safe)
+    assert [onset.unanswered for onset in found.onsets] == [unanswered]
+    assert (found.trip, found.safe) == (safe, safe)
+
+
+def test_of_a_fault_that_comes_back_every_onset_counts() -> None:
+    """The rule gives the wheel back in between; the longest is told, and who was never there."""
+    answers = {0: 2, 50: 5, 100: 1}
+
+    def ruled(since: int) -> bool:
+        return any(at + after <= since < at + 40 for at, after in answers.items())
+
+    fault = Fault(frame=lambda frame, moment: frame, period=50)
+    found = drive(Bicycle(circle(), 352), Scripted(ruled, never), 0, fault, errors=EXACT)
+    assert [(o.safe, o.unanswered) for o in found.onsets] == [
+        (2, False), (5, False), (1, False), (None, True), (None, False)
+    ]  # fmt: skip
+    assert found.safe == 5
 
 
 def test_of_a_cut_link_the_stop_counts_whoever_drove() -> None:
     cut = Fault(cut=lambda moment: True)
     by = Scripted(lambda since: True, lambda since: since >= 2)
     found = drive(Bicycle(circle(), 300), by, 0, cut, errors=EXACT)
-    assert (found.already, found.trip, found.safe) == (False, 2, 2)
+    assert (found.onsets[0].already, found.trip, found.safe) == (False, 2, 2)
     by = Scripted(lambda since: True, never)
     assert drive(Bicycle(circle(), 300), by, 0, cut, errors=EXACT).safe is None
 

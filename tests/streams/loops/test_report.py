@@ -16,7 +16,7 @@ from edgeguard.cli.main import main
 from edgeguard.config import GuardConfig
 from edgeguard.streams.loops.clean import reaches
 from edgeguard.streams.loops.matrix import ABLATED, BARE, CELLS, REMOVABLE, ablated, heeded, jobs
-from edgeguard.streams.loops.report import figures, missed, poisson, wilson
+from edgeguard.streams.loops.report import figures, harmed, missed, poisson, ranks, wilson
 from edgeguard.streams.loops.steers import patient
 from edgeguard.streams.loops.tracks import CALIBRATION, HELD, TEST, TRAIN
 from edgeguard.zoo import models_dir
@@ -25,7 +25,8 @@ from edgeguard.zoo import models_dir
 def row(cell: str, mode: str, index: int = 0, **given: Any) -> dict[str, Any]:
     plain: dict[str, Any] = {
         "lap": True, "off": 0, "steps": 1000, "deviation_m": 3.0, "ruled": 0, "trips": 0,
-        "already": False, "trip": None, "safe": None, "stops": 0, "behind_mps2": 4.0,
+        "trip": None, "safe": None, "unanswered": 0, "onsets": 1, "held": 0, "stops": 0,
+        "behind_mps2": 4.0,
         "reward": 880.0, "jerk_mps3": 100.0, "causes": [], "detectors": [],
     }  # fmt: skip
     return {"cell": cell, "mode": mode, "i": index, **plain, **given}
@@ -85,10 +86,10 @@ def test_cells_that_the_bare_networks_survive_are_no_misses() -> None:
 @pytest.mark.parametrize(
     ("cell", "given", "bars"),
     [
-        ("blackout", {"safe": 3}, set()),
+        ("blackout", {"safe": 2}, set()),
         ("blackout", {"safe": 4}, {"onset_ms_max"}),
-        ("blackout", {"safe": None}, {"never_safe"}),
-        ("blackout", {"safe": None, "already": True}, set()),
+        ("blackout", {"safe": 2, "unanswered": 1}, {"never_safe"}),
+        ("blackout", {"safe": None}, set()),
         ("NaN one", {"safe": None}, set()),  # the other two go on
         ("NaN one", {"safe": 400}, set()),  # something else happened later
         ("fog", {"safe": None}, set()),
@@ -123,10 +124,30 @@ def test_intervals_say_what_is_known_and_no_more() -> None:
 
 def test_a_drive_behind_the_microcontroller_is_held_against_one_at_its_own_pace() -> None:
     lost, kept = row("fog", "off", off=9), row("fog", "on", safe=0)
-    assert missed([lost, kept, row("fog", "mcu", off=1)]) == (["fog"], [])
+    rows = [lost, kept, row("fog", "mcu", off=1)]
+    assert (missed(rows), missed(rows, "mcu")) == ((["fog"], []), ([], []))
     slow = row("fog", "off slow", off=9)
-    assert missed([lost, kept, slow, row("fog", "mcu", off=1)]) == (["fog"], ["fog"])
-    assert missed([slow, row("fog", "mcu")]) == (["fog"], [])
+    assert missed([*rows, slow], "mcu") == (["fog"], ["fog"])
+    assert missed([slow, row("fog", "mcu")], "mcu") == (["fog"], [])
+
+
+def test_what_the_guard_alone_loses_is_counted_and_a_track_that_nobody_can_drive_is_not() -> None:
+    rows = [row("fog", "off", i) for i in range(3)] + [
+        row("fog", "on"), row("fog", "on", 1, lap=False), row("fog", "on", 2, off=3)
+    ]  # fmt: skip
+    assert harmed(rows) == ({"fog": 2}, 3)
+    wild = [row("clean", "off", 2, off=1), row("clean", "on", 2)]
+    assert harmed([*rows, *wild]) == ({"fog": 1}, 2)
+    spoilt = [row("rain", "off", 2, off=1), row("rain", "on", 2, off=1)]
+    assert missed(spoilt) == (["rain"], ["rain"]) and missed([*spoilt, *wild]) == ([], [])
+
+
+@pytest.mark.parametrize("n", [6, 9, 20])
+def test_intervals_of_a_median_leave_out_a_twentieth_at_most(n: int) -> None:
+    low, high = ranks(list(range(n))) or (0, 0)
+    outside = [stats.binom.cdf(k, n, 0.5) * 2 for k in (low, low + 1)]
+    assert outside[0] <= 0.05 < outside[1] and low + high == n - 1
+    assert ranks(range(5)) is None
 
 
 def test_no_track_has_two_uses() -> None:
@@ -205,7 +226,7 @@ def test_limits_hold_answers_against_the_rule_of_the_next_step(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        (["--tracks", "100"], "100 is not in the range 1<=x<=99"),
+        (["--tracks", "80"], "80 is not in the range 1<=x<=79"),
         (["--mcu", "twin", "--ablate"], "--ablate: is driven without a microcontroller"),
     ],
 )
