@@ -6,8 +6,8 @@ int8 files make of the frames. PGD (Madry et al. 2018) runs on each frame from w
 last one, so a few steps a frame are many over a second. The attacker of `pgd all` knows the guard:
 he moves all members away from the middle of the road, so that no vote sees it, each no further from
 the rule's command than the policy lets pass of it; and he makes no change that a detector on images
-would see. Odometry is out of his reach. The mid value follows two, but to leave the third alone that
-was trained against him gained him nothing.
+would see. Odometry is out of his reach. The mid value follows two, but to leave the third alone,
+which was trained against him, gained him nothing.
 """
 
 from __future__ import annotations

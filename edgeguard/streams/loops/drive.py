@@ -22,6 +22,9 @@ from edgeguard.streams.loops.vehicle import U8, Command, Pose, Vehicle
 PERIOD_S = 0.02
 PERIOD_NS = 20_000_000
 DRIFT_S = 0.25  # how far ahead a drift off the road is seen
+LOCK_RAD_PER_M = 0.28
+"""How far CarRacing's car turns with the wheels at full lock, by clean drives; it slides where that
+is more than its tyres give."""
 ONSET = 150
 """Steps before a fault begins: three seconds."""
 SAME = 0.05
@@ -145,13 +148,16 @@ class Sense:
         rule = Pursuit(vehicle.path, style)
         return cls(Odometry(errors, Random(seed)), rule, Pursuit(vehicle.path))
 
-    def signals(self, true: Pose) -> dict[str, float]:
-        """One step on; the truth goes into the sensors and no further."""
+    def signals(self, true: Pose, steering: float) -> dict[str, float]:
+        """One step on; the truth goes into the sensors and no further. steering: the last command,
+        which leads somewhere before odometry shows it."""
         now = self.tracker.update(self.sensors.read(true))
         want, lateral = self.rule.command(now), self.rule.lateral(now)
         drift = self.scout.lateral(self.tracker.ahead(DRIFT_S)) - lateral
+        turn_radps = LOCK_RAD_PER_M * steering * now.speed
+        aim = self.scout.lateral(self.tracker.ahead(DRIFT_S, turn_radps)) - lateral
         return {
-            "speed": now.speed, "lateral": lateral, "drift": drift,
+            "speed": now.speed, "lateral": lateral, "drift": drift, "aim": aim,
             "rule": want.steering, "rule_speed": want.target_speed,
         }  # fmt: skip
 
@@ -209,7 +215,8 @@ def drive(
     judge = Judge(found, Pursuit(vehicle.path), vehicle.half_width)
     before, t_ns, going = Said(Command(0.0, 0.0), True), 1_000_000_000, True
     while going and judge.gone < most_off and judge.stood < MOST_STOOD:
-        moment = Moment(found.steps - ONSET, sense.signals(vehicle.true_pose()))
+        signals = sense.signals(vehicle.true_pose(), before.command.steering)
+        moment = Moment(found.steps - ONSET, signals)
         said = steers.step(_arriving(vehicle, fault, moment), moment, fault, t_ns)
         found.note(moment.since, said, moment.signals["rule"], before)
         before, t_ns = said, t_ns + PERIOD_NS

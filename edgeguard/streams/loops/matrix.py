@@ -31,7 +31,7 @@ EDITION = 5
 ABLATED = "without "
 REMOVABLE = {
     "members against rule": ("apart_grey", "apart_colour", "apart_hard"),
-    "path": ("left",),
+    "path": ("left", "aims"),
     "image": ("light", "contrast", "sharpness"),
     "freeze": ("FROZEN_INPUT",),
     "dispersion": ("DISAGREEMENT",),

@@ -86,10 +86,10 @@ class Tracker:
         self.turn_radps += TURN[1] * turned / dt
         return Pose(self._place.real, self._place.imag, self._heading, measured.speed)
 
-    def ahead(self, seconds: float) -> Pose:
-        """Where it will be if it goes on turning as it does."""
+    def ahead(self, seconds: float, turn_radps: float | None = None) -> Pose:
+        """Where it will be if it goes on turning as it does, or turns as is given."""
         assert self._place is not None
-        middle = self.turn_radps * seconds / 2
+        middle = (self.turn_radps if turn_radps is None else turn_radps) * seconds / 2
         gone = self._velocity * seconds * complex(cos(middle), sin(middle))
         there = self._place + gone
         return Pose(there.real, there.imag, self._heading + 2 * middle, abs(self._velocity))

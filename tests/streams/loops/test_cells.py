@@ -80,8 +80,20 @@ def test_a_bias_that_all_members_share_is_seen_by_the_rule_and_not_by_the_vote(
     assert "DISAGREEMENT" not in kept.causes
     assert kept.detectors >= {"apart_grey", "apart_colour", "apart_hard"}
     blind = driven(loaded, "bias 1", "without members against rule", 330)
-    assert "left" in blind.detectors
-    assert blind.trip is not None and kept.trip is not None and blind.trip > kept.trip
+    assert "aims" in blind.detectors, "where the command leads"
+    assert blind.trip == kept.trip == 2, "after 40 ms, whichever finds it"
+
+
+def test_who_is_led_astray_below_every_limit_is_stopped_by_where_the_command_leads(
+    loaded: GuardConfig,
+) -> None:
+    """The networks agree, and none is as far from the rule as `apart` allows: by the time odometry
+    shows it, the car is on the grass."""
+    kept = driven(loaded, "astray 0.35", "on", 330)
+    assert (kept.off, kept.safe) == (0, 3) and kept.deviation_m < 4.0
+    assert "aims" in kept.detectors
+    lost = driven(loaded, "astray 0.35", "without path", 330)
+    assert lost.off > 0
 
 
 def test_one_member_without_numbers_changes_nothing_and_all_of_them_are_the_rules_business(
@@ -115,7 +127,8 @@ def test_one_member_without_numbers_leaves_the_bare_networks_the_other_two(
 ) -> None:
     from edgeguard.streams.loops.fault import Moment
 
-    signals = {"speed": 20.0, "lateral": 0.0, "drift": 0.0, "rule": 0.0, "rule_speed": 20.0}
+    signals = dict.fromkeys(("lateral", "drift", "aim", "rule"), 0.0)
+    signals |= {"speed": 20.0, "rule_speed": 20.0}
     frame = np.random.default_rng(0).integers(90, 210, (84, 96, 3), np.uint8)
     guard, steers = opened(loaded, "off", SEED)
     now = Moment(0, signals)

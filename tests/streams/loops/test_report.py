@@ -179,7 +179,8 @@ def test_without_dispersion_members_that_disagree_steer_all_the_same() -> None:
 def steered(loaded: GuardConfig) -> tuple[float, str]:
     """Command and mode after a second in which the members say -0.4, -0.1 and 0.3, the rule 0."""
     want = {"grey": -0.4, "colour": -0.1, "hard": 0.3}
-    signals = {"speed": 10.0, "lateral": 0.0, "drift": 0.0, "rule": 0.0, "rule_speed": 10.0}
+    signals = dict.fromkeys(("lateral", "drift", "aim", "rule"), 0.0)
+    signals |= {"speed": 10.0, "rule_speed": 10.0}
     cards = config.load_cards(loaded)
     with Guard(patient(loaded)) as guard:
         guard.arm()
@@ -204,10 +205,12 @@ def test_an_attacker_heeds_the_detectors_that_are_there() -> None:
 
 def log_of(folder: Path, said: np.ndarray, rule: np.ndarray) -> Path:
     """A log of a drive in which nothing else happens."""
-    names = ("grey", "colour", "hard", "lateral", "drift", "mean", "contrast", "sharpness", "rule")
-    columns = [said, said, said, *[np.zeros(len(said))] * 5, rule]
+    names = ("grey", "colour", "hard", "lateral", "drift", "aim", "mean", "contrast", "sharpness")
+    columns = [said, said, said, *[np.zeros(len(said))] * 6, rule]
     log = folder / "1.csv"
-    np.savetxt(log, np.stack(columns, 1), delimiter=",", header=",".join(names), comments="")
+    np.savetxt(
+        log, np.stack(columns, 1), delimiter=",", header=",".join([*names, "rule"]), comments=""
+    )
     return log
 
 
