@@ -44,7 +44,8 @@ def test_figures_of_both_halves(tmp_path: Path, capsys: pytest.CaptureFixture[st
     kernels = [f"kernel.64x48.{name}" for name, *_ in bench_kernels.CLAIMS]
     guard = [f"{part}.100us" for part in ("guard.native", "guard.total", "numpy.overhead")]
     link = [f"mcu.{part}.{q}" for part in ("round_trip", "link") for q in ("p50", "p99")]
-    rivals = [f"isolation.rival.{n}" for n in ("eventfd", "pipe_byte", "pipe_object", "pipe_frame")]
+    ways = "eventfd", "eventfd_asleep", "pipe_byte", "pipe_object", "pipe_frame"
+    rivals = [f"isolation.rival.{n}" for n in ways]
     costs = [f"isolation.{n}{e}" for n in ("one_worker", "worker_each") for e in ("", ".woken")]
     apart = [*rivals, *costs, "isolation.in_process"]
     record = [f"recorder.tick.{q}" for q in ("p50", "p99")]
