@@ -180,9 +180,8 @@ def _driven(missing: Sequence[Job], jobs: int) -> Iterator[Row | str]:
     left = list(missing)
     while left:
         with processes(jobs) as pool:
-            made = [(job, pool.submit(_tried, job)) for job in left]
             try:
-                for job, row in made:
+                for job, row in [(job, pool.submit(_tried, job)) for job in left]:
                     yield row.result()
                     left.remove(job)
             except BrokenProcessPool:

@@ -102,6 +102,12 @@ def test_where_somebody_must_take_over_no_takeover_is_no_pass(
     assert failed(rows) == {f"drive.{cell}.{mode}.{bar}" for bar in bars}
 
 
+def test_a_microcontroller_has_a_turn_less() -> None:
+    rows = [row("blackout", "off slow"), row("blackout", "mcu", safe=3)]
+    assert failed(rows) == {"drive.blackout.mcu.onset_ms_max"}
+    assert failed([row("blackout", "off"), row("blackout", "on", safe=3)]) == set()
+
+
 def test_a_guard_that_loses_where_one_member_is_gone_fails_all_the_same() -> None:
     assert "drive.matrix.missed_prompt" in failed(
         [row("NaN one", "off", off=1), row("NaN one", "on", off=1)]
