@@ -165,9 +165,14 @@ def _disagreement(moment: Moment) -> Iterator[str]:
 def _denied(moment: Moment) -> Iterator[str]:
     for name, evidence, row in moment.channels:
         asks = ", ".join(
-            f"{o} asks {row[o]['certainty'] / ONE:.2f} of {row[o]['quorum']}" for o in OPERATIONS
+            f"{o} asks {row[o]['certainty'] / ONE:.2f} of {row[o]['quorum']}{_over(row[o])}"
+            for o in OPERATIONS
         )
         yield (f"{name}: certainty {evidence['certainty']:.2f}, {evidence['votes']} votes; {asks}")
+
+
+def _over(demand: Mapping[str, int]) -> str:
+    return f" on {demand['frames']} frames in a row" if demand["frames"] > 1 else ""
 
 
 def _unauthorized(moment: Moment) -> Iterator[str]:

@@ -76,7 +76,8 @@ def _channel(row: Mapping[str, Any]) -> bytes:
         row["stop"], row["dispersion"],
     )  # fmt: skip
     demands = b"".join(
-        struct.pack("<iB", row[name]["certainty"], row[name]["quorum"]) for name in _OPERATIONS
+        struct.pack("<iBB", row[name]["certainty"], row[name]["quorum"], row[name]["frames"])
+        for name in _OPERATIONS
     )
     return head + demands + _rows(row["rows"]) + _rows(row["degraded_rows"])
 

@@ -140,7 +140,11 @@ def _channel_facts(channel: schema.Channel) -> dict[str, Any]:
         "fallback": channel.fallback.controller,
         "envelopes": [{"when": mode, **limits} for mode, limits in envelopes.items()],
         "operations": {
-            operation: {"certainty": demand.certainty, "quorum": demand.quorum}
+            operation: {
+                "certainty": demand.certainty,
+                "quorum": demand.quorum,
+                "frames": demand.frames,
+            }
             for operation, demand in _demands(channel)
         },
         "means": dict(channel.means),
@@ -171,7 +175,7 @@ def _demands(channel: schema.Channel) -> list[tuple[str, schema.Demand]]:
 
 
 _NUMERIC = {
-    "deadline ms", "max age ms", "rise /s", "fall /s", "certainty", "quorum",
+    "deadline ms", "max age ms", "rise /s", "fall /s", "certainty", "quorum", "frames",
     "on", "off", "after", "bound", "flaps",
 }  # fmt: skip
 
@@ -268,6 +272,7 @@ def _operations(cfg: GuardConfig) -> Table:
         "operation",
         "certainty",
         "quorum",
+        "frames",
         "granted to",
     )
     for name, channel in cfg.channels.items():
@@ -281,6 +286,7 @@ def _operations(cfg: GuardConfig) -> Table:
                 f"{operation} {name}",
                 certainty if isinstance(certainty, str) else f"{certainty:.4g}",
                 f"{demand.quorum} of {len(granted)}",
+                str(demand.frames),
                 ", ".join(granted),
             )
     return table

@@ -41,6 +41,12 @@ def _kind(made: Draft, at: KeyPath, channel: schema.Channel) -> None:
         )
     if channel.kind == "label" and channel.dispersion is not None:
         made.report.add((*at, "dispersion"), 'only for kind = "value"; labels are counted')
+    for operation, demand in (("raise", channel.raise_), ("lower", channel.lower)):
+        if channel.kind == "value" and demand.frames > 1:
+            made.report.add(
+                (*at, operation, "frames"),
+                'only for kind = "label"; a value is another one on every frame',
+            )
     if channel.kind == "value" and channel.means:
         made.report.add((*at, "means"), 'only for kind = "label"; values mean themselves')
 

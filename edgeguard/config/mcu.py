@@ -297,7 +297,7 @@ def _member(channel: int, max_age_us: int) -> dict[str, int]:
 
 def _channel(channel: schema.Channel, found: Roles, index: int) -> dict[str, Any]:
     limits = policy.rows(channel, degraded=False)
-    trusted = {"certainty": fixed.ONE, "quorum": 1}
+    trusted = {"certainty": fixed.ONE, "quorum": 1, "frames": 1}
     table = channel.table_signal
     return {
         "kind": words.CHANNEL_KINDS.index("value"),

@@ -149,7 +149,11 @@ def _demand(cfg: GuardConfig, path: tuple[str, ...], demand: schema.Demand) -> d
     certainty = demand.certainty
     if isinstance(certainty, str):
         raise uncalibrated(cfg, (*path, "certainty"))
-    return {"certainty": fixed.q16_ceil(certainty), "quorum": demand.quorum}
+    return {
+        "certainty": fixed.q16_ceil(certainty),
+        "quorum": demand.quorum,
+        "frames": demand.frames,
+    }
 
 
 def rows(channel: schema.Channel, *, degraded: bool) -> list[dict[str, int]]:

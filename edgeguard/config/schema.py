@@ -55,6 +55,7 @@ DelayMs = Annotated[float, Bounds(low=0.0, high=600_000.0, unit="ms")]
 Count = Annotated[int, Bounds(low=0, high=words.MOST_LABELS)]
 Pixels = Annotated[int, Bounds(low=1, high=16_384, unit="pixels")]
 Quorum = Annotated[int, Bounds(low=1, high=words.MOST["member"])]
+Frames = Annotated[int, Bounds(low=1, high=words.MOST_FRAMES)]
 Unit = Annotated[str, OneOf(words.UNITS)]
 Calibrated = Literal["calibrated"]
 Hold = Literal["hold"]
@@ -164,6 +165,7 @@ class Demand:
         metadata={"why": 'without it a guess would pass; a share, or "calibrated"'}
     )
     quorum: Quorum = field(metadata={"why": "without it one member would decide alone"})
+    frames: Frames = 1  # in a row, on which each of them says so
 
 
 @frozen

@@ -89,6 +89,7 @@ MOST: Final = {
     "detector": 16,
 }
 MOST_ROWS: Final = 8
+MOST_FRAMES: Final = 4
 MOST_DELAY_PERIODS: Final = 255  # what an association remembers (native/core/association.hpp)
 MOST_LABELS: Final = 65535
 LEAST_SIDE: Final = 4  # pixels of a picture that a history can compare (evidence/history.py)

@@ -90,7 +90,8 @@ eg_limit_table_t limit_table(const Table &t, const char *key) {
 }
 
 eg_demand_t demand(const Table &t) {
-  return {t.integer<int32_t>("certainty"), t.integer<uint8_t>("quorum")};
+  return {t.integer<int32_t>("certainty"), t.integer<uint8_t>("quorum"),
+          t.integer<uint8_t>("frames")};
 }
 
 eg_channel_t channel(const Table &t) {

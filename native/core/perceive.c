@@ -78,6 +78,18 @@ uint32_t eg_inference_faults(const eg_policy_t *p, uint8_t member, eg_mode_t mod
   return late | if_set(!may, EG_UNAUTHORIZED_SUGGESTION);
 }
 
+/* Remembers the frames before for as long as they named one label. A second inference of the same
+ * frame is no second frame. */
+static void follow(eg_member_state_t *s, int32_t label, bool another) {
+  if (!s->held || s->evidence.label != label) {
+    for (uint32_t i = 0; i < EG_MAX_RUN - 1; i++) s->before[i] = EG_UNSAID;
+    return;
+  }
+  if (!another) return;
+  for (uint32_t i = EG_MAX_RUN - 2; i > 0; i--) s->before[i] = s->before[i - 1];
+  s->before[0] = s->evidence.certainty;
+}
+
 /* A new inference. Late, insane and unauthorized ones are refused, each under its own name; an
  * insane or unauthorized one also takes back what the member said before, as does an empty one:
  * empty is not clear. What is older than anything seen before is not looked at. */
@@ -85,12 +97,14 @@ static void take(const eg_policy_t *p, uint8_t member, eg_mode_t mode, eg_member
                  const eg_suggestion_t *in) {
   s->serial = in->serial;
   s->faults = eg_inference_faults(p, member, mode, in);
-  bool nothing = in->evidence.label<0, older = in->age_us> s->newest_us;
+  bool nothing = in->evidence.label < 0;
+  bool older = in->age_us > s->newest_us, another = in->age_us < s->newest_us;
   if (nothing || (s->faults & ~EG_BIT(EG_LATE))) s->held = 0;
   if (!older) s->newest_us = in->age_us;
   if (nothing || older || (s->faults & ~EG_BIT(EG_UNAUTHORIZED_SUGGESTION))) return;
   s->age_us = in->age_us; /* sane and in time: it lives, whether or not it may say so */
   if (s->faults) return;
+  follow(s, in->evidence.label, another);
   s->held = 1;
   s->evidence = in->evidence;
 }

@@ -74,6 +74,8 @@ static const char *check_channel(const eg_policy_t *p, uint8_t channel) {
   for (uint32_t o = 0; o < EG_OPERATIONS; o++) {
     if (c->demand[o].certainty < 0 || c->demand[o].certainty > EG_ONE)
       return "channel: certainty outside 0 to 1";
+    if (c->demand[o].frames < 1 || c->demand[o].frames > EG_MAX_RUN)
+      return "channel: frames outside 1 to 4";
     if (c->demand[o].quorum < 1) return "channel: quorum is zero";
     if (c->demand[o].quorum > granted(p, channel, o))
       return "channel: quorum above the number of members that may";

@@ -6,7 +6,8 @@
 typedef struct {
   uint8_t n;
   const eg_evidence_t *said[EG_MAX_MEMBERS];
-  uint8_t may[EG_MAX_MEMBERS]; /* operations granted, one bit each */
+  const int32_t *before[EG_MAX_MEMBERS]; /* certainties of the same label, see types.h */
+  uint8_t may[EG_MAX_MEMBERS];           /* operations granted, one bit each */
 } voters_t;
 
 typedef struct {
@@ -21,6 +22,7 @@ static voters_t voters_of(const eg_policy_t *p, const eg_state_t *s, uint8_t cha
     uint32_t may = (uint32_t)p->member[i].may >> (EG_OPERATIONS * (uint32_t)channel) & 3u;
     if (may == 0 || !s->member[i].held) continue;
     v.may[v.n] = (uint8_t)may;
+    v.before[v.n] = s->member[i].before;
     v.said[v.n++] = &s->member[i].evidence;
   }
   return v;
@@ -64,13 +66,21 @@ static bool agrees(const eg_channel_t *c, const winner_t *w, const eg_evidence_t
   return apart <= c->dispersion && -apart <= c->dispersion;
 }
 
-/* How many members stand behind the winner with at least this certainty; with an operation, only
- * those that were granted it. */
+/* One frame may be rubble that every member reads alike; the next one is another. */
+static bool steady(const int32_t *before, int32_t certainty, uint8_t frames) {
+  for (uint8_t i = 1; i < frames; i++)
+    if (before[i - 1] < certainty) return false;
+  return true;
+}
+
+/* How many members stand behind the winner with at least this certainty, on so many frames in a
+ * row; with an operation, only those that were granted it. */
 static uint8_t support(const eg_channel_t *c, const voters_t *v, const winner_t *w,
-                       int32_t certainty, uint32_t operations) {
+                       int32_t certainty, uint8_t frames, uint32_t operations) {
   uint8_t n = 0;
   for (uint8_t i = 0; i < v->n; i++) {
-    bool certain = v->said[i]->certainty >= certainty, may = (v->may[i] & operations) != 0;
+    bool may = (v->may[i] & operations) != 0;
+    bool certain = v->said[i]->certainty >= certainty && steady(v->before[i], certainty, frames);
     if (certain && may && agrees(c, w, v->said[i])) n++;
   }
   return n;
@@ -82,7 +92,7 @@ static int32_t quorum_certainty(const eg_channel_t *c, const voters_t *v, const 
   int32_t best = 0;
   for (uint8_t i = 0; i < v->n; i++) {
     int32_t candidate = v->said[i]->certainty;
-    if (candidate > best && support(c, v, w, candidate, 3u) >= quorum) best = candidate;
+    if (candidate > best && support(c, v, w, candidate, 1, 3u) >= quorum) best = candidate;
   }
   return best;
 }
@@ -90,7 +100,7 @@ static int32_t quorum_certainty(const eg_channel_t *c, const voters_t *v, const 
 static eg_demand_t least(const eg_channel_t *c) {
   const eg_demand_t *a = &c->demand[EG_RAISE], *b = &c->demand[EG_LOWER];
   eg_demand_t l = {a->certainty < b->certainty ? a->certainty : b->certainty,
-                   a->quorum < b->quorum ? a->quorum : b->quorum};
+                   a->quorum < b->quorum ? a->quorum : b->quorum, 1};
   return l;
 }
 
@@ -107,9 +117,9 @@ static uint32_t operate(const eg_channel_t *c, const voters_t *v, const winner_t
   eg_operation_t operation = want > state->target ? EG_RAISE : EG_LOWER;
   const eg_demand_t *d = &c->demand[operation];
   uint32_t bit = 1u << (uint32_t)operation;
-  bool forbidden = support(c, v, w, 0, 3u) > support(c, v, w, 0, bit);
+  bool forbidden = support(c, v, w, 0, 1, 3u) > support(c, v, w, 0, 1, bit);
   uint32_t present = forbidden ? EG_BIT(EG_UNAUTHORIZED_SUGGESTION) : 0;
-  if (!trusted || support(c, v, w, d->certainty, bit) < d->quorum)
+  if (!trusted || support(c, v, w, d->certainty, d->frames, bit) < d->quorum)
     return present | EG_BIT(EG_OPERATION_DENIED);
   state->target = want;
   out->granted = 1;
@@ -124,11 +134,11 @@ uint32_t eg_vote(const eg_policy_t *p, eg_state_t *s, uint8_t channel, bool trus
   eg_demand_t floor = least(c);
   out->label = w.decided && c->kind == EG_BY_LABEL ? w.label : EG_HOLD;
   out->voters = v.n;
-  out->votes = w.decided ? support(c, &v, &w, 0, 3u) : 0;
+  out->votes = w.decided ? support(c, &v, &w, 0, 1, 3u) : 0;
   out->certainty = w.decided ? quorum_certainty(c, &v, &w, floor.quorum) : 0;
   if (v.n < floor.quorum) return EG_BIT(EG_STALE_MODEL);
   if (out->votes < floor.quorum) return EG_BIT(EG_DISAGREEMENT);
-  if (support(c, &v, &w, floor.certainty, 3u) < floor.quorum) return EG_BIT(EG_LOW_CERTAINTY);
+  if (support(c, &v, &w, floor.certainty, 1, 3u) < floor.quorum) return EG_BIT(EG_LOW_CERTAINTY);
   eg_channel_state_t *state = &s->channel[channel];
   return operate(c, &v, &w, wanted(p, channel, &w, state->target), trusted, state, out);
 }

@@ -43,6 +43,7 @@ def test_every_number_arrives_in_the_core(folder: Path) -> None:
     speed, steering = made["channels"]
     assert (speed["measured"], steering["measured"]) == (0, vocabulary.NO_SIGNAL)
     assert (speed["raise"]["quorum"], speed["lower"]["quorum"]) == (2, 1)
+    assert (speed["raise"]["frames"], speed["lower"]["frames"]) == (3, 1)
     assert [row["at"] for row in speed["rows"]] == [0, 20 << 16]
     assert made["labels"] == [
         {"channel": 0, "value": round(5.56 * 65536)},

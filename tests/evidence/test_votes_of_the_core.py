@@ -14,7 +14,7 @@ CAUSE = {"severity": 0, "clears": 0, "asks_operator": 0, "on_us": 0, "off_us": 0
 
 def policy(granted, certainty, quorum):
     """One channel; a member without the grant to raise may still lower. Label k means k + 1."""
-    demand = {"certainty": certainty, "quorum": quorum}
+    demand = {"certainty": certainty, "quorum": quorum, "frames": 1}
     row = {"at": 0, "min": 0, "max": WIDE, "rise": 65536, "fall": 65536}
     scores = {
         "n": CLASSES, "dtype": "f32", "scale": 1.0, "zero_point": 0, "kind": "logits",

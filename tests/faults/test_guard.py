@@ -32,6 +32,21 @@ def test_raising_asks_for_more_evidence_than_lowering(bench: Bench) -> None:
     assert bench.command > start - 4.0
 
 
+@pytest.mark.parametrize(("asked", "seen", "rises"), [(1, 1, True), (2, 1, False), (2, 2, True)])
+def test_one_frame_that_all_misread_raises_nothing(
+    tmp_path: Path, asked: int, seen: int, rises: bool
+) -> None:
+    """F28: a picture that decodes to rubble; the next one is another."""
+    asks = POLICY.replace("quorum = 3 }", f"quorum = 3, frames = {asked} }}")
+    bench = Bench(write_policy(tmp_path, asks)).nominal()
+    bench.run(6000, "twenty")
+    assert bench.command == pytest.approx(20.0, abs=1e-3)
+    bench.run(30 * seen, "thirty")  # a frame is 30 ms
+    assert (bench.command > 20.001) == rises
+    bench.run(30, "twenty")
+    assert bench.decision.mode == Mode.NOMINAL
+
+
 def test_before_arming_it_stops(policy: Path) -> None:
     bench = Bench(policy)
     bench.run(6000, "thirty")

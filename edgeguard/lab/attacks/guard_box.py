@@ -4,7 +4,9 @@
 Nothing of the decision is written again here: `Guard.observe` and `Guard.decide` run, on a
 simulated clock. Before each picture the guard is brought to a known state by a clean prefix: rules
 left, causes let go, the command where the prefix' sign put it. A picture counts as accepted when
-the command moves on its tick and no cause is present (debounce off). A guard that remembers what it
+the command moves on its tick and no cause is present (debounce off). Where an operation asks for
+several frames in a row the picture stays for as many, as a sticker would: each differs in the last
+bit of one pixel, or the camera would count as frozen. A guard that remembers what it
 was shown begins anew for each picture: its history is the clean prefix.
 """
 
@@ -36,9 +38,9 @@ class Verdict:
     """What the guard did with one picture."""
 
     step: float
-    """By how much the command moved on its tick, in the channel's unit; above 0: raised."""
+    """By how much the command moved on its ticks, in the channel's unit; above 0: raised."""
     causes: tuple[str, ...]
-    """Present on that tick."""
+    """Present on the last of them."""
     labels: tuple[int, ...]
     """What each member said."""
 
@@ -75,6 +77,8 @@ class GuardBox:
         self._channel = next(name for name, c in self.config.channels.items() if c.kind == "label")
         self._camera = next(iter(self.config.cameras))
         spec = self.config.cameras[self._camera].frame
+        channel = self.config.channels[self._channel]
+        self._stays = max(channel.raise_.frames, channel.lower.frames)
         self._bgr = spec is None or spec.format == "BGR"
         self._prefix, self._shown = prefix, 0
         self._period_ns = round(self.config.guard.period_ms * MS)
@@ -115,6 +119,9 @@ class GuardBox:
         before = self._command
         self.queries += 1
         decision = self._tick(picture)
+        for again in range(1, self._stays):
+            self._wait()
+            decision = self._tick(_as_if_taken_again(picture, again))
         said = [self._guard.evidence(name)["label"] for name in self.config.members]
         causes = tuple(c for c in decision.present if c not in NOT_OF_THE_PICTURE)
         return Verdict(self._command - before, causes, tuple(int(s) for s in said))
@@ -150,6 +157,11 @@ class GuardBox:
         picture = self._prefix[self._shown % len(self._prefix)]
         self._shown += 1
         decision = self._tick(picture)
+        return self._wait() or decision
+
+    def _wait(self) -> Decision | None:
+        """The ticks until the next frame; the last of them, if there is one."""
+        decision = None
         for _ in range(self._frame_ns // self._period_ns - 1):
             decision = self._tick(None)
         return decision
@@ -163,6 +175,13 @@ class GuardBox:
         decision = self._guard.decide(self._signals, self._now, self._proved)
         self._command = decision.command[self._channel]
         return decision
+
+
+def _as_if_taken_again(picture: U8, time: int) -> U8:
+    """The same but for the last bit of one pixel, another for each time."""
+    taken = picture.copy()
+    taken.flat[time - 1] ^= 1
+    return taken
 
 
 def raised(verdicts: list[Verdict]) -> Ints:

@@ -47,6 +47,7 @@ static void channel(eg_policy_t *p, uint8_t i) {
   c->manoeuvre = 1;
   c->dispersion = INT32_MAX;
   c->demand[EG_RAISE].quorum = c->demand[EG_LOWER].quorum = 1;
+  c->demand[EG_RAISE].frames = c->demand[EG_LOWER].frames = 1;
   p->member[i].kind = EG_BY_VALUE;
   p->member[i].modes = 0xF;
   p->member[i].may = (uint16_t)(3u << 2 * i);

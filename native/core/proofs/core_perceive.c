@@ -59,6 +59,22 @@ static bool may_suggest_for_c(const eg_policy_t *p, const eg_member_t *m, int32_
   (in->evidence.label >= 0 && SANE(p, &p->member[member], in) &&                                   \
    in->latency_us <= p->member[member].deadline_us)
 
+/* A row of frames: what was said on the frame before, and before that, of the same label. */
+#define SAME_LABEL(named) (OLD(s->held) && OLD(s->evidence.label) == (named))
+#define UNSAID (s->before[0] == EG_UNSAID && s->before[1] == EG_UNSAID && s->before[2] == EG_UNSAID)
+#define STAYED                                                                                     \
+  (s->before[0] == OLD(s->before[0]) && s->before[1] == OLD(s->before[1]) &&                       \
+   s->before[2] == OLD(s->before[2]))
+#define MOVED_ON                                                                                   \
+  (s->before[0] == OLD(s->evidence.certainty) && s->before[1] == OLD(s->before[0]) &&              \
+   s->before[2] == OLD(s->before[1]))
+
+static void follow_c(eg_member_state_t *s, int32_t label, bool another) REQUIRES(WRITES(s))
+    ASSIGNS(s->before)
+    /* VOTE-7 */ ENSURES(!SAME_LABEL(label) ? UNSAID
+                         : another          ? MOVED_ON
+                                            : STAYED);
+
 static void take_c(const eg_policy_t *p, uint8_t member, eg_mode_t mode, eg_member_state_t *s,
                    const eg_suggestion_t *in) REQUIRES(READS(p) && WRITES(s) && READS(in))
     REQUIRES(p->channels <= EG_MAX_CHANNELS && member < EG_MAX_MEMBERS)
@@ -66,6 +82,9 @@ static void take_c(const eg_policy_t *p, uint8_t member, eg_mode_t mode, eg_memb
             REQUIRES(label_ok(p, in->evidence.label) && held_ok(p, s, member)) ASSIGNS(*s)
                 ENSURES(held_ok(p, s, member) && s->serial == in->serial)
     /* VOTE-2 */ ENSURES(IMPLIES(!MAYBE, !s->held))
+    /* VOTE-7 */ ENSURES(IMPLIES(s->held && !SAME_LABEL(s->evidence.label), UNSAID))
+    /* VOTE-7 */ ENSURES(IMPLIES(s->held && !STAYED && SAME_LABEL(s->evidence.label),
+                                 MOVED_ON && in->age_us < OLD(s->newest_us)))
     /* TIME-1 */ ENSURES(s->newest_us == MIN(OLD(s->newest_us), in->age_us))
     /* TIME-1 */ ENSURES(IMPLIES(s->age_us != OLD(s->age_us) || (s->held && !OLD(s->held)),
                                  s->age_us == in->age_us && in->age_us <= OLD(s->newest_us) &&
@@ -84,6 +103,9 @@ static uint32_t member_update_c(const eg_policy_t *p, uint8_t member, eg_mode_t 
     /* VOTE-2 */ ENSURES(IMPLIES(!in->present || !may_in(p, member, mode) || (NEW_ONE && !MAYBE),
                                  !s->held))
     /* TIME-1 */ ENSURES(IMPLIES(s->held, s->age_us <= MAX_AGE))
+    /* VOTE-7 */ ENSURES(IMPLIES(s->held && !SAME_LABEL(s->evidence.label), UNSAID))
+    /* VOTE-7 */ ENSURES(IMPLIES(s->held && !STAYED && SAME_LABEL(s->evidence.label),
+                                 MOVED_ON && NEW_ONE && in->age_us < OLD(s->newest_us)))
     /* TIME-1 */ ENSURES(s->newest_us <= OLD(s->newest_us))
     /* TIME-1 */ ENSURES(IMPLIES(s->age_us != OLD(s->age_us) || (s->held && !OLD(s->held)),
                                  NEW_ONE && s->age_us == in->age_us &&
@@ -175,7 +197,15 @@ void prove_inference_faults(void) {
   REACHED;
 }
 
-/*! enforce take; replace eg_inference_faults; fields 4; seconds 13 */
+/*! enforce follow; unwind 5 */
+void prove_follow(void) {
+  eg_member_state_t s;
+  bool another;
+  follow(&s, nondet_i32(), another);
+  REACHED;
+}
+
+/*! enforce take; replace eg_inference_faults follow; fields 4; seconds 13 */
 void prove_take(void) {
   eg_policy_t p;
   eg_member_state_t s;

@@ -8,11 +8,13 @@
 
 #include "vote.c"
 
+#define READS_ROW(before) __CPROVER_r_ok((before), sizeof(int32_t) * (EG_MAX_RUN - 1))
+
 /* Voters whose evidence can be read. */
 static bool readable(const voters_t *v) {
   if (v->n > EG_MAX_MEMBERS) return false;
   for (uint32_t i = 0; i < EG_MAX_MEMBERS; i++)
-    if (i < v->n && !READS(v->said[i])) return false;
+    if (i < v->n && !(READS(v->said[i]) && READS_ROW(v->before[i]))) return false;
   return true;
 }
 
@@ -75,25 +77,35 @@ static bool agrees_named(const eg_channel_t *c, const winner_t *w, const eg_evid
     REQUIRES(READS(c) && READS(w) && READS(e)) ASSIGNS()
         ENSURES(RET == __CPROVER_uninterpreted_agree(c, w, e));
 
+#define SURE_FOR(frames, before, certainty, n) ((frames) < (n) || (before)[(n) - 2] >= (certainty))
+#define STEADY(before, certainty, frames)                                                          \
+  (SURE_FOR(frames, before, certainty, 2) && SURE_FOR(frames, before, certainty, 3) &&             \
+   SURE_FOR(frames, before, certainty, 4))
+
+static bool steady_c(const int32_t *before, int32_t certainty, uint8_t frames)
+    REQUIRES(READS_ROW(before) && frames <= EG_MAX_RUN) ASSIGNS()
+    /* VOTE-7 */ ENSURES(RET == STEADY(before, certainty, frames));
+
 static uint8_t supporters(const eg_channel_t *c, const voters_t *v, const winner_t *w,
-                          int32_t certainty, uint32_t operations) {
+                          int32_t certainty, uint8_t frames, uint32_t operations) {
   uint8_t n = 0;
   for (uint32_t i = 0; i < EG_MAX_MEMBERS; i++)
     if (i < v->n && v->said[i]->certainty >= certainty && (v->may[i] & operations) != 0 &&
-        __CPROVER_uninterpreted_agree(c, w, v->said[i]))
+        STEADY(v->before[i], certainty, frames) && __CPROVER_uninterpreted_agree(c, w, v->said[i]))
       n++;
   return n;
 }
 
 static uint8_t support_c(const eg_channel_t *c, const voters_t *v, const winner_t *w,
-                         int32_t certainty, uint32_t operations)
-    REQUIRES(READS(c) && READS(v) && READS(w) && readable(v)) ASSIGNS()
-    /* VOTE-5 */ ENSURES(RET == supporters(c, v, w, certainty, operations)) ENSURES(RET <= v->n);
+                         int32_t certainty, uint8_t frames, uint32_t operations)
+    REQUIRES(READS(c) && READS(v) && READS(w) && readable(v) && frames <= EG_MAX_RUN) ASSIGNS()
+    /* VOTE-5, VOTE-7 */ ENSURES(RET == supporters(c, v, w, certainty, frames, operations))
+        ENSURES(RET <= v->n);
 
 static int32_t quorum_certainty_c(const eg_channel_t *c, const voters_t *v, const winner_t *w,
                                   uint8_t quorum)
     REQUIRES(READS(c) && READS(v) && READS(w) && readable(v)) ASSIGNS()
-    /* VOTE-5 */ ENSURES(RET == 0 || (RET > 0 && supporters(c, v, w, RET, 3u) >= quorum));
+    /* VOTE-5 */ ENSURES(RET == 0 || (RET > 0 && supporters(c, v, w, RET, 1, 3u) >= quorum));
 
 static eg_demand_t least_c(const eg_channel_t *c) REQUIRES(READS(c)) ASSIGNS()
     ENSURES(RET.quorum == LEAST_QUORUM(c))
@@ -112,21 +124,24 @@ static int32_t wanted_c(const eg_policy_t *p, uint8_t channel, const winner_t *w
 static uint32_t operate_c(const eg_channel_t *c, const voters_t *v, const winner_t *w, int32_t want,
                           bool trusted, eg_channel_state_t *state, eg_command_t *out)
     REQUIRES(READS(c) && READS(v) && READS(w) && readable(v) && WRITES(state) && WRITES(out))
-        REQUIRES(out->granted == 0) ASSIGNS(state->target, out->granted)
+        REQUIRES(c->demand[0].frames <= EG_MAX_RUN && c->demand[1].frames <= EG_MAX_RUN)
+            REQUIRES(out->granted == 0) ASSIGNS(state->target, out->granted)
     /* VOTE-3 */ ENSURES(IMPLIES(!trusted, out->granted == 0))
         ENSURES(out->granted <= 1 && state->target == (out->granted ? want : OLD(state->target)))
-    /* VOTE-5 */ ENSURES(IMPLIES(out->granted,
-                                 want != OLD(state->target) &&
-                                     supporters(c, v, w, c->demand[OPERATION].certainty,
-                                                1u << (uint32_t)OPERATION) >=
-                                         c->demand[OPERATION].quorum))
+    /* VOTE-5, VOTE-7 */ ENSURES(
+        IMPLIES(out->granted,
+                want != OLD(state->target) &&
+                    supporters(c, v, w, c->demand[OPERATION].certainty, c->demand[OPERATION].frames,
+                               1u << (uint32_t)OPERATION) >= c->demand[OPERATION].quorum))
         ENSURES((RET & ~(EG_BIT(EG_OPERATION_DENIED) | EG_BIT(EG_UNAUTHORIZED_SUGGESTION))) == 0);
 
 /* Up to 8 voters, each with words of its own. */
 #define VOTERS(v)                                                                                  \
   voters_t v;                                                                                      \
   eg_evidence_t v##_said[EG_MAX_MEMBERS];                                                          \
-  for (uint32_t i = 0; i < EG_MAX_MEMBERS; i++) v.said[i] = &v##_said[i];                          \
+  int32_t v##_before[EG_MAX_MEMBERS][EG_MAX_RUN - 1];                                              \
+  for (uint32_t i = 0; i < EG_MAX_MEMBERS; i++)                                                    \
+    v.said[i] = &v##_said[i], v.before[i] = v##_before[i];                                         \
   ASSUME(v.n <= EG_MAX_MEMBERS)
 
 /* As many voters as a mid value is proved for: the formulas of more are too hard for the solvers.
@@ -177,12 +192,19 @@ void prove_agrees(void) {
   REACHED;
 }
 
-/*! enforce support; replace agrees/agrees_named; unwind 10; solver kissat */
+/*! enforce steady; unwind 5 */
+void prove_steady(void) {
+  int32_t before[EG_MAX_RUN - 1];
+  steady(before, nondet_i32(), nondet_u8());
+  REACHED;
+}
+
+/*! enforce support; replace agrees/agrees_named steady; unwind 10; object-bits 9; solver kissat */
 void prove_support(void) {
   eg_channel_t c;
   VOTERS(v);
   winner_t w;
-  support(&c, &v, &w, nondet_i32(), nondet_u32());
+  support(&c, &v, &w, nondet_i32(), nondet_u8(), nondet_u32());
   REACHED;
 }
 
@@ -245,8 +267,8 @@ void prove_votes_update(void) {
   ASSUME(at + 1 < v.n);                                                                            \
   for (uint8_t i = 0; i + 1 < EG_MAX_MEMBERS; i++)                                                 \
     if (i == at) {                                                                                 \
-      w.said[i] = v.said[i + 1], w.may[i] = v.may[i + 1];                                          \
-      w.said[i + 1] = v.said[i], w.may[i + 1] = v.may[i];                                          \
+      w.said[i] = v.said[i + 1], w.may[i] = v.may[i + 1], w.before[i] = v.before[i + 1];           \
+      w.said[i + 1] = v.said[i], w.may[i + 1] = v.may[i], w.before[i + 1] = v.before[i];           \
     }
 
 /* The winner is who its contract says, by how many say each label; and these have no order. */
@@ -274,7 +296,7 @@ void prove_order_mid_value(void) {
   REACHED;
 }
 
-/*! replace agrees/agrees_named; unwind 10; object-bits 9; solver kissat; seconds 20 */
+/*! replace agrees/agrees_named steady; unwind 10; object-bits 10; solver kissat; seconds 60 */
 void prove_order_support(void) {
   VOTERS(v);
   SWAPPED(v, w);
@@ -282,8 +304,10 @@ void prove_order_support(void) {
   winner_t won;
   int32_t certainty = nondet_i32();
   uint32_t operations = nondet_u32();
-  CHECK(support(&c, &v, &won, certainty, operations) ==
-            support(&c, &w, &won, certainty, operations),
+  uint8_t frames = nondet_u8();
+  ASSUME(frames <= EG_MAX_RUN);
+  CHECK(support(&c, &v, &won, certainty, frames, operations) ==
+            support(&c, &w, &won, certainty, frames, operations),
         "VOTE-1 nor in who stands behind it");
   REACHED;
 }

@@ -66,7 +66,7 @@ uint32_t __CPROVER_uninterpreted_crc32(uint32_t crc, uint32_t word);
 #define ALL_ROWS ALL8
 
 typedef char sizes_are_written_out[SIZES && MORE_SIZES && EG_MAX_CHANNELS == 4 && EG_CHECKS == 7 &&
-                                           EG_CAUSES == 29 && EG_MAX_ROWS == 8
+                                           EG_CAUSES == 29 && EG_MAX_ROWS == 8 && EG_MAX_RUN == 4
                                        ? 1
                                        : -1];
 

@@ -79,7 +79,8 @@ static uint32_t may(const eg_policy_t *p, uint32_t member, uint32_t channel) {
 }
 
 static bool demand_ok(const eg_demand_t *d) {
-  return d->certainty >= 0 && d->certainty <= EG_ONE && d->quorum >= 1;
+  return d->certainty >= 0 && d->certainty <= EG_ONE && d->quorum >= 1 && d->frames >= 1 &&
+         d->frames <= EG_MAX_RUN;
 }
 
 static bool channel_row_ok(const eg_policy_t *p, uint32_t channel) {

@@ -19,11 +19,11 @@ SIZE_IS(eg_suggestion_t, 64);
 SIZE_IS(eg_frame_t, 24);
 SIZE_IS(eg_input_t, 20 + 4 * EG_MAX_CHANNELS + 8 * (EG_MAX_SIGNALS + EG_MAX_DETECTORS) + 4 +
                         24 * EG_MAX_CAMERAS + 64 * EG_MAX_MEMBERS);
-SIZE_IS(eg_member_state_t, 64);
+SIZE_IS(eg_member_state_t, 64 + 4 * (EG_MAX_RUN - 1));
 SIZE_IS(eg_camera_state_t, 16 + 24 * EG_FRAMES_KEPT);
 SIZE_IS(eg_channel_state_t, 12);
 SIZE_IS(eg_debounce_t, 8);
-SIZE_IS(eg_state_t, EIGHTS(4 + 4 * 4 + 4 * EG_CHECKS + 8 * EG_CAUSES + 64 * EG_MAX_MEMBERS) +
+SIZE_IS(eg_state_t, EIGHTS(4 + 4 * 4 + 4 * EG_CHECKS + 8 * EG_CAUSES + 76 * EG_MAX_MEMBERS) +
                         EIGHTS((16 + 24 * EG_FRAMES_KEPT) * EG_MAX_CAMERAS + 12 * EG_MAX_CHANNELS));
 SIZE_IS(eg_policy_t, EIGHTS(28 + 12 * EG_CAUSES + 28 * EG_MAX_MEMBERS + 4 * EG_MAX_CAMERAS +
                             8 * EG_MAX_SIGNALS + 356 * EG_MAX_CHANNELS + 12 * EG_MAX_DETECTORS) +
@@ -93,6 +93,7 @@ static void channel_row(walk_t *w, eg_channel_t *c) {
   for (size_t i = 0; i < EG_OPERATIONS; i++) {
     i32(w, &c->demand[i].certainty);
     u8(w, &c->demand[i].quorum);
+    u8(w, &c->demand[i].frames);
   }
   limit_table(w, &c->nominal);
   limit_table(w, &c->degraded);
@@ -259,6 +260,7 @@ static void member_state(walk_t *w, eg_member_state_t *m) {
   u8(w, &m->held);
   u32(w, &m->faults);
   evidence(w, &m->evidence);
+  for (size_t i = 0; i < EG_MAX_RUN - 1; i++) i32(w, &m->before[i]);
 }
 
 static void state(walk_t *w, const eg_policy_t *p, eg_state_t *s) {

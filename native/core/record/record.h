@@ -18,7 +18,7 @@
 
 #include "edgeguard/core.h"
 
-#define EG_RECORD_VERSION 1u /* of all layouts; part of POLICY */
+#define EG_RECORD_VERSION 2u /* of all layouts; part of POLICY */
 
 typedef enum {
   EG_RECORD_POLICY = 1,

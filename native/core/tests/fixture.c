@@ -47,7 +47,7 @@ eg_policy_t fixture_policy(void) {
   p.camera[0].max_age_us = 100000;
   p.signal[0].max = Q(70);
   p.detector[0] = (eg_detector_t){EG_IMAGE_UNHEALTHY, EG_NONE, 0, Q(0.8)};
-  eg_channel_t c = {EG_BY_LABEL, 0, EG_NONE, 0, 0, 0, {{Q(0.98), 3}, {Q(0.80), 2}}, {0}, {0}};
+  eg_channel_t c = {EG_BY_LABEL, 0, EG_NONE, 0, 0, 0, {{Q(0.98), 3, 1}, {Q(0.80), 2, 1}}, {0}, {0}};
   c.nominal = flat(0, Q(36), Q(1.5), Q(4));
   c.degraded = flat(0, Q(22), Q(0.5), Q(4));
   p.channel[0] = p.channel[1] = c;

@@ -193,6 +193,22 @@ static void takeover_ends_by_rearm(void) {
   CHECK(g.out.active, "gave it back");
 }
 
+/* One frame of rubble on which all members, nearly sure, see the same higher sign (F28). */
+static void one_frame_raises_nothing(void) {
+  for (uint8_t frames = 1; frames <= 2; frames++) {
+    guard_t g;
+    until_nominal(&g, 2);
+    g.policy.channel[0].demand[EG_RAISE].frames = frames;
+    guard_run(&g, 3, 3, EG_ONE); /* a frame is three ticks */
+    CHECK((g.state.channel[0].target == Q(30)) == (frames == 1), "%d frames", frames);
+    guard_run(&g, 3, 2, EG_ONE);
+    CHECK(g.state.channel[0].target == Q(20) && g.out.mode == EG_NOMINAL, "as before");
+    guard_run(&g, 3, 3, EG_ONE);
+    guard_run(&g, 3, 3, EG_ONE);
+    CHECK(g.state.channel[0].target == Q(30), "two frames of a real one do");
+  }
+}
+
 static void degraded_tightens(void) {
   guard_t g;
   until_nominal(&g, 3);
@@ -448,6 +464,7 @@ int main(void) {
   slow_loop_is_named();
   only_a_restart_clears_never();
   out_of_range_is_followed_by_nobody();
+  one_frame_raises_nothing();
   degraded_tightens();
   conflict_is_named();
   return 0;

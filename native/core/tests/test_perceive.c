@@ -309,6 +309,80 @@ static void forbidden_is_not_lost(void) {
   }
 }
 
+/* ------------------------------------------------------------ frames in a row */
+
+static bool remembers(const guard_t *g, int32_t first, int32_t second, int32_t third) {
+  const int32_t want[EG_MAX_RUN - 1] = {first, second, third};
+  return memcmp(g->state.member[0].before, want, sizeof want) == 0;
+}
+
+static void say_of_next_frame(guard_t *g, int32_t label, int32_t certainty) {
+  eg_time_advance(&g->policy, &g->state, 30000);
+  guard_say(g, 0, label, certainty);
+  members(g);
+}
+
+#define NOT_SAID EG_UNSAID, EG_UNSAID, EG_UNSAID
+
+static void frames_in_a_row_are_remembered(void) {
+  guard_t g;
+  guard_start(&g);
+  for (int32_t i = 0; i < EG_MAX_RUN - 1; i++)
+    g.state.member[0].before[i] = EG_ONE; /* of a life before */
+  say_of_next_frame(&g, 1, 10);
+  CHECK(remembers(&g, NOT_SAID), "nothing was said before the first");
+  say_of_next_frame(&g, 1, 20);
+  CHECK(remembers(&g, 10, EG_UNSAID, EG_UNSAID), "one");
+  say_of_next_frame(&g, 1, 30);
+  CHECK(remembers(&g, 20, 10, EG_UNSAID), "newest first");
+  say_of_next_frame(&g, 1, 40);
+  say_of_next_frame(&g, 1, 50);
+  CHECK(remembers(&g, 40, 30, 20), "the oldest is let go");
+  say_of_next_frame(&g, 2, 60);
+  CHECK(remembers(&g, NOT_SAID), "another label begins anew");
+  say_of_next_frame(&g, 2, 70);
+  say_of_next_frame(&g, 1, 80);
+  CHECK(remembers(&g, NOT_SAID), "a lower one as well");
+}
+
+static void a_second_look_is_no_second_frame(void) {
+  guard_t g;
+  guard_start(&g);
+  say_of_next_frame(&g, 1, 10);
+  guard_say(&g, 0, 1, 20); /* of the same age: of the same frame */
+  members(&g);
+  CHECK(remembers(&g, NOT_SAID), "counted twice");
+  CHECK(g.state.member[0].evidence.certainty == 20, "though it is what it says now");
+  guard_say(&g, 0, 2, 30);
+  members(&g);
+  guard_say(&g, 0, 1, 40);
+  members(&g);
+  CHECK(remembers(&g, NOT_SAID), "in between it said another label");
+}
+
+/* What takes the word back ends the row: 0 an empty answer, 1 an insane one, 2 one that it may not
+ * give, 3 silence, 4 its death. What is late is not looked at: 5. */
+static void a_row_ends_with_the_word(void) {
+  for (int how = 0; how < 6; how++) {
+    guard_t g;
+    guard_start(&g);
+    g.policy.member[0].may = 0x3;
+    say_of_next_frame(&g, 1, 10);
+    eg_time_advance(&g.policy, &g.state, 30000);
+    guard_say(&g, 0, how == 0 ? -1 : how == 2 ? 5 : 1, 20);
+    if (how == 1) g.input.member[0].evidence.bad = 1;
+    if (how == 5) g.input.member[0].latency_us = 25001;
+    if (how == 3) eg_time_advance(&g.policy, &g.state, 100001);
+    if (how == 3) g.input.member[0].serial--;
+    if (how == 4) g.input.member[0].present = 0;
+    members(&g);
+    g.input.member[0].present = 1;
+    say_of_next_frame(&g, 1, 30);
+    bool kept = remembers(&g, 10, EG_UNSAID, EG_UNSAID);
+    CHECK(how == 5 ? kept : remembers(&g, NOT_SAID), "end %d", how);
+  }
+}
+
 static void the_mode_before_arming_is_safe_stop(void) {
   guard_t g;
   guard_start(&g);
@@ -546,6 +620,9 @@ int main(void) {
   each_grant();
   each_mode();
   forbidden_is_not_lost();
+  frames_in_a_row_are_remembered();
+  a_second_look_is_no_second_frame();
+  a_row_ends_with_the_word();
   the_mode_before_arming_is_safe_stop();
   each_part_of_a_picture();
   each_limit_of_a_number();

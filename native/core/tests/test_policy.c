@@ -172,6 +172,9 @@ EDGE(certainty_none, NULL, p->channel[0].demand[EG_RAISE].certainty = 0)
 EDGE(certainty_low, "channel: certainty", p->channel[0].demand[EG_RAISE].certainty = -1)
 EDGE(certainty_all, NULL, p->channel[0].demand[EG_LOWER].certainty = 65536)
 EDGE(certainty_high, "channel: certainty", p->channel[0].demand[EG_LOWER].certainty = 65537)
+EDGE(most_frames, NULL, p->channel[0].demand[EG_RAISE].frames = EG_MAX_RUN)
+EDGE(no_frames, "channel: frames", p->channel[0].demand[EG_RAISE].frames = 0)
+EDGE(many_frames, "channel: frames", p->channel[0].demand[EG_LOWER].frames = EG_MAX_RUN + 1)
 EDGE(one_quorum, NULL, p->channel[0].demand[EG_LOWER].quorum = 1)
 EDGE(no_quorum, "channel: quorum is", p->channel[0].demand[EG_LOWER].quorum = 0)
 EDGE(high_quorum, QUORUM, p->channel[0].demand[EG_RAISE].quorum = 4)
@@ -345,6 +348,9 @@ static const edge_t *const edges[] = {&no_members_edge,
                                       &certainty_low_edge,
                                       &certainty_all_edge,
                                       &certainty_high_edge,
+                                      &most_frames_edge,
+                                      &no_frames_edge,
+                                      &many_frames_edge,
                                       &one_quorum_edge,
                                       &no_quorum_edge,
                                       &high_quorum_edge,

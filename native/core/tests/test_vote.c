@@ -52,6 +52,31 @@ static void raising_asks_for_more_than_lowering(guard_t *g) {
   CHECK(vote(g, &out) == EG_BIT(EG_OPERATION_DENIED), "two of three may not raise");
 }
 
+static void each_supporter_on_each_frame(guard_t *g) {
+  eg_command_t out;
+  for (uint8_t frames = 1; frames <= EG_MAX_RUN; frames++)
+    for (int before = 0; before < EG_MAX_RUN; before++) /* frames that all three were sure on */
+      for (int weak = 0; weak < 3; weak++) {
+        g->policy.channel[0].demand[EG_RAISE].frames = frames;
+        for (int i = 0; i < 3; i++) {
+          hold(g, i, 3, 0, Q(0.98));
+          for (int k = 0; k < EG_MAX_RUN - 1; k++)
+            g->state.member[i].before[k] = k < before ? Q(0.98) : Q(0.98) - 1;
+        }
+        bool granted = before >= frames - 1;
+        CHECK((vote(g, &out) == 0) == granted && out.granted == granted, "%d of %d", before,
+              frames);
+        if (before > 0) g->state.member[weak].before[before - 1]--;
+        granted = granted && (before == 0 || before - 1 >= frames - 1);
+        CHECK((vote(g, &out) == 0) == granted, "one was unsure %d frames ago", before);
+        CHECK(granted || g->state.channel[0].target == Q(20), "and the target rose");
+      }
+  g->policy.channel[0].demand[EG_RAISE].frames = EG_MAX_RUN;
+  for (int i = 0; i < 3; i++) hold(g, i, 1, 0, EG_ONE);
+  CHECK(vote(g, &out) == 0 && g->state.channel[0].target == Q(10), "lowering asks for one");
+  g->policy.channel[0].demand[EG_RAISE].frames = 1;
+}
+
 static void causes_of_the_vote(guard_t *g) {
   eg_command_t out;
   for (int i = 0; i < 3; i++) hold(g, i, i, 0, EG_ONE);
@@ -119,6 +144,7 @@ static uint32_t roll(uint32_t n) {
 typedef struct {
   int n; /* members that have a say on the channel */
   eg_evidence_t said[EG_MAX_MEMBERS];
+  int32_t surest[EG_MAX_MEMBERS][EG_MAX_RUN + 1]; /* on so many frames in a row */
   uint32_t may[EG_MAX_MEMBERS];
 } say_t;
 
@@ -128,6 +154,12 @@ static say_t say_of(const guard_t *g, int channel) {
     uint32_t may = (uint32_t)(g->policy.member[i].may / (1 << 2 * channel)) % 4u;
     if (!may || !g->state.member[i].held) continue;
     y.said[y.n] = g->state.member[i].evidence;
+    int32_t least = y.said[y.n].certainty;
+    for (int frames = 1; frames <= EG_MAX_RUN; frames++) {
+      y.surest[y.n][frames] = least;
+      int32_t further = frames < EG_MAX_RUN ? g->state.member[i].before[frames - 1] : 0;
+      if (further < least) least = further;
+    }
     y.may[y.n++] = may;
   }
   return y;
@@ -166,17 +198,22 @@ typedef struct {
   int32_t label, value, dispersion;
 } standpoint_t;
 
-/* Members that stand behind it, with at least this certainty, that may do one of these operations;
- * and the certainty that the n-th surest of them has. */
-static int behind(const say_t *y, const standpoint_t *p, int32_t certainty, uint32_t operations) {
+/* Members that stand behind it, with at least this certainty on so many frames, that may do one of
+ * these operations; and the certainty that the n-th surest of them has. */
+static int behind_for(const say_t *y, const standpoint_t *p, int32_t certainty, int frames,
+                      uint32_t operations) {
   int n = 0;
   for (int i = 0; p->decided && i < y->n; i++) {
     int64_t apart = (int64_t)y->said[i].value - p->value;
     bool agrees = p->by_label ? y->said[i].label == p->label
                               : apart >= -(int64_t)p->dispersion && apart <= p->dispersion;
-    n += agrees && y->said[i].certainty >= certainty && (y->may[i] & operations);
+    n += agrees && y->surest[i][frames] >= certainty && (y->may[i] & operations);
   }
   return n;
+}
+
+static int behind(const say_t *y, const standpoint_t *p, int32_t certainty, uint32_t operations) {
+  return behind_for(y, p, certainty, 1, operations);
 }
 
 static int32_t nth_surest(const say_t *y, const standpoint_t *p, int n) {
@@ -218,7 +255,7 @@ static uint32_t defined(const guard_t *g, int channel, bool trusted, eg_command_
   uint32_t bit = want > *target ? 1u : 2u;
   bool forbidden = behind(&y, &p, 0, bit) < out->votes; /* one of them may not do that */
   uint32_t present = forbidden ? EG_BIT(EG_UNAUTHORIZED_SUGGESTION) : 0;
-  if (!trusted || behind(&y, &p, d->certainty, bit) < d->quorum)
+  if (!trusted || behind_for(&y, &p, d->certainty, d->frames, bit) < d->quorum)
     return present | EG_BIT(EG_OPERATION_DENIED);
   *target = want;
   out->granted = 1;
@@ -241,7 +278,8 @@ static void any_vote(guard_t *g) {
     c->kind = (uint8_t)roll(2);
     c->dispersion = roll(4) ? (int32_t)roll(4) : INT32_MAX;
     for (int o = 0; o < EG_OPERATIONS; o++)
-      c->demand[o] = (eg_demand_t){(int32_t)roll(5), (uint8_t)(1 + roll(5))};
+      c->demand[o] =
+          (eg_demand_t){(int32_t)roll(5), (uint8_t)(1 + roll(5)), (uint8_t)(1 + roll(EG_MAX_RUN))};
     static const int32_t at[] = {0, Q(10), Q(20), Q(30), Q(1), 2, -1};
     g->state.channel[i].target = at[roll(7)];
   }
@@ -253,6 +291,7 @@ static void any_vote(guard_t *g) {
     m->evidence.label = (int32_t)(roll(2) ? roll(6) : roll(2));
     m->evidence.value = any_value();
     m->evidence.certainty = (int32_t)roll(7) - 1; /* below 0 it supports nothing */
+    for (int k = 0; k < EG_MAX_RUN - 1; k++) m->before[k] = (int32_t)roll(7) - 1;
   }
 }
 
@@ -311,6 +350,7 @@ int main(void) {
   guard_start(&g);
   order_does_not_matter(&g);
   raising_asks_for_more_than_lowering(&g);
+  each_supporter_on_each_frame(&g);
   causes_of_the_vote(&g);
   single_operations_are_granted(&g);
   nothing_is_granted_on_untrusted_evidence(&g);

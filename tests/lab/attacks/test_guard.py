@@ -95,7 +95,7 @@ def asking(folder: Path, words: str) -> Path:
     """The shipped guard, which asks for something else before it goes faster."""
     shutil.copytree(models_dir(), folder / "models")
     policy = folder / "models" / "guard.toml"
-    shipped = "raise = { certainty = 0.98, quorum = 3 }"
+    shipped = "raise = { certainty = 0.98, quorum = 3, frames = 2 }"
     assert shipped in policy.read_text()
     policy.write_text(policy.read_text().replace(shipped, f"raise = {words}"))
     return policy

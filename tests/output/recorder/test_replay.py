@@ -192,7 +192,7 @@ def test_a_held_label_outside_the_table_is_malformed(bench: Bench, log: Path, la
     tape = [entry.data for entry in Log(log).entries(TAPE)]
     replayer = Replayer(Policy(policy_of(Log(log))))
     state = bytearray(next(r for r in tape if r[0] == STATE))
-    member = len(state) - 9 - 3 * 61  # a channel's state, and those of three members
+    member = len(state) - 9 - 3 * 73  # a channel's state, and those of three members
     replayer.feed(tape[0])
     state[member + 12] = 1
     struct.pack_into("<i", state, member + 17, 4)

@@ -26,11 +26,13 @@
 #endif
 #define EG_MAX_CHANNELS 4
 #define EG_MAX_ROWS 8 /* points of a speed-dependent limit table */
+#define EG_MAX_RUN 4  /* frames in a row that an operation may ask for */
 
 #define EG_ONE 65536          /* 1.0 in Q0.16 and Q16.16 */
 #define EG_AGE_MAX UINT32_MAX /* an age that nothing lowers again: "unknown, treat as oldest" */
 #define EG_NONE 255u          /* no signal */
 #define EG_HOLD (-1)          /* a label that commands nothing */
+#define EG_UNSAID (-1)        /* a certainty below any that is asked for */
 
 /* Modes are a severity lattice: the mode is the worst active cause. */
 typedef enum { EG_NOMINAL, EG_DEGRADED, EG_FALLBACK, EG_SAFE_STOP } eg_mode_t;
@@ -119,6 +121,7 @@ typedef struct {
 typedef struct {
   int32_t certainty; /* Q0.16: a supporting vote needs at least this much */
   uint8_t quorum;    /* that many supporting votes */
+  uint8_t frames;    /* each of them on so many frames in a row, 1 to EG_MAX_RUN */
 } eg_demand_t;
 
 typedef struct {
@@ -237,6 +240,9 @@ typedef struct {
   uint8_t held;       /* there is a suggestion to vote with */
   uint32_t faults;    /* causes that the last inference stands for */
   eg_evidence_t evidence;
+  /* How certain it was on the frames before, newest first, as far back as it named the same label
+   * on each of them; else EG_UNSAID. */
+  int32_t before[EG_MAX_RUN - 1];
 } eg_member_state_t;
 
 typedef struct {

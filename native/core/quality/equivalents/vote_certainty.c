@@ -2,14 +2,14 @@
 /* Unit: vote.c
  * Stub: support
  * Unwind: 10
- * Mutants: 63dfc7264d
+ * Mutants: 5c88ab7b83
  * Why: the best may be replaced by its equal. */
-uint8_t __CPROVER_uninterpreted_support(int32_t certainty, uint32_t operations);
+uint8_t __CPROVER_uninterpreted_support(int32_t certainty, uint8_t frames, uint32_t operations);
 
 uint8_t STUB(support)(const eg_channel_t *c, const voters_t *v, const winner_t *w,
-                      int32_t certainty, uint32_t operations) {
+                      int32_t certainty, uint8_t frames, uint32_t operations) {
   (void)c, (void)v, (void)w;
-  return __CPROVER_uninterpreted_support(certainty, operations);
+  return __CPROVER_uninterpreted_support(certainty, frames, operations);
 }
 
 void harness(void) {

@@ -2,7 +2,7 @@
 /* Unit: vote.c
  * Stub: agrees
  * Unwind: 10
- * Mutants: 2b13ac04a5 e384b81711
+ * Mutants: 9bdfe948ff 90be878091
  * Why: by then the two targets differ; those who may do one operation are among those who may do
  * any. */
 bool __CPROVER_uninterpreted_agrees(const eg_evidence_t *e);
@@ -14,6 +14,7 @@ bool STUB(agrees)(const eg_channel_t *c, const winner_t *w, const eg_evidence_t 
 
 void harness(void) {
   eg_evidence_t said[EG_MAX_MEMBERS];
+  int32_t before[EG_MAX_MEMBERS][EG_MAX_RUN - 1];
   voters_t v;
   winner_t w;
   eg_channel_t c;
@@ -22,7 +23,8 @@ void harness(void) {
   int32_t want;
   bool trusted;
   GIVEN(v.n <= EG_MAX_MEMBERS);
-  for (int i = 0; i < EG_MAX_MEMBERS; i++) v.said[i] = &said[i];
+  for (int i = 0; i < EG_MAX_MEMBERS; i++) v.said[i] = &said[i], v.before[i] = before[i];
+  GIVEN(c.demand[0].frames <= EG_MAX_RUN && c.demand[1].frames <= EG_MAX_RUN);
   b = a;
   other = one;
   SAME(A(operate)(&c, &v, &w, want, trusted, &a, &one) ==
