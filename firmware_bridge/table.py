@@ -16,7 +16,7 @@ from typing import Any
 
 from firmware_bridge.keys import Keys
 
-MAGIC = b"EGT1"
+MAGIC = b"EGT2"
 Mcu = Mapping[str, Any]
 
 _SIZES = ("members", "cameras", "signals", "channels", "detectors")

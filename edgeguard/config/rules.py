@@ -87,6 +87,8 @@ def _member(made: Draft, name: str, member: schema.Member) -> None:
                 f"is {member.max_age_ms:g}; shorter than the time between two frames"
                 f" ({frame_ms:g} ms), so its vote would come and go",
             )
+        else:
+            _row_of_frames(made, at, member, frame_ms)
     if member.deadline_ms > member.max_age_ms:
         made.report.add(
             (*at, "deadline_ms"),
@@ -104,6 +106,21 @@ def _member(made: Draft, name: str, member: schema.Member) -> None:
         )
     _model(made, at, member)
     _process(made, at, member)
+
+
+def _row_of_frames(made: Draft, at: KeyPath, member: schema.Member, frame_ms: float) -> None:
+    """What was said of a frame has to be held until the next one is answered."""
+    least_ms = frame_ms + member.deadline_ms
+    for name, channel in made.channels.items():
+        operations = member.may_suggest.operations.get(name, ())
+        asked = {"raise": channel.raise_.frames, "lower": channel.lower.frames}
+        if member.max_age_ms < least_ms and any(asked[o] > 1 for o in operations):
+            made.report.add(
+                (*at, "max_age_ms"),
+                f"is {member.max_age_ms:g}; [channel.{name}] asks for frames in a row, so it must"
+                f" be held until the next answer is due ({least_ms:g} ms: the time between two"
+                " frames and deadline_ms)",
+            )
 
 
 def _process(made: Draft, at: KeyPath, member: schema.Member) -> None:

@@ -55,6 +55,7 @@ void Border::arrived(int member, const eg_evidence_t &evidence, int64_t capture_
   if (s.fresh)
     input_.missed |= eg_inference_faults(&policy_.table, static_cast<uint8_t>(member),
                                          eg_mode(&policy_.table, &state_), &suggestion);
+  if (capture_ns != s.capture_ns) s.known_ns = capture_ns; // a second look is of the same age
   s.capture_ns = capture_ns;
   s.ready_ns = ready_ns;
   s.pending = false;
@@ -257,7 +258,8 @@ void Border::stamp_ages(int64_t now_ns) {
   int64_t slack_ns = int64_t{1000} * policy_.table.period_us;
   for (size_t i = 0; i < policy_.members.size(); i++) {
     Stamps &s = member_[i];
-    input_.member[i].age_us = age_us(s.capture_ns, now_ns, slack_ns);
+    input_.member[i].age_us = age_us(s.known_ns, now_ns, slack_ns);
+    if (input_.member[i].age_us == 0) s.known_ns = std::min(s.known_ns, now_ns);
     input_.member[i].pending_us = s.pending ? age_us(s.pending_since_ns, now_ns, slack_ns) : 0;
     s.fresh = false;
   }

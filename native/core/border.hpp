@@ -98,6 +98,7 @@ public:
 private:
   struct Stamps {
     int64_t capture_ns = 0, ready_ns = 0, pending_since_ns = 0;
+    int64_t known_ns = 0; // the capture, as the core is told: never after the decision that saw it
     bool pending = false;
     bool fresh = false; // no decision has seen it
   };

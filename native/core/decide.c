@@ -6,6 +6,7 @@
 
 void eg_init(const eg_policy_t *p, eg_state_t *s) {
   memset(s, 0, sizeof *s);
+  s->repeated_us = EG_AGE_MAX;
   for (uint8_t i = 0; i < p->members; i++)
     s->member[i].age_us = s->member[i].newest_us = EG_AGE_MAX;
   for (uint8_t i = 0; i < p->cameras; i++) s->camera[i].age_us = EG_AGE_MAX;

@@ -43,6 +43,8 @@ uint32_t eg_cameras_update(const eg_policy_t *p, eg_state_t *s, const eg_input_t
   uint32_t present = 0, crc = EG_CRC_START;
   for (uint8_t i = 0; i < p->cameras; i++) {
     present |= camera_update(&p->camera[i], &s->camera[i], &in->frame[i]);
+    if (s->camera[i].repeats && s->camera[i].age_us < s->repeated_us)
+      s->repeated_us = s->camera[i].age_us;
     crc = eg_crc_u32(crc, s->camera[i].age_us);
   }
   return signed_off(s, EG_CHECK_CAMERAS, crc, present);
@@ -90,15 +92,27 @@ static void follow(eg_member_state_t *s, int32_t label, bool another) {
   s->before[0] = s->evidence.certainty;
 }
 
+static bool later(uint32_t age_us, uint32_t than_us, uint32_t by_us) {
+  return age_us < than_us && than_us - age_us > by_us;
+}
+
+/* Whether it looked at another frame than the last inference did. Ages are rounded down, each for
+ * itself, so two that lie a microsecond apart may be one; and a stamp may lie up to a period ahead
+ * of "now", so what a stuck camera gave again is left behind by more than that. */
+static bool is_another(const eg_policy_t *p, const eg_member_state_t *s, uint32_t repeated_us,
+                       const eg_suggestion_t *in) {
+  return later(in->age_us, s->newest_us, 1) && later(in->age_us, repeated_us, p->period_us);
+}
+
 /* A new inference. Late, insane and unauthorized ones are refused, each under its own name; an
  * insane or unauthorized one also takes back what the member said before, as does an empty one:
  * empty is not clear. What is older than anything seen before is not looked at. */
 static void take(const eg_policy_t *p, uint8_t member, eg_mode_t mode, eg_member_state_t *s,
-                 const eg_suggestion_t *in) {
+                 const eg_suggestion_t *in, uint32_t repeated_us) {
   s->serial = in->serial;
   s->faults = eg_inference_faults(p, member, mode, in);
-  bool nothing = in->evidence.label < 0;
-  bool older = in->age_us > s->newest_us, another = in->age_us < s->newest_us;
+  bool nothing = in->evidence.label<0, older = in->age_us> s->newest_us;
+  bool another = is_another(p, s, repeated_us, in);
   if (nothing || (s->faults & ~EG_BIT(EG_LATE))) s->held = 0;
   if (!older) s->newest_us = in->age_us;
   if (nothing || older || (s->faults & ~EG_BIT(EG_UNAUTHORIZED_SUGGESTION))) return;
@@ -110,9 +124,11 @@ static void take(const eg_policy_t *p, uint8_t member, eg_mode_t mode, eg_member
 }
 
 static uint32_t member_update(const eg_policy_t *p, uint8_t member, eg_mode_t mode,
-                              eg_member_state_t *s, const eg_suggestion_t *in) {
+                              eg_member_state_t *s, const eg_suggestion_t *in,
+                              uint32_t repeated_us) {
   const eg_member_t *m = &p->member[member];
-  if (in->serial != s->serial) take(p, member, mode, s, in);
+  if (s->age_us > m->max_age_us) s->held = 0; /* too old to vote, and to be gone on with */
+  if (in->serial != s->serial) take(p, member, mode, s, in, repeated_us);
   bool silent = s->age_us > m->max_age_us;
   if (!in->present || silent || !may_suggest_in(m, mode)) s->held = 0;
   return s->faults | if_set(!in->present || silent, EG_MEMBER_LOST) |
@@ -123,7 +139,7 @@ uint32_t eg_members_update(const eg_policy_t *p, eg_state_t *s, const eg_input_t
   uint32_t present = 0, crc = EG_CRC_START;
   eg_mode_t mode = eg_mode(p, s); /* of the last decision */
   for (uint8_t i = 0; i < p->members; i++) {
-    present |= member_update(p, i, mode, &s->member[i], &in->member[i]);
+    present |= member_update(p, i, mode, &s->member[i], &in->member[i], s->repeated_us);
     crc = eg_crc_u32(crc, s->member[i].age_us);
   }
   return signed_off(s, EG_CHECK_MEMBERS, crc, present);

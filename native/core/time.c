@@ -17,6 +17,7 @@ uint32_t eg_time_advance(const eg_policy_t *p, eg_state_t *s, uint32_t elapsed_u
   }
   for (uint8_t i = 0; i < p->cameras; i++)
     s->camera[i].age_us = eg_age_add(s->camera[i].age_us, step_us);
+  s->repeated_us = eg_age_add(s->repeated_us, step_us);
   uint32_t present = elapsed_us / OVERRUN_PERIODS > p->period_us ? EG_BIT(EG_OVERRUN) : 0;
   if (elapsed_us == 0 || elapsed_us > p->max_gap_us) present = EG_BIT(EG_TIME_FAULT);
   eg_flow_fold(s, EG_CHECK_TIME, eg_crc_u32(eg_crc_u32(EG_CRC_START, elapsed_us), present));

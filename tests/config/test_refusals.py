@@ -163,6 +163,8 @@ REFUSED = [
     ("frames = 3", "frames = 0", "frames = 0", "channel.target_speed.raise.frames", "at least 1"),
     ("raise = { certainty = 0.5, quorum = 1", "raise = { certainty = 0.5, quorum = 1, frames = 2",
      "frames = 2", "channel.steering.raise.frames", 'only for kind = "label"'),
+    ("max_age_ms = 250\nmay", "max_age_ms = 120\nmay", "max_age_ms = 120",
+     "member.plain.max_age_ms", "held until the next answer is due"),
     # tables
     ('table_signal = "speed"\n', "", "[channel.target_speed]", "channel.target_speed.table_signal",
      "picks the row"),

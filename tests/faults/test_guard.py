@@ -16,7 +16,7 @@ import pytest
 from edgeguard import ConfigError, Guard, Mode, ModelRefused
 from edgeguard.wiring import HANG_S, core_policy
 from edgeguard.zoo import models_dir
-from tests.faults.bench import POLICY, Bench, camera_guard, certain, write_policy
+from tests.faults.bench import MEMBERS, POLICY, Bench, camera_guard, certain, write_policy
 
 
 def test_raising_asks_for_more_evidence_than_lowering(bench: Bench) -> None:
@@ -45,6 +45,55 @@ def test_one_frame_that_all_misread_raises_nothing(
     assert (bench.command > 20.001) == rises
     bench.run(30, "twenty")
     assert bench.decision.mode == Mode.NOMINAL
+
+
+ASKS_TWO = POLICY.replace("quorum = 3 }", "quorum = 3, frames = 2 }")
+
+
+@pytest.mark.parametrize("ahead_ns", [-5_000_000, -999, -1, 0, 1, 999, 4_000_123, 9_999_999])
+def test_two_looks_at_one_capture_are_one_frame(tmp_path: Path, ahead_ns: int) -> None:
+    """Stamps may lie ahead of the decision by a period; ages are whole microseconds."""
+    bench = Bench(write_policy(tmp_path, ASKS_TWO), start_ns=1_000_000_321).nominal()
+    bench.run(6000, "twenty")
+    captured = bench.now_ns + 10_000_000 + ahead_ns  # against the next decision
+    for _ in range(3):
+        for member in MEMBERS:
+            bench.guard.suggest(member, certain("thirty"), captured, captured + 1000)
+        bench.tick(10.000_7)
+    assert bench.command == pytest.approx(20.0, abs=1e-3)
+    for member in MEMBERS:
+        bench.guard.suggest(member, certain("thirty"), bench.now_ns, bench.now_ns)
+    bench.tick()
+    assert bench.command > 20.001
+
+
+@pytest.mark.parametrize("given_again", [True, False])
+def test_a_frame_that_the_camera_gives_again_is_no_second_one(
+    tmp_path: Path, given_again: bool
+) -> None:
+    """A decoder that repeats its last picture under a new stamp, for less than debounce."""
+    camera = "[camera.front]\nrate_hz = 33\nmax_age_ms = 100\n"
+    bench = Bench(write_policy(tmp_path, ASKS_TWO + camera))
+    bench.guard.arm()
+
+    def frame(picture: int, label: str) -> None:
+        captured = bench.now_ns
+        bench.guard.observe("front", np.full((8, 8, 3), picture, np.uint8), captured)
+        for tick in range(3):
+            bench.tick()
+            if tick == 1:
+                for member in MEMBERS:
+                    bench.guard.suggest(member, certain(label), captured, bench.now_ns)
+
+    for k in range(200):
+        frame(k, "twenty")
+    assert bench.command == pytest.approx(20.0, abs=1e-3)
+    frame(200, "thirty")
+    frame(200 if given_again else 201, "thirty")
+    for k in range(202, 210):
+        frame(k, "nothing")
+    assert bench.decision.mode == Mode.NOMINAL
+    assert (bench.command > 20.001) != given_again
 
 
 def test_before_arming_it_stops(policy: Path) -> None:

@@ -57,6 +57,14 @@ static inline int32_t take_odd(bytes_t *b) {
   }
 }
 
+/* Low enough that words at random are granted something now and then. */
+static inline void take_demands(bytes_t *b, eg_policy_t *p) {
+  for (size_t c = 0; c < EG_MAX_CHANNELS; c++)
+    for (size_t o = 0; o < EG_OPERATIONS; o++)
+      p->channel[c].demand[o] =
+          (eg_demand_t){take_u8(b) * 257, 1 + take_u8(b) % 2, 1 + take_u8(b) % EG_MAX_RUN};
+}
+
 /* The tests' table with some of its bytes overwritten: near enough to a valid one that many are. */
 static inline eg_policy_t take_policy(bytes_t *b, eg_label_t label[6]) {
   eg_policy_t p = fixture_policy();
@@ -71,6 +79,7 @@ static inline eg_policy_t take_policy(bytes_t *b, eg_label_t label[6]) {
   for (size_t i = take_u8(b) % 4u; i > 0; i--)
     label[i] = (eg_label_t){(int8_t)(take_u8(b) % 6) - 1, take_odd(b)};
   p.label = take_u8(b) == 1 ? NULL : label;
+  if (take_u8(b) & 1u) take_demands(b, &p);
   if (p.labels > 6) p.labels = 6; /* what the table holds is the caller's word, not checked */
   return p;
 }

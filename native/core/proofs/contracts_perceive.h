@@ -31,8 +31,9 @@ const eg_number_t *eg_signal(const eg_policy_t *p, const eg_input_t *in, uint8_t
 
 uint32_t eg_cameras_update(const eg_policy_t *p, eg_state_t *s, const eg_input_t *in)
     REQUIRES(READS(p) && WRITES(s) && READS(in) && sizes_ok(p) && cameras_ok(p, s))
-        REQUIRES(camera_rows_ok(p)) ASSIGNS(s->camera, s->flow, s->check[EG_CHECK_CAMERAS])
-            ENSURES(cameras_ok(p, s))
+        REQUIRES(camera_rows_ok(p))
+            ASSIGNS(s->camera, s->repeated_us, s->flow, s->check[EG_CHECK_CAMERAS])
+                ENSURES(cameras_ok(p, s))
     /* CAM-1 */ ENSURES(IMPLIES(a_camera < p->cameras && NEW_FRAME && REPEATS,
                                 HAS(RET, EG_FROZEN_INPUT)))
     /* CAM-2 */ ENSURES(IMPLIES(a_camera < p->cameras &&
@@ -42,6 +43,9 @@ uint32_t eg_cameras_update(const eg_policy_t *p, eg_state_t *s, const eg_input_t
     /* CAM-2 */ ENSURES(IMPLIES(a_camera < p->cameras,
                                 s->camera[a_camera].age_us ==
                                     (NEW_FRAME ? in->frame[a_camera].age_us : WAS.age_us)))
+    /* VOTE-7 */ ENSURES(IMPLIES(a_camera < p->cameras && s->camera[a_camera].repeats,
+                                 s->repeated_us <= s->camera[a_camera].age_us))
+    /* VOTE-7 */ ENSURES(s->repeated_us <= OLD(s->repeated_us))
     /* FLOW-1 */ ENSURES(FOLDED(s, EG_CHECK_CAMERAS));
 
 #define SANE(p, m, in)                                                                             \
@@ -100,6 +104,12 @@ uint32_t eg_members_update(const eg_policy_t *p, eg_state_t *s, const eg_input_t
     /* TIME-1 */ ENSURES(IMPLIES(ONE_MEMBER &&MEMBER.held && !OLD(MEMBER.held),
                                  NEW_INFERENCE(s, in, a_member) && MEMBER.age_us == SAYS.age_us))
     /* TIME-1 */ ENSURES(IMPLIES(ONE_MEMBER, MEMBER.newest_us <= OLD(MEMBER.newest_us)))
+    /* VOTE-7 */ ENSURES(IMPLIES(
+        ONE_MEMBER &&MEMBER.held &&OLD(MEMBER.held) && MEMBER.before[0] != OLD(MEMBER.before[0]) &&
+            MEMBER.before[0] != EG_UNSAID,
+        NEW_INFERENCE(s, in, a_member) && MEMBER.before[0] == OLD(MEMBER.evidence.certainty) &&
+            MEMBER.evidence.label == OLD(MEMBER.evidence.label) &&
+            SAYS.age_us < OLD(MEMBER.newest_us) && SAYS.age_us < s->repeated_us))
     /* VOTE-4 */ ENSURES(IMPLIES(ONE_MEMBER && (!SAYS.present ||
                                                 MEMBER.age_us > p->member[a_member].max_age_us),
                                  HAS(RET, EG_MEMBER_LOST)))

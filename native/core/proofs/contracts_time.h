@@ -19,7 +19,7 @@
 
 uint32_t eg_time_advance(const eg_policy_t *p, eg_state_t *s, uint32_t elapsed_us)
     REQUIRES(READS(p) && WRITES(s) && sizes_ok(p) && cameras_ok(p, s))
-        ASSIGNS(AGES(s), s->flow, s->check[EG_CHECK_TIME]) ENSURES(cameras_ok(p, s))
+        ASSIGNS(AGES(s), s->repeated_us, s->flow, s->check[EG_CHECK_TIME]) ENSURES(cameras_ok(p, s))
     /* TIME-1 */ ENSURES(IMPLIES(a_member < p->members,
                                  s->member[a_member].age_us ==
                                      AGED(OLD(s->member[a_member].age_us), STEP_US(p, elapsed_us))))
@@ -29,6 +29,7 @@ uint32_t eg_time_advance(const eg_policy_t *p, eg_state_t *s, uint32_t elapsed_u
     /* TIME-1 */ ENSURES(IMPLIES(a_camera < p->cameras,
                                  s->camera[a_camera].age_us ==
                                      AGED(OLD(s->camera[a_camera].age_us), STEP_US(p, elapsed_us))))
+    /* TIME-1 */ ENSURES(s->repeated_us == AGED(OLD(s->repeated_us), STEP_US(p, elapsed_us)))
     /* TIME-2 */ ENSURES(HAS(RET, EG_TIME_FAULT) == !WATCHED(p, elapsed_us))
     /* TIME-3 */ ENSURES(IMPLIES(WATCHED(p, elapsed_us),
                                  HAS(RET, EG_OVERRUN) == (elapsed_us / 2 > p->period_us)))

@@ -18,7 +18,7 @@ static bool rule_runs_c(const eg_policy_t *p, const eg_input_t *in) REQUIRES(REA
 static uint32_t perceive_c(const eg_policy_t *p, eg_state_t *s, const eg_input_t *in)
     REQUIRES(READS(p) && WRITES(s) && READS(in))
         REQUIRES(policy_ok(p) && said_ok(p, in) && all_held_ok(p, s) && cameras_ok(p, s))
-            ASSIGNS(s->member, s->camera, s->flow, s->check[EG_CHECK_TIME],
+            ASSIGNS(s->member, s->camera, s->repeated_us, s->flow, s->check[EG_CHECK_TIME],
                     s->check[EG_CHECK_CAMERAS], s->check[EG_CHECK_MEMBERS],
                     s->check[EG_CHECK_NUMBERS]) ENSURES(all_held_ok(p, s) && cameras_ok(p, s))
     /* MODE-2 */ ENSURES((in->missed & ~RET) == 0)

@@ -75,16 +75,30 @@ static void follow_c(eg_member_state_t *s, int32_t label, bool another) REQUIRES
                          : another          ? MOVED_ON
                                             : STAYED);
 
+#define LATER(age, than, by) ((age) < (than) && (than) - (age) > (by))
+#define ANOTHER(newest)                                                                            \
+  (LATER(in->age_us, newest, 1) && LATER(in->age_us, repeated_us, p->period_us))
+#define IS_ANOTHER ANOTHER(OLD(s->newest_us))
+
+static bool later_c(uint32_t age_us, uint32_t than_us, uint32_t by_us) ASSIGNS()
+    /* VOTE-7 */ ENSURES(RET == LATER(age_us, than_us, by_us));
+
+static bool is_another_c(const eg_policy_t *p, const eg_member_state_t *s, uint32_t repeated_us,
+                         const eg_suggestion_t *in) REQUIRES(READS(p) && READS(s) && READS(in))
+    ASSIGNS()
+    /* VOTE-7 */ ENSURES(RET == ANOTHER(s->newest_us));
+
 static void take_c(const eg_policy_t *p, uint8_t member, eg_mode_t mode, eg_member_state_t *s,
-                   const eg_suggestion_t *in) REQUIRES(READS(p) && WRITES(s) && READS(in))
-    REQUIRES(p->channels <= EG_MAX_CHANNELS && member < EG_MAX_MEMBERS)
-        REQUIRES((uint32_t)mode <= EG_SAFE_STOP)
-            REQUIRES(label_ok(p, in->evidence.label) && held_ok(p, s, member)) ASSIGNS(*s)
-                ENSURES(held_ok(p, s, member) && s->serial == in->serial)
+                   const eg_suggestion_t *in, uint32_t repeated_us)
+    REQUIRES(READS(p) && WRITES(s) && READS(in))
+        REQUIRES(p->channels <= EG_MAX_CHANNELS && member < EG_MAX_MEMBERS)
+            REQUIRES((uint32_t)mode <= EG_SAFE_STOP)
+                REQUIRES(label_ok(p, in->evidence.label) && held_ok(p, s, member)) ASSIGNS(*s)
+                    ENSURES(held_ok(p, s, member) && s->serial == in->serial)
     /* VOTE-2 */ ENSURES(IMPLIES(!MAYBE, !s->held))
     /* VOTE-7 */ ENSURES(IMPLIES(s->held && !SAME_LABEL(s->evidence.label), UNSAID))
     /* VOTE-7 */ ENSURES(IMPLIES(s->held && !STAYED && SAME_LABEL(s->evidence.label),
-                                 MOVED_ON && in->age_us < OLD(s->newest_us)))
+                                 MOVED_ON &&IS_ANOTHER))
     /* TIME-1 */ ENSURES(s->newest_us == MIN(OLD(s->newest_us), in->age_us))
     /* TIME-1 */ ENSURES(IMPLIES(s->age_us != OLD(s->age_us) || (s->held && !OLD(s->held)),
                                  s->age_us == in->age_us && in->age_us <= OLD(s->newest_us) &&
@@ -93,19 +107,20 @@ static void take_c(const eg_policy_t *p, uint8_t member, eg_mode_t mode, eg_memb
 #define NEW_ONE (in->serial != OLD(s->serial))
 #define MAX_AGE p->member[member].max_age_us
 
+#define GOES_ON (SAME_LABEL(s->evidence.label) && OLD(s->age_us) <= MAX_AGE)
+
 static uint32_t member_update_c(const eg_policy_t *p, uint8_t member, eg_mode_t mode,
-                                eg_member_state_t *s, const eg_suggestion_t *in)
-    REQUIRES(READS(p) && WRITES(s) && READS(in))
-        REQUIRES(p->channels <= EG_MAX_CHANNELS && member < EG_MAX_MEMBERS)
-            REQUIRES((uint32_t)mode <= EG_SAFE_STOP)
-                REQUIRES(label_ok(p, in->evidence.label) && held_ok(p, s, member)) ASSIGNS(*s)
-                    ENSURES(held_ok(p, s, member))
+                                eg_member_state_t *s, const eg_suggestion_t *in,
+                                uint32_t repeated_us) REQUIRES(READS(p) && WRITES(s) && READS(in))
+    REQUIRES(p->channels <= EG_MAX_CHANNELS && member < EG_MAX_MEMBERS)
+        REQUIRES((uint32_t)mode <= EG_SAFE_STOP)
+            REQUIRES(label_ok(p, in->evidence.label) && held_ok(p, s, member)) ASSIGNS(*s)
+                ENSURES(held_ok(p, s, member))
     /* VOTE-2 */ ENSURES(IMPLIES(!in->present || !may_in(p, member, mode) || (NEW_ONE && !MAYBE),
                                  !s->held))
     /* TIME-1 */ ENSURES(IMPLIES(s->held, s->age_us <= MAX_AGE))
-    /* VOTE-7 */ ENSURES(IMPLIES(s->held && !SAME_LABEL(s->evidence.label), UNSAID))
-    /* VOTE-7 */ ENSURES(IMPLIES(s->held && !STAYED && SAME_LABEL(s->evidence.label),
-                                 MOVED_ON && NEW_ONE && in->age_us < OLD(s->newest_us)))
+    /* VOTE-7 */ ENSURES(IMPLIES(s->held && !GOES_ON, UNSAID))
+    /* VOTE-7 */ ENSURES(IMPLIES(s->held && !STAYED && GOES_ON, MOVED_ON && NEW_ONE && IS_ANOTHER))
     /* TIME-1 */ ENSURES(s->newest_us <= OLD(s->newest_us))
     /* TIME-1 */ ENSURES(IMPLIES(s->age_us != OLD(s->age_us) || (s->held && !OLD(s->held)),
                                  NEW_ONE && s->age_us == in->age_us &&
@@ -205,12 +220,27 @@ void prove_follow(void) {
   REACHED;
 }
 
-/*! enforce take; replace eg_inference_faults follow; fields 4; seconds 13 */
+/*! enforce later */
+void prove_later(void) {
+  later(nondet_u32(), nondet_u32(), nondet_u32());
+  REACHED;
+}
+
+/*! enforce is_another; replace later; fields 4 */
+void prove_is_another(void) {
+  eg_policy_t p;
+  eg_member_state_t s;
+  eg_suggestion_t in;
+  is_another(&p, &s, nondet_u32(), &in);
+  REACHED;
+}
+
+/*! enforce take; replace eg_inference_faults follow is_another; fields 4; seconds 13 */
 void prove_take(void) {
   eg_policy_t p;
   eg_member_state_t s;
   eg_suggestion_t in;
-  take(&p, nondet_u8(), (eg_mode_t)nondet_u32(), &s, &in);
+  take(&p, nondet_u8(), (eg_mode_t)nondet_u32(), &s, &in, nondet_u32());
   REACHED;
 }
 
@@ -219,7 +249,7 @@ void prove_member_update(void) {
   eg_policy_t p;
   eg_member_state_t s;
   eg_suggestion_t in;
-  member_update(&p, nondet_u8(), (eg_mode_t)nondet_u32(), &s, &in);
+  member_update(&p, nondet_u8(), (eg_mode_t)nondet_u32(), &s, &in, nondet_u32());
   REACHED;
 }
 

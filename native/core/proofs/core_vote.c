@@ -312,6 +312,20 @@ void prove_order_support(void) {
   REACHED;
 }
 
+/* What somebody says now and what he said before are of one member. */
+/*! unwind 10 */
+void prove_of_one_member(void) {
+  eg_policy_t p;
+  eg_state_t s;
+  uint8_t channel = nondet_u8(), k = nondet_u8();
+  ASSUME(sizes_ok(&p) && channel < p.channels && k < p.members);
+  voters_t v = voters_of(&p, &s, channel);
+  for (uint32_t i = 0; i < EG_MAX_MEMBERS; i++)
+    CHECK(i >= v.n || (v.said[i] == &s.member[k].evidence) == (v.before[i] == s.member[k].before),
+          "VOTE-7 what was said before is of who says it now");
+  REACHED;
+}
+
 /* What a member that abstains holds, and what it may, is nobody's business. */
 /*! unwind 10 */
 void prove_abstains(void) {

@@ -23,7 +23,7 @@ SIZE_IS(eg_member_state_t, 64 + 4 * (EG_MAX_RUN - 1));
 SIZE_IS(eg_camera_state_t, 16 + 24 * EG_FRAMES_KEPT);
 SIZE_IS(eg_channel_state_t, 12);
 SIZE_IS(eg_debounce_t, 8);
-SIZE_IS(eg_state_t, EIGHTS(4 + 4 * 4 + 4 * EG_CHECKS + 8 * EG_CAUSES + 76 * EG_MAX_MEMBERS) +
+SIZE_IS(eg_state_t, EIGHTS(4 + 5 * 4 + 4 * EG_CHECKS + 8 * EG_CAUSES + 76 * EG_MAX_MEMBERS) +
                         EIGHTS((16 + 24 * EG_FRAMES_KEPT) * EG_MAX_CAMERAS + 12 * EG_MAX_CHANNELS));
 SIZE_IS(eg_policy_t, EIGHTS(28 + 12 * EG_CAUSES + 28 * EG_MAX_MEMBERS + 4 * EG_MAX_CAMERAS +
                             8 * EG_MAX_SIGNALS + 356 * EG_MAX_CHANNELS + 12 * EG_MAX_DETECTORS) +
@@ -272,6 +272,7 @@ static void state(walk_t *w, const eg_policy_t *p, eg_state_t *s) {
   u32(w, &s->present);
   u32(w, &s->sequence);
   u32(w, &s->flow);
+  u32(w, &s->repeated_us);
   for (size_t i = 0; i < EG_CHECKS; i++) u32(w, &s->check[i]);
   for (size_t i = 0; i < EG_CAUSES; i++) {
     u32(w, &s->debounce[i].level_us);

@@ -241,6 +241,7 @@ static void starts_as_old_as_can_be(void) {
   p.members = 2;
   p.cameras = 2;
   eg_init(&p, &s);
+  CHECK(s.repeated_us == EG_AGE_MAX, "no frame was repeated");
   for (int i = 0; i < EG_MAX_MEMBERS; i++) {
     uint32_t age = i < 2 ? EG_AGE_MAX : 0;
     CHECK(s.member[i].age_us == age && s.member[i].newest_us == age, "member %d", i);

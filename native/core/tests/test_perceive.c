@@ -360,10 +360,64 @@ static void a_second_look_is_no_second_frame(void) {
   CHECK(remembers(&g, NOT_SAID), "in between it said another label");
 }
 
+/* Ages are rounded down, each for itself: a microsecond apart may be one capture. */
+static void a_microsecond_is_no_frame(void) {
+  for (uint32_t apart = 0; apart < 4; apart++) {
+    guard_t g;
+    guard_start(&g);
+    say_of_next_frame(&g, 1, 10);
+    guard_say(&g, 0, 1, 20);
+    g.input.member[0].age_us -= apart;
+    members(&g);
+    bool one = remembers(&g, NOT_SAID), two = remembers(&g, 10, EG_UNSAID, EG_UNSAID);
+    CHECK(apart > 1 ? two : one, "%u us apart", apart);
+  }
+}
+
+/* A camera gives one picture twice, the second time under a new stamp: what a member said of both
+ * is one frame's word. What is captured more than a period after that is another. */
+static void a_repeated_frame_is_no_second_one(void) {
+  for (uint32_t after = 0; after < 3; after++) {
+    guard_t g;
+    guard_start(&g);
+    guard_frame(&g, 7);
+    eg_cameras_update(&g.policy, &g.state, &g.input);
+    say_of_next_frame(&g, 1, 10);
+    eg_time_advance(&g.policy, &g.state, 30000);
+    guard_frame(&g, 7);
+    eg_cameras_update(&g.policy, &g.state, &g.input);
+    guard_say(&g, 0, 1, 20);
+    members(&g);
+    CHECK(g.state.repeated_us == 5000 && remembers(&g, NOT_SAID), "of the repeated one");
+    eg_time_advance(&g.policy, &g.state, g.policy.period_us + after - 1);
+    guard_frame(&g, 8);
+    eg_cameras_update(&g.policy, &g.state, &g.input);
+    guard_say(&g, 0, 1, 30);
+    members(&g);
+    bool goes_on = remembers(&g, 20, EG_UNSAID, EG_UNSAID);
+    CHECK(after > 1 ? goes_on : remembers(&g, NOT_SAID), "%d us after a period", (int)after - 1);
+  }
+}
+
+/* The newest of all cameras' repeated frames counts. */
+static void the_newest_repeated_frame_is_kept(void) {
+  guard_t g;
+  guard_start(&g);
+  g.policy.cameras = 2;
+  g.state.camera[1].repeats = 1;
+  g.state.camera[1].age_us = 4000;
+  eg_cameras_update(&g.policy, &g.state, &g.input);
+  CHECK(g.state.repeated_us == 4000, "of the second camera");
+  g.state.camera[0].repeats = 1;
+  g.state.camera[0].age_us = 6000;
+  eg_cameras_update(&g.policy, &g.state, &g.input);
+  CHECK(g.state.repeated_us == 4000, "an older one takes nothing back");
+}
+
 /* What takes the word back ends the row: 0 an empty answer, 1 an insane one, 2 one that it may not
- * give, 3 silence, 4 its death. What is late is not looked at: 5. */
+ * give, 3 and 6 silence, 4 its death. What is late is not looked at: 5. */
 static void a_row_ends_with_the_word(void) {
-  for (int how = 0; how < 6; how++) {
+  for (int how = 0; how < 7; how++) {
     guard_t g;
     guard_start(&g);
     g.policy.member[0].may = 0x3;
@@ -375,8 +429,9 @@ static void a_row_ends_with_the_word(void) {
     if (how == 3) eg_time_advance(&g.policy, &g.state, 100001);
     if (how == 3) g.input.member[0].serial--;
     if (how == 4) g.input.member[0].present = 0;
-    members(&g);
+    if (how != 6) members(&g);
     g.input.member[0].present = 1;
+    if (how == 6) eg_time_advance(&g.policy, &g.state, 70000); /* and speaks at the last moment */
     say_of_next_frame(&g, 1, 30);
     bool kept = remembers(&g, 10, EG_UNSAID, EG_UNSAID);
     CHECK(how == 5 ? kept : remembers(&g, NOT_SAID), "end %d", how);
@@ -622,6 +677,9 @@ int main(void) {
   forbidden_is_not_lost();
   frames_in_a_row_are_remembered();
   a_second_look_is_no_second_frame();
+  a_microsecond_is_no_frame();
+  a_repeated_frame_is_no_second_one();
+  the_newest_repeated_frame_is_kept();
   a_row_ends_with_the_word();
   the_mode_before_arming_is_safe_stop();
   each_part_of_a_picture();

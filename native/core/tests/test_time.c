@@ -22,6 +22,7 @@ static void every_age_grows(void) {
     s.camera[0].age_us = 70;
     s.camera[1].age_us = 80;
     s.camera[2].age_us = 90;
+    s.repeated_us = 60;
     eg_time_advance(&p, &s, elapsed[i]);
     for (uint32_t m = 0; m < 2; m++) {
       CHECK(s.member[m].age_us == 1000 * m + elapsed[i], "member %u: %u", m, s.member[m].age_us);
@@ -31,6 +32,7 @@ static void every_age_grows(void) {
     CHECK(s.member[2].age_us == 2000 && s.member[2].newest_us == 1000, "no third member");
     CHECK(s.camera[1].age_us == 80 + elapsed[i], "camera %u", s.camera[1].age_us);
     CHECK(s.camera[2].age_us == 90, "no third camera");
+    CHECK(s.repeated_us == 60 + elapsed[i], "what was repeated: %u", s.repeated_us);
   }
 }
 
@@ -39,10 +41,10 @@ static void a_standing_clock_costs_a_period(void) {
   eg_policy_t p = fixture_policy();
   eg_state_t s;
   eg_init(&p, &s);
-  s.member[0].age_us = s.member[0].newest_us = s.camera[0].age_us = 5;
+  s.member[0].age_us = s.member[0].newest_us = s.camera[0].age_us = s.repeated_us = 5;
   CHECK(eg_time_advance(&p, &s, 0) == EG_BIT(EG_TIME_FAULT), "not named");
   CHECK(s.member[0].age_us == PERIOD_US + 5 && s.member[0].newest_us == PERIOD_US + 5, "member");
-  CHECK(s.camera[0].age_us == PERIOD_US + 5, "camera");
+  CHECK(s.camera[0].age_us == PERIOD_US + 5 && s.repeated_us == PERIOD_US + 5, "camera");
 }
 
 static void ages_saturate(void) {
@@ -52,12 +54,12 @@ static void ages_saturate(void) {
       eg_policy_t p = fixture_policy();
       eg_state_t s;
       eg_init(&p, &s);
-      s.member[0].age_us = s.member[0].newest_us = s.camera[0].age_us = age[i];
+      s.member[0].age_us = s.member[0].newest_us = s.camera[0].age_us = s.repeated_us = age[i];
       eg_time_advance(&p, &s, step);
       uint64_t sum = (uint64_t)age[i] + step, want = sum > EG_AGE_MAX ? EG_AGE_MAX : sum;
       CHECK(s.member[0].age_us == want && s.member[0].newest_us == want, "member %u + %u", age[i],
             step);
-      CHECK(s.camera[0].age_us == want, "camera %u + %u", age[i], step);
+      CHECK(s.camera[0].age_us == want && s.repeated_us == want, "camera %u + %u", age[i], step);
     }
 }
 

@@ -121,7 +121,7 @@ typedef struct {
 typedef struct {
   int32_t certainty; /* Q0.16: a supporting vote needs at least this much */
   uint8_t quorum;    /* that many supporting votes */
-  uint8_t frames;    /* each of them on so many frames in a row, 1 to EG_MAX_RUN */
+  uint8_t frames;    /* each of them on so many frames in a row that a decision saw answered */
 } eg_demand_t;
 
 typedef struct {
@@ -267,6 +267,7 @@ typedef struct {
   uint32_t present; /* causes seen at the last decision, before debounce */
   uint32_t sequence;
   uint32_t flow;             /* signature of the checks that ran in this step, see flow.c */
+  uint32_t repeated_us;      /* age of the newest frame that showed what one before it did */
   uint32_t check[EG_CHECKS]; /* CRC of what each of them found */
   eg_debounce_t debounce[EG_CAUSES];
   eg_member_state_t member[EG_MAX_MEMBERS];

@@ -2,7 +2,7 @@
 /* Unit: perceive.c
  * Stub: eg_inference_faults
  * Unwind: 10
- * Mutants: 492e312884
+ * Mutants: 000000
  * Why: by then nothing older than the newest one is left. */
 uint32_t STUB(eg_inference_faults)(const eg_policy_t *p, uint8_t member, eg_mode_t mode,
                                    const eg_suggestion_t *in) {
