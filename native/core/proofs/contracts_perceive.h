@@ -104,12 +104,6 @@ uint32_t eg_members_update(const eg_policy_t *p, eg_state_t *s, const eg_input_t
     /* TIME-1 */ ENSURES(IMPLIES(ONE_MEMBER &&MEMBER.held && !OLD(MEMBER.held),
                                  NEW_INFERENCE(s, in, a_member) && MEMBER.age_us == SAYS.age_us))
     /* TIME-1 */ ENSURES(IMPLIES(ONE_MEMBER, MEMBER.newest_us <= OLD(MEMBER.newest_us)))
-    /* VOTE-7 */ ENSURES(IMPLIES(
-        ONE_MEMBER &&MEMBER.held &&OLD(MEMBER.held) && MEMBER.before[0] != OLD(MEMBER.before[0]) &&
-            MEMBER.before[0] != EG_UNSAID,
-        NEW_INFERENCE(s, in, a_member) && MEMBER.before[0] == OLD(MEMBER.evidence.certainty) &&
-            MEMBER.evidence.label == OLD(MEMBER.evidence.label) &&
-            SAYS.age_us < OLD(MEMBER.newest_us) && SAYS.age_us < s->repeated_us))
     /* VOTE-4 */ ENSURES(IMPLIES(ONE_MEMBER && (!SAYS.present ||
                                                 MEMBER.age_us > p->member[a_member].max_age_us),
                                  HAS(RET, EG_MEMBER_LOST)))

@@ -399,6 +399,26 @@ static void a_repeated_frame_is_no_second_one(void) {
   }
 }
 
+/* An answer that was slow: of a frame before the repeated one. */
+static void what_was_captured_before_a_repeated_frame_does_not_count(void) {
+  guard_t g;
+  guard_start(&g);
+  say_of_next_frame(&g, 1, 10);
+  eg_time_advance(&g.policy, &g.state, 30000);
+  g.state.repeated_us = 4000;
+  guard_say(&g, 0, 1, 20);
+  members(&g);
+  CHECK(remembers(&g, NOT_SAID), "counted");
+}
+
+static void too_old_when_it_comes(void) {
+  guard_t g;
+  guard_start(&g);
+  guard_say(&g, 0, 1, EG_ONE);
+  g.input.member[0].age_us = 100001;
+  CHECK(members(&g) == EG_BIT(EG_MEMBER_LOST) && !g.state.member[0].held, "heard");
+}
+
 /* The newest of all cameras' repeated frames counts. */
 static void the_newest_repeated_frame_is_kept(void) {
   guard_t g;
@@ -412,6 +432,9 @@ static void the_newest_repeated_frame_is_kept(void) {
   g.state.camera[0].age_us = 6000;
   eg_cameras_update(&g.policy, &g.state, &g.input);
   CHECK(g.state.repeated_us == 4000, "an older one takes nothing back");
+  g.state.camera[0].age_us = 3000;
+  eg_cameras_update(&g.policy, &g.state, &g.input);
+  CHECK(g.state.repeated_us == 3000, "nor one that is looked at later");
 }
 
 /* What takes the word back ends the row: 0 an empty answer, 1 an insane one, 2 one that it may not
@@ -679,6 +702,8 @@ int main(void) {
   a_second_look_is_no_second_frame();
   a_microsecond_is_no_frame();
   a_repeated_frame_is_no_second_one();
+  what_was_captured_before_a_repeated_frame_does_not_count();
+  too_old_when_it_comes();
   the_newest_repeated_frame_is_kept();
   a_row_ends_with_the_word();
   the_mode_before_arming_is_safe_stop();

@@ -2,13 +2,14 @@
 /* Unit: perceive.c
  * Stub: member_update
  * Unwind: 20
- * Mutants: 897419c04e
+ * Mutants: b6b7e22e43
  * Why: the counter meets the number of members, which is no more than EG_MAX_MEMBERS. */
 uint32_t __CPROVER_uninterpreted_crc(uint32_t crc, uint32_t word);
 
 uint32_t STUB(member_update)(const eg_policy_t *p, uint8_t member, eg_mode_t mode,
-                             eg_member_state_t *s, const eg_suggestion_t *in) {
-  (void)p;
+                             eg_member_state_t *s, const eg_suggestion_t *in,
+                             uint32_t repeated_us) {
+  (void)p, (void)repeated_us;
   call((uint64_t)mode << 40 | (uint64_t)member << 32 | s->age_us);
   return in->serial;
 }
