@@ -121,7 +121,7 @@ typedef struct {
 typedef struct {
   int32_t certainty; /* Q0.16: a supporting vote needs at least this much */
   uint8_t quorum;    /* that many supporting votes */
-  uint8_t frames;    /* each of them on so many frames in a row that a decision saw answered */
+  uint8_t frames;    /* each on so many frames in a row, as decisions saw them; 1 to EG_MAX_RUN */
 } eg_demand_t;
 
 typedef struct {
