@@ -8,10 +8,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from edgeguard._core import CAUSES, Decision, Mode
+from edgeguard.config.vocabulary import OPERATIONS
 
 ONE = 65536  # Q16.16
 AGE_MAX = 2**32 - 1
-OPERATIONS = ("raise", "lower")
 BY_LABEL = 0  # kind of a member
 LINK = "the microcontroller's link reported it"
 UNSEEN = "was present"  # what a cause without anything that shows it says

@@ -145,7 +145,7 @@ def _channel_facts(channel: schema.Channel) -> dict[str, Any]:
                 "quorum": demand.quorum,
                 "frames": demand.frames,
             }
-            for operation, demand in _demands(channel)
+            for operation, demand in channel.demands.items()
         },
         "means": dict(channel.means),
     }
@@ -168,10 +168,6 @@ def _modes(
     if channel.degraded:
         modes.append(("DEGRADED", channel.degraded))
     return modes
-
-
-def _demands(channel: schema.Channel) -> list[tuple[str, schema.Demand]]:
-    return list(zip(OPERATIONS, (channel.raise_, channel.lower), strict=True))
 
 
 _NUMERIC = {
@@ -276,7 +272,7 @@ def _operations(cfg: GuardConfig) -> Table:
         "granted to",
     )
     for name, channel in cfg.channels.items():
-        for operation, demand in _demands(channel):
+        for operation, demand in channel.demands.items():
             granted = [
                 m for m, member in cfg.members.items()
                 if operation in member.may_suggest.operations.get(name, ())

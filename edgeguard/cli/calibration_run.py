@@ -244,7 +244,7 @@ def operations(cfg: GuardConfig) -> list[Operation]:
     for name, channel in cfg.channels.items():
         may = {m: row.may_suggest.operations.get(name, ()) for m, row in cfg.members.items()}
         heard = tuple(m for m, granted in may.items() if granted)
-        for operation, demand in (("raise", channel.raise_), ("lower", channel.lower)):
+        for operation, demand in channel.demands.items():
             if demand.certainty != CALIBRATED:
                 continue
             if channel.kind != "label":

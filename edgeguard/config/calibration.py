@@ -120,7 +120,7 @@ def wishes(made: Draft) -> list[KeyPath]:
     """Every key that says "calibrated"."""
     found: list[KeyPath] = []
     for name, channel in made.channels.items():
-        for operation, demand in (("raise", channel.raise_), ("lower", channel.lower)):
+        for operation, demand in channel.demands.items():
             if demand.certainty == "calibrated":
                 found.append(("channel", name, operation, "certainty"))
     for name, detector in made.detectors.items():

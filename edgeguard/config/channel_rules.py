@@ -41,7 +41,7 @@ def _kind(made: Draft, at: KeyPath, channel: schema.Channel) -> None:
         )
     if channel.kind == "label" and channel.dispersion is not None:
         made.report.add((*at, "dispersion"), 'only for kind = "value"; labels are counted')
-    for operation, demand in (("raise", channel.raise_), ("lower", channel.lower)):
+    for operation, demand in channel.demands.items():
         if channel.kind == "value" and demand.frames > 1:
             made.report.add(
                 (*at, operation, "frames"),
@@ -185,7 +185,7 @@ def _quorum(made: Draft, name: str, channel: schema.Channel, operation: str) -> 
         if "FALLBACK" in member.in_modes
         and operation in member.may_suggest.operations.get(name, ())
     ]  # fmt: skip
-    demand = channel.raise_ if operation == "raise" else channel.lower
+    demand = channel.demands[operation]
     if demand.quorum > len(granted):
         made.report.add(
             ("channel", name, operation, "quorum"),

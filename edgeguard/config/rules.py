@@ -113,8 +113,8 @@ def _row_of_frames(made: Draft, at: KeyPath, member: schema.Member, frame_ms: fl
     least_ms = frame_ms + member.deadline_ms
     for name, channel in made.channels.items():
         operations = member.may_suggest.operations.get(name, ())
-        asked = {"raise": channel.raise_.frames, "lower": channel.lower.frames}
-        if member.max_age_ms < least_ms and any(asked[o] > 1 for o in operations):
+        in_a_row = any(channel.demands[o].frames > 1 for o in operations)
+        if member.max_age_ms < least_ms and in_a_row:
             made.report.add(
                 (*at, "max_age_ms"),
                 f"is {member.max_age_ms:g}; [channel.{name}] asks for frames in a row, so it must"

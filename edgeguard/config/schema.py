@@ -215,6 +215,11 @@ class Channel:
     table_signal: str | None = None
     means: dict[str, Number | Hold] = Factory(dict)
 
+    @property
+    def demands(self) -> dict[str, Demand]:
+        """By operation, in the order of ``words.OPERATIONS``."""
+        return dict(zip(words.OPERATIONS, (self.raise_, self.lower), strict=True))
+
 
 @frozen
 class Detector:

@@ -78,7 +78,7 @@ class GuardBox:
         self._camera = next(iter(self.config.cameras))
         spec = self.config.cameras[self._camera].frame
         channel = self.config.channels[self._channel]
-        self._stays = max(channel.raise_.frames, channel.lower.frames)
+        self._stays = max(demand.frames for demand in channel.demands.values())
         self._bgr = spec is None or spec.format == "BGR"
         self._prefix, self._shown = prefix, 0
         self._period_ns = round(self.config.guard.period_ms * MS)

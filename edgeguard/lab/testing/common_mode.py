@@ -22,7 +22,7 @@ from rich.table import Table
 
 from edgeguard.card import Card
 from edgeguard.config import GuardConfig, load, load_cards, model_path, policy_dict
-from edgeguard.config.vocabulary import IMAGE_FEATURES
+from edgeguard.config.vocabulary import IMAGE_FEATURES, OPERATIONS
 from edgeguard.evidence.selective import Bools, Ints, vote
 from edgeguard.figures import Figure
 from edgeguard.intake.camera import Camera
@@ -31,7 +31,6 @@ from edgeguard.lab.testing.corruptions import KINDS, STRENGTHS, U8
 from edgeguard.lab.testing.flips import Run, evidence, runner
 from edgeguard.lab.testing.report import interval
 from edgeguard.lab.testing.wrong import Rule
-from edgeguard.lab.zoo.vote import OPERATIONS
 from edgeguard.streams.stream import SignStream
 from edgeguard.streams.stream import load as load_stream
 from edgeguard.zoo import models_dir

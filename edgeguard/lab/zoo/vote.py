@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from edgeguard.config import GuardConfig, load, load_cards, model_path, policy_dict
 from edgeguard.config.fixed import ONE
+from edgeguard.config.vocabulary import OPERATIONS
 from edgeguard.errors import ConfigError
 from edgeguard.evidence.calibration import Member
 from edgeguard.evidence.selective import Ints, Votes, vote
@@ -28,7 +29,6 @@ from edgeguard.lab.zoo.figures import rate
 BAR_ACCURACY = 0.995  # of what is accepted
 BAR_COVERAGE = 0.95  # share that is accepted
 WANTED_COVERAGE = 0.985  # share of the calibration frames that the chosen threshold accepts
-OPERATIONS = ("raise", "lower")
 
 
 @dataclass(frozen=True)

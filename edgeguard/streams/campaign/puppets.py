@@ -73,7 +73,7 @@ def meaning(config: GuardConfig) -> Meaning:
 def no_quorum(config: GuardConfig, name: str, lost: set[str]) -> bool:
     """Whether without these members no operation of a channel has its quorum."""
     channel = config.channels[name]
-    least = min(channel.raise_.quorum, channel.lower.quorum)
+    least = min(demand.quorum for demand in channel.demands.values())
     members = config.members.items()
     granted = {m for m, member in members if name in member.may_suggest.operations}
     return len(granted - lost) < least

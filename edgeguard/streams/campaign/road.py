@@ -93,7 +93,7 @@ def _said(guard: Guard, frame: U8, t_ns: int) -> int | None:
     demands: list[Any] = [
         demand.certainty
         for channel in guard.config.channels.values()
-        for demand in (channel.raise_, channel.lower)
+        for demand in channel.demands.values()
     ]
     least = max((d for d in demands if not isinstance(d, str)), default=0.9)
     said = [guard.evidence(name) for name in guard.config.members]
