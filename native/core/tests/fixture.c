@@ -87,6 +87,11 @@ void guard_frame(guard_t *g, uint64_t hash) {
   g->input.frame[0].age_us = 5000;
 }
 
+uint32_t guard_members(guard_t *g) {
+  g->state.member[1].age_us = g->state.member[2].age_us = 0;
+  return eg_members_update(&g->policy, &g->state, &g->input);
+}
+
 void guard_tick(guard_t *g) {
   eg_decide(&g->policy, &g->state, &g->input, &g->out);
 }

@@ -21,6 +21,8 @@ typedef struct {
 void guard_start(guard_t *g); /* armed, at 20 m/s, rule 5 m/s */
 void guard_say(guard_t *g, int member, int32_t label, int32_t certainty);
 void guard_frame(guard_t *g, uint64_t hash);
+uint32_t
+guard_members(guard_t *g);   /* what member 0 stands for: the others are as fresh as can be */
 void guard_tick(guard_t *g); /* one period, inputs age by it */
 void guard_run(guard_t *g, int ticks, int32_t label,
                int32_t certainty); /* all say it, new frames */

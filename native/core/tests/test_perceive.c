@@ -5,37 +5,32 @@
 #include "check.h"
 #include "fixture.h"
 
-/* What member 0 stands for; the others are not the matter. */
-static uint32_t members(guard_t *g) {
-  g->state.member[1].age_us = g->state.member[2].age_us = 0;
-  return eg_members_update(&g->policy, &g->state, &g->input);
-}
-
 static void late_is_not_wrong(void) { /* F03 */
   guard_t g;
   guard_start(&g);
   guard_say(&g, 0, 1, EG_ONE);
-  members(&g);
+  guard_members(&g);
   guard_say(&g, 0, 3, EG_ONE);
   g.input.member[0].latency_us = 25001;
-  CHECK(members(&g) == EG_BIT(EG_LATE), "late");
+  CHECK(guard_members(&g) == EG_BIT(EG_LATE), "late");
   CHECK(g.state.member[0].held && g.state.member[0].evidence.label == 1, "the late one is refused");
   g.input.member[0].pending_us = 25001;
   guard_say(&g, 0, 3, EG_ONE);
-  CHECK(members(&g) == EG_BIT(EG_LATE), "an answer that is due and not there is late as well");
+  CHECK(guard_members(&g) == EG_BIT(EG_LATE),
+        "an answer that is due and not there is late as well");
 }
 
 static void stale_never_becomes_fresh(void) { /* F20: at any age, across 2^32 */
   guard_t g;
   guard_start(&g);
   guard_say(&g, 0, 1, EG_ONE);
-  members(&g);
+  guard_members(&g);
   uint32_t before = g.state.member[0].age_us;
   for (int i = 0; i < 100; i++) {
     eg_time_advance(&g.policy, &g.state, 100000000u); /* 10^10 us in all: wraps twice, were it to */
     CHECK(g.state.member[0].age_us >= before, "age fell");
     before = g.state.member[0].age_us;
-    members(&g);
+    guard_members(&g);
     CHECK(!g.state.member[0].held, "held at age %u", before);
   }
   CHECK(before == EG_AGE_MAX, "saturated");
@@ -45,14 +40,14 @@ static void older_than_held_is_refused(void) {
   guard_t g;
   guard_start(&g);
   guard_say(&g, 0, 1, EG_ONE);
-  members(&g);
+  guard_members(&g);
   guard_say(&g, 0, 3, EG_ONE);
   g.input.member[0].age_us = 6000;
-  members(&g);
+  guard_members(&g);
   CHECK(g.state.member[0].evidence.label == 1, "an older capture replaced a newer one");
   guard_say(&g, 0, 3, EG_ONE);
   g.input.member[0].age_us = EG_AGE_MAX; /* stamped in the future */
-  CHECK(members(&g) == EG_BIT(EG_SCORE_INSANE), "future stamp");
+  CHECK(guard_members(&g) == EG_BIT(EG_SCORE_INSANE), "future stamp");
   CHECK(!g.state.member[0].held, "a future stamp was used, or kept what was said before");
 }
 
@@ -61,7 +56,7 @@ static void insane_scores_abstain(void) { /* F06, F07 */
     guard_t g;
     guard_start(&g);
     guard_say(&g, 0, 1, EG_ONE);
-    members(&g);
+    guard_members(&g);
     guard_say(&g, 0, 1, EG_ONE);
     eg_evidence_t *e = &g.input.member[0].evidence;
     if (fault == 0) e->bad = 1;
@@ -71,10 +66,11 @@ static void insane_scores_abstain(void) { /* F06, F07 */
     if (fault == 4) e->sum = 2 * EG_ONE + 1;
     if (fault == 5) e->sum = -1;
     if (fault == 6) e->label = 6;
-    CHECK(members(&g) == EG_BIT(EG_SCORE_INSANE), "fault %d", fault);
+    CHECK(guard_members(&g) == EG_BIT(EG_SCORE_INSANE), "fault %d", fault);
     CHECK(!g.state.member[0].held, "fault %d: still votes", fault);
     guard_say(&g, 0, 1, EG_ONE);
-    CHECK(members(&g) == 0 && g.state.member[0].held, "fault %d: a sane one is taken again", fault);
+    CHECK(guard_members(&g) == 0 && g.state.member[0].held, "fault %d: a sane one is taken again",
+          fault);
   }
 }
 
@@ -83,10 +79,10 @@ static void older_than_a_refused_one_is_refused(void) {
   guard_start(&g);
   guard_say(&g, 0, 1, EG_ONE);
   g.input.member[0].evidence.bad = 1;
-  members(&g);
+  guard_members(&g);
   guard_say(&g, 0, 1, EG_ONE);
   g.input.member[0].age_us = 6000; /* captured before the one that was refused */
-  members(&g);
+  guard_members(&g);
   CHECK(!g.state.member[0].held, "an older result was resurrected");
 }
 
@@ -94,18 +90,18 @@ static void silence_is_a_lost_member(void) {
   guard_t g;
   guard_start(&g);
   guard_say(&g, 0, 1, EG_ONE);
-  members(&g);
+  guard_members(&g);
   eg_time_advance(&g.policy, &g.state, 100001);
-  CHECK(members(&g) & EG_BIT(EG_MEMBER_LOST), "not named");
+  CHECK(guard_members(&g) & EG_BIT(EG_MEMBER_LOST), "not named");
 }
 
 static void empty_is_not_clear(void) { /* F05 */
   guard_t g;
   guard_start(&g);
   guard_say(&g, 0, 1, EG_ONE);
-  members(&g);
+  guard_members(&g);
   guard_say(&g, 0, -1, 0);
-  CHECK(members(&g) == 0 && !g.state.member[0].held, "an empty answer kept the vote");
+  CHECK(guard_members(&g) == 0 && !g.state.member[0].held, "an empty answer kept the vote");
 }
 
 static void a_value_is_no_label(void) { /* whatever the labels' table says of label 0 */
@@ -114,7 +110,7 @@ static void a_value_is_no_label(void) { /* whatever the labels' table says of la
   g.policy.labels = 0;
   g.policy.member[0].kind = EG_BY_VALUE;
   guard_say(&g, 0, 0, EG_ONE);
-  CHECK(members(&g) == 0 && g.state.member[0].held, "refused");
+  CHECK(guard_members(&g) == 0 && g.state.member[0].held, "refused");
 }
 
 static void unauthorized_is_dropped(void) {
@@ -122,7 +118,7 @@ static void unauthorized_is_dropped(void) {
   guard_start(&g);
   g.policy.member[0].may = 0x3; /* channel 0 only */
   guard_say(&g, 0, 5, EG_ONE);  /* means something for channel 1 */
-  CHECK(members(&g) & EG_BIT(EG_UNAUTHORIZED_SUGGESTION), "not named");
+  CHECK(guard_members(&g) & EG_BIT(EG_UNAUTHORIZED_SUGGESTION), "not named");
   CHECK(!g.state.member[0].held, "not dropped");
 }
 
@@ -130,9 +126,9 @@ static void dead_member_abstains_at_once(void) { /* F01 */
   guard_t g;
   guard_start(&g);
   guard_say(&g, 0, 1, EG_ONE);
-  members(&g);
+  guard_members(&g);
   g.input.member[0].present = 0;
-  CHECK(members(&g) == EG_BIT(EG_MEMBER_LOST) && !g.state.member[0].held, "dead and voting");
+  CHECK(guard_members(&g) == EG_BIT(EG_MEMBER_LOST) && !g.state.member[0].held, "dead and voting");
 }
 
 static void frozen_camera(void) { /* F04 */
@@ -309,156 +305,12 @@ static void forbidden_is_not_lost(void) {
   }
 }
 
-/* ------------------------------------------------------------ frames in a row */
-
-static bool remembers(const guard_t *g, int32_t first, int32_t second, int32_t third) {
-  const int32_t want[EG_MAX_RUN - 1] = {first, second, third};
-  return memcmp(g->state.member[0].before, want, sizeof want) == 0;
-}
-
-static void say_of_next_frame(guard_t *g, int32_t label, int32_t certainty) {
-  eg_time_advance(&g->policy, &g->state, 30000);
-  guard_say(g, 0, label, certainty);
-  members(g);
-}
-
-#define NOT_SAID EG_UNSAID, EG_UNSAID, EG_UNSAID
-
-static void frames_in_a_row_are_remembered(void) {
-  guard_t g;
-  guard_start(&g);
-  for (int32_t i = 0; i < EG_MAX_RUN - 1; i++)
-    g.state.member[0].before[i] = EG_ONE; /* of a life before */
-  say_of_next_frame(&g, 1, 10);
-  CHECK(remembers(&g, NOT_SAID), "nothing was said before the first");
-  say_of_next_frame(&g, 1, 20);
-  CHECK(remembers(&g, 10, EG_UNSAID, EG_UNSAID), "one");
-  say_of_next_frame(&g, 1, 30);
-  CHECK(remembers(&g, 20, 10, EG_UNSAID), "newest first");
-  say_of_next_frame(&g, 1, 40);
-  say_of_next_frame(&g, 1, 50);
-  CHECK(remembers(&g, 40, 30, 20), "the oldest is let go");
-  say_of_next_frame(&g, 2, 60);
-  CHECK(remembers(&g, NOT_SAID), "another label begins anew");
-  say_of_next_frame(&g, 2, 70);
-  say_of_next_frame(&g, 1, 80);
-  CHECK(remembers(&g, NOT_SAID), "a lower one as well");
-}
-
-static void a_second_look_is_no_second_frame(void) {
-  guard_t g;
-  guard_start(&g);
-  say_of_next_frame(&g, 1, 10);
-  guard_say(&g, 0, 1, 20); /* of the same age: of the same frame */
-  members(&g);
-  CHECK(remembers(&g, NOT_SAID), "counted twice");
-  CHECK(g.state.member[0].evidence.certainty == 20, "though it is what it says now");
-  guard_say(&g, 0, 2, 30);
-  members(&g);
-  guard_say(&g, 0, 1, 40);
-  members(&g);
-  CHECK(remembers(&g, NOT_SAID), "in between it said another label");
-}
-
-/* Ages are rounded down, each for itself: a microsecond apart may be one capture. */
-static void a_microsecond_is_no_frame(void) {
-  for (uint32_t apart = 0; apart < 4; apart++) {
-    guard_t g;
-    guard_start(&g);
-    say_of_next_frame(&g, 1, 10);
-    guard_say(&g, 0, 1, 20);
-    g.input.member[0].age_us -= apart;
-    members(&g);
-    bool one = remembers(&g, NOT_SAID), two = remembers(&g, 10, EG_UNSAID, EG_UNSAID);
-    CHECK(apart > 1 ? two : one, "%u us apart", apart);
-  }
-}
-
-/* A camera gives one picture twice, the second time under a new stamp: what a member said of both
- * is one frame's word. What is captured more than a period after that is another. */
-static void a_repeated_frame_is_no_second_one(void) {
-  for (uint32_t after = 0; after < 3; after++) {
-    guard_t g;
-    guard_start(&g);
-    guard_frame(&g, 7);
-    eg_cameras_update(&g.policy, &g.state, &g.input);
-    say_of_next_frame(&g, 1, 10);
-    eg_time_advance(&g.policy, &g.state, 30000);
-    guard_frame(&g, 7);
-    eg_cameras_update(&g.policy, &g.state, &g.input);
-    guard_say(&g, 0, 1, 20);
-    members(&g);
-    CHECK(g.state.repeated_us == 5000 && remembers(&g, NOT_SAID), "of the repeated one");
-    eg_time_advance(&g.policy, &g.state, g.policy.period_us + after - 1);
-    guard_frame(&g, 8);
-    eg_cameras_update(&g.policy, &g.state, &g.input);
-    guard_say(&g, 0, 1, 30);
-    members(&g);
-    bool goes_on = remembers(&g, 20, EG_UNSAID, EG_UNSAID);
-    CHECK(after > 1 ? goes_on : remembers(&g, NOT_SAID), "%d us after a period", (int)after - 1);
-  }
-}
-
-/* An answer that was slow: of a frame before the repeated one. */
-static void what_was_captured_before_a_repeated_frame_does_not_count(void) {
-  guard_t g;
-  guard_start(&g);
-  say_of_next_frame(&g, 1, 10);
-  eg_time_advance(&g.policy, &g.state, 30000);
-  g.state.repeated_us = 4000;
-  guard_say(&g, 0, 1, 20);
-  members(&g);
-  CHECK(remembers(&g, NOT_SAID), "counted");
-}
-
 static void too_old_when_it_comes(void) {
   guard_t g;
   guard_start(&g);
   guard_say(&g, 0, 1, EG_ONE);
   g.input.member[0].age_us = 100001;
-  CHECK(members(&g) == EG_BIT(EG_MEMBER_LOST) && !g.state.member[0].held, "heard");
-}
-
-/* The newest of all cameras' repeated frames counts. */
-static void the_newest_repeated_frame_is_kept(void) {
-  guard_t g;
-  guard_start(&g);
-  g.policy.cameras = 2;
-  g.state.camera[1].repeats = 1;
-  g.state.camera[1].age_us = 4000;
-  eg_cameras_update(&g.policy, &g.state, &g.input);
-  CHECK(g.state.repeated_us == 4000, "of the second camera");
-  g.state.camera[0].repeats = 1;
-  g.state.camera[0].age_us = 6000;
-  eg_cameras_update(&g.policy, &g.state, &g.input);
-  CHECK(g.state.repeated_us == 4000, "an older one takes nothing back");
-  g.state.camera[0].age_us = 3000;
-  eg_cameras_update(&g.policy, &g.state, &g.input);
-  CHECK(g.state.repeated_us == 3000, "nor one that is looked at later");
-}
-
-/* What takes the word back ends the row: 0 an empty answer, 1 an insane one, 2 one that it may not
- * give, 3 and 6 silence, 4 its death. What is late is not looked at: 5. */
-static void a_row_ends_with_the_word(void) {
-  for (int how = 0; how < 7; how++) {
-    guard_t g;
-    guard_start(&g);
-    g.policy.member[0].may = 0x3;
-    say_of_next_frame(&g, 1, 10);
-    eg_time_advance(&g.policy, &g.state, 30000);
-    guard_say(&g, 0, how == 0 ? -1 : how == 2 ? 5 : 1, 20);
-    if (how == 1) g.input.member[0].evidence.bad = 1;
-    if (how == 5) g.input.member[0].latency_us = 25001;
-    if (how == 3) eg_time_advance(&g.policy, &g.state, 100001);
-    if (how == 3) g.input.member[0].serial--;
-    if (how == 4) g.input.member[0].present = 0;
-    if (how != 6) members(&g);
-    g.input.member[0].present = 1;
-    if (how == 6) eg_time_advance(&g.policy, &g.state, 70000); /* and speaks at the last moment */
-    say_of_next_frame(&g, 1, 30);
-    bool kept = remembers(&g, 10, EG_UNSAID, EG_UNSAID);
-    CHECK(how == 5 ? kept : remembers(&g, NOT_SAID), "end %d", how);
-  }
+  CHECK(guard_members(&g) == EG_BIT(EG_MEMBER_LOST) && !g.state.member[0].held, "heard");
 }
 
 static void the_mode_before_arming_is_safe_stop(void) {
@@ -558,10 +410,10 @@ static void a_member_that_starts_anew(void) { /* its counter falls, its inferenc
   guard_start(&g);
   g.input.member[0].serial = 1000;
   guard_say(&g, 0, 1, EG_ONE);
-  members(&g);
+  guard_members(&g);
   g.input.member[0].serial = 5;
   guard_say(&g, 0, 2, EG_ONE);
-  CHECK(members(&g) == 0 && g.state.member[0].evidence.label == 2, "not taken");
+  CHECK(guard_members(&g) == 0 && g.state.member[0].evidence.label == 2, "not taken");
   CHECK(g.state.member[0].held == 1, "a flag is 1: %d", g.state.member[0].held);
 }
 
@@ -573,7 +425,7 @@ static void the_newest_stays_the_newest(void) {
   for (int i = 0; i < 5; i++) {
     guard_say(&g, 0, i, EG_ONE);
     g.input.member[0].age_us = age[i];
-    members(&g);
+    guard_members(&g);
     int32_t label = i == 4 ? 4 : 0;
     CHECK(g.state.member[0].evidence.label == label, "round %d: %d", i,
           g.state.member[0].evidence.label);
@@ -594,7 +446,7 @@ static void each_age_limit_of_a_member(void) {
     g.state.member[0].held = 1;
     g.state.member[0].age_us = row[i].age_us;
     g.input.member[0].pending_us = row[i].pending_us;
-    CHECK(members(&g) == row[i].present, "row %d", i);
+    CHECK(guard_members(&g) == row[i].present, "row %d", i);
     CHECK(g.state.member[0].held == row[i].held, "row %d: %d", i, g.state.member[0].held);
   }
 }
@@ -698,14 +550,7 @@ int main(void) {
   each_grant();
   each_mode();
   forbidden_is_not_lost();
-  frames_in_a_row_are_remembered();
-  a_second_look_is_no_second_frame();
-  a_microsecond_is_no_frame();
-  a_repeated_frame_is_no_second_one();
-  what_was_captured_before_a_repeated_frame_does_not_count();
   too_old_when_it_comes();
-  the_newest_repeated_frame_is_kept();
-  a_row_ends_with_the_word();
   the_mode_before_arming_is_safe_stop();
   each_part_of_a_picture();
   each_limit_of_a_number();
