@@ -242,6 +242,8 @@ class Parts:
         if self.eyes:
             return
         inside = [name for name, m in self.config.members.items() if m.runtime != "external"]
+        for name in self._index.keys() - inside:
+            self.core.lost(self._index[name], False)
         try:
             if inside:
                 from edgeguard.inference.members import open_members
@@ -358,9 +360,10 @@ class Parts:
         return (name for name in self.members if self.config.members[name].camera == camera)
 
     def close(self) -> None:
-        """End the members."""
-        for name, member in self.members.items():
-            self.core.lost(self._index[name], True)
+        """End the members; those that run elsewhere are not heard any more either."""
+        for index in self._index.values():
+            self.core.lost(index, True)
+        for member in self.members.values():
             member.close()
         for ring in self._rings.values():
             ring.close()

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeguard.adapters.said import numbers
 from edgeguard.config import GuardConfig
 from edgeguard.decision import Decision
 from edgeguard.errors import ConfigError
@@ -151,10 +152,5 @@ def _scores(said: Any) -> Any:
 
 
 def _number(value: Any, otherwise: float) -> float:
-    """Keras pilots answer with arrays of one."""
-    if value is None:
-        return otherwise
-    try:
-        return float(np.asarray(value, np.float64).reshape(()))
-    except (TypeError, ValueError):
-        return nan
+    """Keras pilots answer with arrays of one, those of PyTorch with tensors."""
+    return otherwise if value is None else float(numbers(value, 1)[0])

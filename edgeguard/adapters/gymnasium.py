@@ -11,9 +11,9 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-import numpy.typing as npt
 from gymnasium.utils import RecordConstructorArgs
 
+from edgeguard.adapters.said import numbers
 from edgeguard.config import GuardConfig, load
 from edgeguard.errors import ConfigError
 from edgeguard.guard import Guard
@@ -68,32 +68,26 @@ class GuardedEnv(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """One control period. An action that is none, or NaN, is insane and never reaches the
         environment."""
-        for member, value in zip(self._agents, self._numbers(action), strict=True):
-            self.guard.suggest(member, value, self._t_ns, self._t_ns)
+        with np.errstate(over="ignore"):  # beyond float32 is infinite, and insane
+            said = numbers(action, len(self._agents)).astype(np.float32)
+        for member, value in zip(self._agents, said, strict=True):
+            self.guard.suggest(member, value[None], self._t_ns, self._t_ns)
         signals = self._signals(self.env, self._seen) if self._signals else {}
         if self._camera is None:
             decision = self.guard.decide(signals, self._t_ns)
         else:
             decision = self.guard.step(self._camera, self._seen, signals, self._t_ns)
-        said = as_record(decision, self._t_ns)
+        record = as_record(decision, self._t_ns)
         self._t_ns += self._period_ns
         space = self.env.action_space
         given = np.array(list(decision.command.values()), space.dtype).reshape(space.shape or ())
         self._seen, reward, ended, cut, info = self.env.step(given)
-        return self._seen, reward, ended, cut, {**info, "guard": said, "action": given}
+        return self._seen, reward, ended, cut, {**info, "guard": record, "action": given}
 
     def close(self) -> None:
         """Free the environment and the guard."""
         self.guard.close()
         super().close()
-
-    def _numbers(self, action: Any) -> npt.NDArray[np.float32]:
-        """What the agent said, float32 [n, 1]; NaN where that cannot be read."""
-        n = len(self._agents)
-        try:
-            return np.asarray(action, np.float32).reshape(n, 1)
-        except (TypeError, ValueError):
-            return np.full((n, 1), np.nan, np.float32)
 
 
 def _agents(config: GuardConfig, space: gymnasium.Space[Any]) -> tuple[str, ...]:

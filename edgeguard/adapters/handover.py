@@ -45,35 +45,40 @@ class Handover:
         self._decide: Callable[..., Decision] = guard.decide
         self._takeover, self._ask, self._signal = guard.takeover, ask, signal
         self._period_ns = round(config.guard.period_ms * 1e6)
-        self._since_ns: int | None = None
+        self._waited_ns: int | None = None  # None while nobody is asked
         self._now_ns = 0
 
     @property
     def left_s(self) -> float | None:
-        """What the person still has, to be shown; None while nobody is asked."""
-        if self._since_ns is None:
-            return None
-        return max(0.0, self.deadline_s - (self._now_ns - self._since_ns) / 1e9)
+        """What the person still has, to be shown; None while nobody is asked. Any thread."""
+        waited_ns = self._waited_ns
+        return None if waited_ns is None else max(0.0, self.deadline_s - waited_ns / 1e9)
 
     def decide(
         self, signals: Mapping[str, float], t_ns: int,
         authenticated: Mapping[str, float] | None = None,
     ) -> Decision:  # fmt: skip
         """`guard.decide`, which is told how long the person has been waited for; never raises
-        either. A stamp that is none is the guard's to name; here it is one control period."""
-        stamp_ns = _stamp(t_ns)
-        self._now_ns = self._now_ns + self._period_ns if stamp_ns is None else stamp_ns
-        waited_s = 0.0 if self._since_ns is None else (self._now_ns - self._since_ns) / 1e9
-        given = {**as_dict(signals), self._signal: min(waited_s, MOST_S)}
+        either. A clock that stands, runs back or says nothing is the guard's to name; here it is
+        one control period further."""
+        self._wait(_stamp(t_ns))
+        given = {**as_dict(signals), self._signal: min((self._waited_ns or 0) / 1e9, MOST_S)}
         proved = () if authenticated is None else (authenticated,)
         decision = self._decide(given, t_ns, *proved)
         stops = decision.mode >= Mode.SAFE_STOP  # then the demand is over, whoever comes
         if not decision.operator_request or not decision.active or stops:
-            self._since_ns = None
-        elif self._since_ns is None:
-            self._since_ns = self._now_ns
+            self._waited_ns = None
+        elif self._waited_ns is None:
+            self._waited_ns = 0
             self._call(decision)
         return decision
+
+    def _wait(self, stamp_ns: int | None) -> None:
+        before_ns = self._now_ns
+        self._now_ns = before_ns + self._period_ns if stamp_ns is None else stamp_ns
+        gone_ns = self._now_ns - before_ns
+        if self._waited_ns is not None:
+            self._waited_ns += gone_ns if gone_ns > 0 else self._period_ns
 
     def accept(self) -> None:
         """The person drives: see `Guard.takeover`."""

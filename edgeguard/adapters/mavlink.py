@@ -4,11 +4,15 @@
 PX4 leaves OFFBOARD when no setpoint came for COM_OF_LOSS_T (1 s), ArduPilot's Rover stops in GUIDED
 after GUID_TIMEOUT (3 s): that is what stops the vehicle when this computer dies. It works only if
 nobody keeps sending the last setpoint. So nothing here runs by itself: a decision is sent once,
-when it was made.
+when it was made. While nobody asks for commands the setpoints are those of a vehicle that stands:
+PX4 grants OFFBOARD only to who sends some, and an autopilot that is left in its guided mode would
+hold the last one.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from math import nan
 from typing import Any
 
@@ -16,7 +20,7 @@ from attrs import define, field
 
 from edgeguard.config import GuardConfig
 from edgeguard.decision import Decision, Mode
-from edgeguard.errors import ConfigError
+from edgeguard.errors import ConfigError, EdgeguardError
 
 # mavlink.io, common.xml
 BODY_NED = 8  # MAV_FRAME: x forwards, y right, z down of the vehicle itself
@@ -29,11 +33,14 @@ HEARTBEAT_NS = 1_000_000_000
 AXES = {"forward": "m/s", "right": "m/s", "down": "m/s", "turn": "rad/s"}
 
 
+_log = logging.getLogger("edgeguard")
+
+
 class Setpoints:
     """A sink: SET_POSITION_TARGET_LOCAL_NED for the decisions, in the vehicle's own frame, and a
     heartbeat every second that is sent with one of them.
 
-    Nothing is sent while nobody asks for commands, and no decision twice.
+    No decision is sent twice.
     """
 
     def __init__(
@@ -50,26 +57,28 @@ class Setpoints:
         component: of the autopilot; most_hz: what the link can take. Raises ConfigError when a
         channel is not there, in another unit, or goes forward and has no `measured`."""
         _check(config, axes)
-        self._mav, self._axes, self._to = link.mav, axes, (system, component)
+        self._link, self._mav, self._axes, self._to = link, link.mav, axes, (system, component)
         self._least_ns = round(0.9e9 / most_hz)  # ticks jitter
         self._sequence: int | None = None
         self._sent_ns = self._beat_ns = -HEARTBEAT_NS
 
     def __call__(self, decision: Decision, t_ns: int) -> None:
-        """Send it, if it is a new one."""
+        """Send it, if it is a new one. Raises EdgeguardError when the port is gone."""
         if decision.sequence == self._sequence:
             return
         self._sequence = decision.sequence
         if t_ns - self._beat_ns >= HEARTBEAT_NS:
             self._beat_ns = t_ns
             self._mav.heartbeat_send(ONBOARD_CONTROLLER, NO_AUTOPILOT, 0, 0, _state(decision.mode))
-        if not decision.active or t_ns - self._sent_ns < self._least_ns:
-            return
-        self._sent_ns = t_ns
-        command = decision.command
-        forward, right, down, turn = (
-            command[self._axes[axis]] if axis in self._axes else 0.0 for axis in AXES
-        )
+        if t_ns - self._sent_ns >= self._least_ns:
+            self._sent_ns = t_ns
+            self._send(decision.command if decision.active else {}, t_ns)
+        if getattr(self._link, "portdead", False):  # pymavlink's write says nothing of it
+            raise EdgeguardError(f"MAVLink: {self._link.address}: the port is gone")
+
+    def _send(self, command: Mapping[str, float], t_ns: int) -> None:
+        """A channel that commands nothing stands still."""
+        forward, right, down, turn = (command.get(self._axes.get(axis, ""), 0.0) for axis in AXES)
         self._mav.set_position_target_local_ned_send(
             t_ns // 1_000_000 & 0xFFFFFFFF, *self._to, BODY_NED, VELOCITY_AND_YAW_RATE,
             0.0, 0.0, 0.0, forward, right, down, 0.0, 0.0, 0.0, 0.0, turn,
@@ -95,16 +104,28 @@ class Vehicle:
     _guided: bool = field(default=False, init=False)
     _speed_ns: int | None = field(default=None, init=False)
     _mode_ns: int | None = field(default=None, init=False)
+    _deaf: bool = field(default=False, init=False)
 
     def signals(self, t_ns: int) -> dict[str, float]:
-        """Read what has come, without waiting."""
+        """Read what has come, without waiting. A port that fails says nothing; never raises."""
         autopilot = self.system, self.component
-        while (message := self.link.recv_msg()) is not None:
+        while (message := self._heard()) is not None:
             if (message.get_srcSystem(), message.get_srcComponent()) == autopilot:
                 self._take(message, t_ns)
         speed = self._speed if self._fresh(self._speed_ns, t_ns, 1.0) else nan
         engaged = self._guided and self._fresh(self._mode_ns, t_ns, 6.0)  # heartbeats come at 1 Hz
         return {"speed": speed, "engaged": float(engaged)}
+
+    def _heard(self) -> Any:
+        try:
+            message = self.link.recv_msg()
+        except Exception as error:  # pulled out: pyserial, socket and pymavlink have their own
+            if not self._deaf:
+                _log.error("MAVLink: %s: %s", self.link.address, error)
+            self._deaf = True
+            return None
+        self._deaf = False
+        return message
 
     def _take(self, message: Any, t_ns: int) -> None:
         kind = message.get_type()

@@ -12,6 +12,7 @@ from edgeguard.config import GuardConfig, mcu_dict
 from edgeguard.config.mcu import Roles, roles
 from edgeguard.decision import Decision
 from edgeguard.errors import EdgeguardError
+from edgeguard.guard import as_dict
 from firmware_bridge.host import HostLink, Phase, State
 from firmware_bridge.keys import Keys
 from firmware_bridge.links import Unit
@@ -102,17 +103,20 @@ class Behind:
         self._guard.arm()
         self._mcu.arm()
 
-    def decide(self, signals: Mapping[str, float], t_ns: int) -> Decision:
-        """One control step, which never waits for the port."""
+    def decide(
+        self, signals: Mapping[str, float], t_ns: int,
+        authenticated: Mapping[str, float] | None = None,
+    ) -> Decision:  # fmt: skip
+        """One control step, which never waits for the port. See `Guard.decide`."""
         heard = self._mcu.before(signals, t_ns)
         self.state = heard.state
         self._guard.ask(heard.question)
         self._guard.note(heard.causes)
         measured = _measured(self._roles, heard.state)
         if self._has_tags:
-            decision = self._guard.decide(signals, t_ns, measured)
+            decision = self._guard.decide(signals, t_ns, {**as_dict(authenticated), **measured})
         else:
-            decision = self._guard.decide({**signals, **measured}, t_ns)
+            decision = self._guard.decide({**signals, **measured}, t_ns, authenticated)
         self._mcu.after(decision, t_ns)
         self._ticks += 1
         if self._ticks % LOG_EVERY == 0:

@@ -146,7 +146,8 @@ class _Drive:
     def look(self, frame: int, active: tuple[Event, ...], t_ns: int) -> None:
         shots: Sequence[Any] = [self.stream.shot(frame, t_ns)]
         for event in active:
-            shots = event.fault.shots(self.stream, frame, frame - event.start, t_ns)
+            faulty = event.fault.shots(self.stream, frame, frame - event.start, t_ns)
+            shots = shots if faulty is None else faulty
         for shot in shots:
             self.subject.observe(CAMERA, shot.frame, shot.t_ns, shot.box)
             self.capture_ns = shot.t_ns

@@ -65,9 +65,10 @@ class Fault:
         held = [config.causes[name].off_ms for name in self.causes]
         return float(max(held, default=0.0) + 1000 / RATE_HZ + 2 * config.guard.period_ms)
 
-    def shots(self, stream: SignStream, index: int, step: int, t_ns: int) -> Sequence[Shot]:
-        """What the camera hands over for frame `index`, which is number `step` of the fault."""
-        return (stream.shot(index, t_ns),)
+    def shots(self, stream: SignStream, index: int, step: int, t_ns: int) -> Sequence[Shot] | None:
+        """What the camera hands over for frame `index`, which is number `step` of the fault; None
+        when the fault is none of the camera."""
+        return None
 
     def begin(self, subject: Subject) -> None:
         """Called once, when it starts."""

@@ -34,23 +34,24 @@ static eg_limits_t limits_now(const eg_policy_t *p, const eg_input_t *in, const 
 }
 
 /* The command of one channel. While inactive it follows what is measured, so that nothing winds up;
- * under the rules the target follows the command, so that an old suggestion is not resumed. */
+ * where nothing measures it, it goes to its stop command as an active one would: what was commanded
+ * before a person drove is not resumed. Under the rules the target follows the command, so that an
+ * old suggestion is not either. */
 static void command(const eg_policy_t *p, eg_state_t *s, const eg_input_t *in, uint8_t channel,
                     eg_decision_t *out) {
   const eg_channel_t *c = &p->channel[channel];
   eg_channel_state_t *state = &s->channel[channel];
   const eg_number_t *measured = eg_signal(p, in, c->measured);
   eg_mode_t mode = (eg_mode_t)out->mode;
-  if (!out->active) {
-    if (measured) state->last = measured->value;
-    out->channel[channel].want = state->last;
-  } else {
-    int32_t want = want_of(p, in, channel, mode, state->target);
+  int32_t want = out->active ? want_of(p, in, channel, mode, state->target) : c->stop;
+  if (!out->active && measured) {
+    state->last = measured->value;
+  } else if (out->active || c->measured == EG_NONE) {
     eg_limits_t l = limits_now(p, in, c, mode);
     state->last = eg_envelope_step(&l, state->last, want);
-    if (state->last < l.min || state->last > l.max) s->conflict = 1;
-    out->channel[channel].want = want;
+    if (out->active && (state->last < l.min || state->last > l.max)) s->conflict = 1;
   }
+  out->channel[channel].want = out->active ? want : state->last;
   if (!out->active || mode >= EG_FALLBACK) {
     state->target = state->last;
     out->channel[channel].granted = 0;

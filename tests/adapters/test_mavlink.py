@@ -24,7 +24,7 @@ from pymavlink import mavutil
 from edgeguard import Guard
 from edgeguard.adapters.card import number
 from edgeguard.adapters.mavlink import Setpoints, Vehicle
-from edgeguard.errors import ConfigError
+from edgeguard.errors import ConfigError, EdgeguardError
 from tests.adapters.autopilot import GUIDED, SET_MESSAGE_INTERVAL
 from tests.adapters.pages import ROOT, follow
 
@@ -118,8 +118,7 @@ class Companion:
         if want is not None:
             for member, value in (("planner", want), ("steerer", 0.2)):
                 self.guard.suggest(member, np.float32([value]), t_ns, t_ns)
-        signals = self.vehicle.signals(t_ns)
-        self.decisions.append(self.guard.decide({**signals, "engaged": 1.0}, t_ns))
+        self.decisions.append(self.guard.decide(self.vehicle.signals(t_ns), t_ns))
         self.send(self.decisions[-1], t_ns)
 
     def run(self, seconds: float, want: float | None) -> None:
@@ -146,6 +145,9 @@ def enter(one: Peer, loop: Companion) -> None:
     while not one.ask_mode():
         assert time.monotonic() < end
         loop.run(0.2, 2.0)
+    while not loop.decisions[-1].active:  # until its heartbeat says so
+        assert time.monotonic() < end
+        loop.run(0.2, 2.0)
 
 
 @pytest.mark.parametrize(("kind", "patience_s"), [("px4", 1.0), ("rover", 3.0)])
@@ -160,7 +162,8 @@ def test_the_vehicle_stops_by_its_own_time_out_when_the_loop_hangs(
         enter(one, loop)
         loop.run(1.0, 2.0)
         assert one.speed > 1.0 and not one.told("lost") and not one.told("refused")
-        sent = [round(d.command["speed_target"], 4) for d in loop.decisions]
+        sent = [round(d.command["speed_target"] if d.active else 0.0, 4) for d in loop.decisions]
+        assert not loop.decisions[0].active, "the mode was asked for with a vehicle that stands"
         heard = [round(e["vx"], 4) for e in one.told("setpoint")]
         assert set(heard) <= set(sent) and len(heard) > 0.9 * len(sent)
         assert {e["from_system"] for e in one.told("setpoint")} == {42}
@@ -230,17 +233,50 @@ class Wire:
         return [m for m in self.packed if m.get_type() == kind]
 
 
-def test_nothing_is_sent_while_nobody_asks_and_no_more_than_the_link_takes(guard: Guard) -> None:
+def test_while_nobody_asks_it_stands_and_no_more_is_sent_than_the_link_takes(guard: Guard) -> None:
     wire = Wire()
     send = Setpoints(wire, guard.config, AXES, most_hz=10)
     for tick in range(1, 201):
         t_ns = tick * PERIOD_NS
-        engaged = float(tick > 100)
-        send(guard.decide({"speed": 0.0, "engaged": engaged}, t_ns), t_ns)
-        if tick == 100:
-            assert not wire.of("SET_POSITION_TARGET_LOCAL_NED")
-    assert 18 <= len(wire.of("SET_POSITION_TARGET_LOCAL_NED")) <= 21, "two seconds at 10 Hz"
-    assert len(wire.of("HEARTBEAT")) == 4, "it lives all the same"
+        send(guard.decide({"speed": 1.5, "engaged": 0.0}, t_ns), t_ns)
+    setpoints = wire.of("SET_POSITION_TARGET_LOCAL_NED")
+    assert 36 <= len(setpoints) <= 42, "four seconds at 10 Hz"
+    assert {(m.vx, m.vy, m.vz, m.yaw_rate) for m in setpoints} == {(0, 0, 0, 0)}
+    assert len(wire.of("HEARTBEAT")) == 4
+
+
+def test_who_takes_over_leaves_no_setpoint_behind(guard: Guard) -> None:
+    wire = Wire()
+    send = Setpoints(wire, guard.config, AXES)
+    for tick in range(1, 200):
+        t_ns = tick * PERIOD_NS
+        for member, value in (("planner", 2.0), ("steerer", 0.8)):
+            guard.suggest(member, np.float32([value]), t_ns, t_ns)
+        if tick == 150:
+            before = wire.of("SET_POSITION_TARGET_LOCAL_NED")[-1]
+            guard.takeover()
+        send(guard.decide({"speed": 2.0}, t_ns), t_ns)
+    after = wire.of("SET_POSITION_TARGET_LOCAL_NED")[-49:]
+    assert (before.vx, before.yaw_rate) == (2.0, pytest.approx(0.8, abs=1e-3))
+    assert {(m.vx, m.yaw_rate) for m in after} == {(0, 0)}
+
+
+class Gone(Wire):
+    """A serial port that was pulled out, as pymavlink shows it."""
+
+    address, portdead = "/dev/ttyACM0", True
+
+    def recv_msg(self) -> Any:
+        raise OSError("read failed: device disconnected")
+
+
+def test_a_port_that_was_pulled_out_is_heard_no_more_and_ends_the_sending(guard: Guard) -> None:
+    vehicle = Vehicle(Gone(), GUIDED["rover"])
+    said = vehicle.signals(1_000_000_000)
+    assert np.isnan(said["speed"]) and said["engaged"] == 0.0
+    send = Setpoints(Gone(), guard.config, AXES)
+    with pytest.raises(EdgeguardError, match=r"^MAVLink: /dev/ttyACM0: the port is gone$"):
+        send(guard.decide({"speed": 0.0}, PERIOD_NS), PERIOD_NS)
 
 
 def test_a_stop_is_a_command_and_not_silence(guard: Guard) -> None:
@@ -330,6 +366,19 @@ def test_who_comes_back_to_the_guided_mode_begins_at_the_vehicles_speed(guard: G
     ticks(guard, 150, 200, 2.0, engaged=0.0, speed=0.5)  # a person drives, and slows down
     again = ticks(guard, 200, 203, 2.0, engaged=1.0, speed=0.5)
     assert max(again) <= 0.5 + 3 * 1.5 * 0.02 + 1e-3
+
+
+def test_a_turn_from_before_a_person_drove_is_not_resumed(guard: Guard) -> None:
+    for tick in range(1, 300):
+        t_ns = tick * PERIOD_NS
+        for member, value in (("planner", 0.0), ("steerer", 0.8 if tick < 150 else 0.0)):
+            guard.suggest(member, np.float32([value]), t_ns, t_ns)
+        engaged = float(not 100 <= tick < 200)
+        decision = guard.decide({"speed": 0.0, "engaged": engaged}, t_ns)
+        if tick == 99:
+            assert decision.command["turn_rate"] == pytest.approx(0.8, abs=1e-3)
+        if tick >= 200:
+            assert decision.command["turn_rate"] == 0.0
 
 
 def test_a_speed_that_nobody_measures_is_refused(tmp_path: Path) -> None:

@@ -145,6 +145,19 @@ def test_a_clock_that_breaks_stops_no_deadline(drive: Drive, stamp: Any) -> None
     assert drive.person.left_s == pytest.approx(left - 100 * PERIOD_S, abs=2 * PERIOD_S)
 
 
+@pytest.mark.parametrize("step_ns", [0, -20_000_000])
+def test_a_clock_that_stands_or_runs_back_stops_no_deadline(drive: Drive, step_ns: int) -> None:
+    drive.until(SILENT_S + 1)
+    left, stamp = drive.person.left_s, 1_000_000_000 + drive.tick * 20_000_000
+    assert left is not None
+    for i in range(100):
+        drive.person.decide({"speed": drive.speed}, stamp + i * step_ns)
+    assert drive.person.left_s == pytest.approx(left - 100 * PERIOD_S, abs=2 * PERIOD_S)
+    for i in range(450):
+        made = drive.person.decide({"speed": drive.speed}, stamp + (100 + i) * step_ns)
+    assert made.mode == Mode.SAFE_STOP
+
+
 def test_stamps_of_numpy_are_stamps(drive: Drive) -> None:
     drive.until(SILENT_S + 1)
     left = drive.person.left_s
@@ -173,6 +186,19 @@ def test_it_stands_before_a_microcontroller_as_well(tmp_path: Path) -> None:
         assert len(asked) == 1 and person.left_s is not None
         person.accept()
         assert not person.decide({"speed": 0.0}, 2_000_000_000).active
+        behind.close()
+
+
+def test_what_a_link_proved_reaches_the_guard_behind_a_microcontroller(tmp_path: Path) -> None:
+    proved = "range = [0.0, 10.0]\nauthenticated = true\n\n[signal.waiting]"
+    policy = write(tmp_path, "range = [0.0, 10.0]\n\n[signal.waiting]", proved)
+    policy.write_text(policy.read_text().replace("period_ms = 20", "period_ms = 10"))
+    with Guard.load(policy, TOKEN) as guard:
+        behind = Behind(guard, InTwin(guard.config, make_keys()))
+        person = Handover(behind, print)
+        behind.arm()
+        made = [person.decide({}, 10**9 + i * 10**7, {"speed": 0.0}) for i in range(20)]
+        assert not any("INPUT_INVALID" in one.present for one in made)
         behind.close()
 
 

@@ -399,3 +399,10 @@ def test_closed_guard_still_decides(bench: Bench) -> None:
     bench.guard.close()
     bench.run(500)
     assert bench.decision.mode == Mode.FALLBACK
+
+
+def test_a_closed_guard_hears_nobody_until_it_is_armed_again(bench: Bench) -> None:
+    bench.guard.close()
+    bench.run(500, "thirty")
+    assert bench.decision.mode == Mode.FALLBACK and "MEMBER_LOST" in bench.decision.present
+    bench.nominal()

@@ -82,6 +82,13 @@ def test_a_camera_without_frames(guard: Guard, down_to_fifty: SignStream) -> Non
     assert run.time_to_safe_ms <= age_ms + bound_ms(run, "FRAME_LOST")
 
 
+def test_a_fault_of_a_member_mends_no_camera(guard: Guard, down_to_fifty: SignStream) -> None:
+    both = (NoFrames(30).at(seconds=3.0), NaNScores(30).at(seconds=3.0))
+    run = drive(guard, down_to_fifty, *both)
+
+    assert "FRAME_LOST" in names(run.timeline.causes[350])
+
+
 def test_f06_nan_scores_cost_one_vote(guard: Guard, down_to_fifty: SignStream) -> None:
     run = drive(guard, down_to_fifty, NaNScores(60).at(seconds=3.0))
 

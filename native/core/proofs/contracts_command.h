@@ -30,6 +30,14 @@ int32_t __CPROVER_uninterpreted_limit(uint32_t which, const eg_policy_t *p, cons
   (IMPLIES(LOWEST(i, last) > MAX_OF(i), (next) == LOWEST(i, last)) &&                              \
    IMPLIES(HIGHEST(i, last) < MIN_OF(i), (next) == HIGHEST(i, last)))
 #define TO_BE_HAD(i, last, want) (WITHIN(i, want) && BOUNDED(i, last, want))
+/* While nobody asks: what is measured; what it was, while that is lost; to its stop command, where
+ * nothing measures it. */
+#define IDLES(i, last, next)                                                                       \
+  (MEASURED(p, in, i) ? (next) == MEASURED_VALUE(p, in, i)                                         \
+   : p->channel[i].measured != EG_NONE                                                             \
+       ? (next) == (last)                                                                          \
+       : BOUNDED(i, last, next) &&                                                                 \
+             IMPLIES(TO_BE_HAD(i, last, p->channel[i].stop), (next) == p->channel[i].stop))
 
 void eg_channels_start(const eg_policy_t *p, eg_state_t *s, const eg_input_t *in)
     REQUIRES(READS(p) && WRITES(s) && READS(in) && policy_ok(p)) ASSIGNS(s->channel)
@@ -48,10 +56,8 @@ void eg_commands_update(const eg_policy_t *p, eg_state_t *s, const eg_input_t *i
         REQUIRES(out->mode <= EG_SAFE_STOP)
             ASSIGNS(s->channel, s->conflict, out->channel, s->flow, s->check[EG_CHECK_COMMANDS])
     /* ENV-4 */ ENSURES(IMPLIES(ONE_CHANNEL && !out->active,
-                                HERE.target == HERE.last &&
-                                    HERE.last == (MEASURED(p, in, a_channel)
-                                                      ? MEASURED_VALUE(p, in, a_channel)
-                                                      : OLD(HERE.last))))
+                                HERE.target == HERE.last && OUT.want == HERE.last &&
+                                    IDLES(a_channel, OLD(HERE.last), HERE.last)))
     /* ENV-3 */ ENSURES(IMPLIES(!out->active, s->conflict == 0))
     /* ENV-5 */ ENSURES(IMPLIES(ONE_CHANNEL && out->active,
                                 BOUNDED(a_channel, OLD(HERE.last), HERE.last)))

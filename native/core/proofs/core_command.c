@@ -57,9 +57,9 @@ static void command_c(const eg_policy_t *p, eg_state_t *s, const eg_input_t *in,
                     ENSURES(out->channel[channel].granted == 0 ||
                             out->channel[channel].granted == OLD(out->channel[channel].granted))
     /* ENV-4 */ ENSURES(IMPLIES(!out->active,
-                                s->channel[channel].last == (MEASURED(p, in, channel)
-                                                                 ? MEASURED_VALUE(p, in, channel)
-                                                                 : OLD(s->channel[channel].last))))
+                                out->channel[channel].want == s->channel[channel].last &&
+                                    IDLES(channel, OLD(s->channel[channel].last),
+                                          s->channel[channel].last)))
     /* ENV-3 */ ENSURES(IMPLIES(!out->active, s->conflict == OLD(s->conflict)))
     /* ENV-3 */ ENSURES(IMPLIES(OLD(s->conflict), s->conflict))
     /* ENV-5 */ ENSURES(IMPLIES(out->active, BOUNDED(channel, OLD(s->channel[channel].last),

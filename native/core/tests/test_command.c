@@ -173,6 +173,24 @@ static void inactive_follows_what_is_measured(void) {
   }
 }
 
+/* Nobody knows for how long a person has driven: it goes to its stop command, within its limits. */
+static void inactive_and_unmeasured_goes_to_its_stop(void) {
+  setup_t u;
+  setup(&u, EG_NOMINAL);
+  u.out.active = 0;
+  u.policy.channel[0].measured = EG_NONE;
+  u.policy.channel[0].stop = 19945;
+  const int32_t down[] = {19970, 19945, 19945};
+  for (int i = 0; i < 3; i++) {
+    CHECK(step(&u) == down[i] && u.out.channel[0].want == down[i], "step %d: %d", i,
+          u.out.channel[0].command);
+    CHECK(u.state.channel[0].target == down[i], "target %d", u.state.channel[0].target);
+  }
+  u.state.channel[0].last = 40000;
+  step(&u);
+  CHECK(u.state.conflict == 0, "nobody asks the envelope while inactive");
+}
+
 /* -------------------------------------------------------------------- start */
 
 static void started(const eg_state_t *s, int channel, int32_t at, bool is) {
@@ -250,6 +268,7 @@ int main(void) {
   conflicts_are_noted();
   two_channels_one_conflict();
   inactive_follows_what_is_measured();
+  inactive_and_unmeasured_goes_to_its_stop();
   starts_from_what_is_measured();
   starts_from_stop_until_measured();
   every_channel_starts();
