@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edgeguard.errors import BundleRefused
+from edgeguard.locked import locked
 
 FILE = "bundle-versions.json"
 
@@ -28,8 +28,7 @@ def state_dir() -> Path:
 def _locked(folder: Path) -> Iterator[Path]:
     """The file, while nobody else changes it."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{FILE}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(folder / f"{FILE}.lock"):
         yield folder / FILE
 
 
@@ -87,4 +86,5 @@ def remember(folder: Path, name: str, version: int) -> None:
             fresh.replace(path)
             _sync(folder)  # a power cut must not bring the older table back
     except OSError as error:
-        raise BundleRefused(f"{folder / FILE}: cannot be written: {error.strerror}") from None
+        where = error.filename or folder / FILE
+        raise BundleRefused(f"{where}: cannot be written: {error.strerror}") from None

@@ -69,9 +69,16 @@ class Trust:
 
     @classmethod
     def of(cls, places: Iterable[Path]) -> Trust:
-        """From key files and folders of them. Raises BundleRefused."""
+        """From key files and folders of them. Raises BundleRefused, also for ``Path(".")``: it
+        cannot be told from ``Path("")``, an unset variable, which would trust whatever key lies in
+        the working directory. That one is named by its whole path."""
         keys = []
         for place in places:
+            if place == Path():
+                raise BundleRefused(
+                    "trust: names no key (an empty name?); want KEY.pub or a folder of keys; the"
+                    " working directory is named by its whole path"
+                )
             files = sorted(place.glob(f"*{SUFFIX}")) if place.is_dir() else [place]
             keys += [read_key(file) for file in files]
         return cls(tuple(keys))
@@ -97,15 +104,14 @@ class Trust:
                 f"{name}: signed with key {manifest.key}, which is not trusted here (trusted:"
                 f" {known}); give its public key with --trust, or put it into {SYSTEM}"
             )
-        for key in found:
+        why = "manifest: was changed after it was signed"
+        for key in found:  # the same key may lie here twice, for other names
             try:
                 Ed25519PublicKey.from_public_bytes(key.raw).verify(signature, signed)
             except (InvalidSignature, ValueError):
                 continue
             if key.only is None or key.only == manifest.name:
                 return
-            raise BundleRefused(
-                f"{name}: key {key.id} vouches for bundles named {key.only!r} alone, not"
-                f" {manifest.name!r}"
-            )
-        raise BundleRefused(f"{name}: manifest: was changed after it was signed")
+            why = f"key {key.id} vouches for bundles named {key.only!r} alone, not"
+            why += f" {manifest.name!r}"
+        raise BundleRefused(f"{name}: {why}")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,16 @@ import click
 file_path = click.Path(path_type=Path, dir_okay=False)
 
 
+class _Keys(click.Path):
+    """A public key or a folder of them. An empty name, of an unset variable for instance, would be
+    the working directory: whatever key lies there would be trusted."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        if not str(value):
+            self.fail("is empty; want KEY.pub or a folder of keys.", param, ctx)
+        return Path(os.fsdecode(super().convert(value, param, ctx))).absolute()  # "." is meant
+
+
 def trusting(command: Callable[..., Any]) -> Callable[..., Any]:
     """The two options of every command that takes a bundle."""
     command = click.option(
@@ -20,7 +31,7 @@ def trusting(command: Callable[..., Any]) -> Callable[..., Any]:
         help="Take a bundle without a signature that counts; every decision then says so.",
     )(command)  # fmt: skip
     return click.option(
-        "--trust", multiple=True, type=click.Path(path_type=Path), metavar="KEY.pub|DIR",
+        "--trust", multiple=True, type=_Keys(path_type=Path), metavar="KEY.pub|DIR",
         help="Public keys that count for a bundle.  [default: /etc/edgeguard/keys]",
     )(command)  # fmt: skip
 

@@ -97,6 +97,10 @@ def check(asked: Recording, sinks: tuple[str, ...] = ()) -> None:
     for option, named in (("--record", asked.path), ("--record-key", asked.key)):
         if named is not None and not named.name:  # an unset variable, for instance
             raise EdgeguardError(f"{option}: names no file")
+    if asked.key is not None and asked.key.suffix.lower() == ".pub":
+        raise EdgeguardError(
+            f"--record-key {asked.key}: is where the public key goes; name the key file FILE.json"
+        )
     path, is_row = asked.path.absolute(), (asked.keep_mb, asked.keep_hours) != (None, None)
     for sink in map(sink_file, sinks):
         if sink is not None and not is_row and sink.resolve() == path.resolve():

@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +38,36 @@ def exported(machine: Path, version: int) -> Path:
     key = read_private(machine / "sign.pem")
     export(machine / "src" / "guard.toml", to, key, name="bench", version=version)
     return to
+
+
+@contextmanager
+def process(code: str, *arguments: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A process that runs this, and its first line; killed in the end."""
+    line = [sys.executable, "-c", code, *map(str, arguments)]
+    with subprocess.Popen(
+        line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as running:
+        try:
+            assert running.stdout is not None
+            yield running, running.stdout.readline().strip()
+        finally:
+            running.kill()
+
+
+@contextmanager
+def held(lock: Path) -> Iterator[None]:
+    """Another process has locked this file, as it can when it may read it."""
+    code = """
+import fcntl, sys
+file = open(sys.argv[1])
+fcntl.flock(file, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+    lock.touch()
+    with process(code, lock) as (_, said):
+        assert said == "held"
+        yield
 
 
 def loaded(machine: Path, bundle: Path, **how: Any) -> Guard:

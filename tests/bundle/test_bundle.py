@@ -134,6 +134,27 @@ def test_a_key_for_one_bundle_vouches_for_no_other(tmp_path: Path, key: Ed25519P
     assert read(made(tmp_path, key, name="demo"), demo)[0].name == "demo"
 
 
+def test_a_key_for_two_bundles_lies_in_two_files(tmp_path: Path, key: Ed25519PrivateKey) -> None:
+    for name in ("car", "demo"):
+        (tmp_path / f"{name}.pub").write_text(public(key, only=name).line())
+    both = Trust.of([tmp_path])
+    for name in ("car", "demo"):
+        assert read(made(tmp_path, key, name=name), both)[0].name == name
+    with pytest.raises(BundleRefused, match="vouches for bundles named 'demo' alone, not 'van'"):
+        read(made(tmp_path, key, name="van"), both)
+
+
+def test_an_empty_name_trusts_nothing(
+    tmp_path: Path, key: Ed25519PrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a path it is the working directory, whatever keys lie there."""
+    (tmp_path / "x.pub").write_text(public(key).line())
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BundleRefused, match="trust: names no key"):
+        Trust.of([Path("")])
+    assert Trust.of([Path.cwd()]).keys == (public(key),)
+
+
 def test_keys_rotate(tmp_path: Path, key: Ed25519PrivateKey) -> None:
     fresh = Ed25519PrivateKey.generate()
     old, new = made(tmp_path, key), made(tmp_path, fresh)

@@ -43,6 +43,19 @@ def test_the_commands(machine: Path) -> None:
     assert "not trusted here" in said
 
 
+@pytest.mark.parametrize("command", ["bundle verify", "check", "run"])
+def test_an_empty_trust_is_no_folder_of_keys(
+    machine: Path, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an unset variable: whoever can put a key into the working directory would be trusted."""
+    bundle = str(exported(machine, 1))
+    monkeypatch.chdir(machine)
+    more = ("--source", "simulated", "--sink", "out.jsonl") if command == "run" else ()
+    code, said = run(*command.split(), bundle, "--trust", "", *more)
+    assert (code, "is empty; want KEY.pub" in said) == (2, True)
+    assert run("bundle", "verify", bundle, "--trust", ".")[0] == 0
+
+
 def test_a_key_is_never_overwritten_and_never_shared(machine: Path) -> None:
     with pytest.raises(EdgeguardError, match="never overwritten"):
         new_key(machine / "sign.pem")

@@ -17,7 +17,7 @@ from edgeguard.bundle.trust import read_key
 from edgeguard.cli.run_page import access
 from edgeguard.errors import BundleRefused, EdgeguardError
 from edgeguard.lab.export import read_private
-from tests.bundle.making import PARTS, exported, loaded, made
+from tests.bundle.making import PARTS, exported, held, loaded, made
 
 
 def test_a_guard_drives_from_its_bundle_alone(machine: Path) -> None:
@@ -74,6 +74,39 @@ def test_a_state_that_cannot_be_written_arms_nothing(machine: Path) -> None:
         loaded(machine, exported(machine, 1)) as guard,
     ):
         guard.arm()
+
+
+def test_a_state_that_somebody_keeps_locked_arms_nothing(machine: Path) -> None:
+    """It says so, instead of waiting for ever."""
+    (machine / "state").mkdir()
+    with (
+        held(machine / "state" / f"{state.FILE}.lock"),
+        loaded(machine, exported(machine, 1)) as guard,
+        pytest.raises(BundleRefused, match=r"json\.lock: cannot be written: another process has"),
+    ):
+        guard.arm()
+
+
+def test_no_other_account_can_lock_the_state(tmp_path: Path) -> None:
+    """Whoever can read a file can lock it; those that earlier versions made could be read."""
+    lock = tmp_path / f"{state.FILE}.lock"
+    before = os.umask(0)
+    try:
+        state.remember(tmp_path, "bench", 1)
+        assert stat.S_IMODE(lock.stat().st_mode) == 0o600
+        lock.chmod(0o644)
+        state.remember(tmp_path, "bench", 2)
+        assert stat.S_IMODE(lock.stat().st_mode) == 0o600
+    finally:
+        os.umask(before)
+
+
+def test_a_link_in_place_of_the_lock_leads_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("text")
+    (tmp_path / f"{state.FILE}.lock").symlink_to(tmp_path / "mine")
+    with pytest.raises(BundleRefused, match=r"\.lock: cannot be written"):
+        state.remember(tmp_path, "bench", 1)
+    assert (tmp_path / "mine").read_text() == "text"
 
 
 def test_without_a_signature_that_counts_every_decision_says_so(machine: Path) -> None:

@@ -11,7 +11,6 @@ follow from its own.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import itertools
 import json
@@ -20,7 +19,6 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +27,13 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from edgeguard.errors import EdgeguardError
+from edgeguard.locked import locked
 
 NEXT_LOG = b"edgeguard log: next log"
 NEXT_SEAL = b"edgeguard log: next seal"
 VOUCH = b"edgeguard log: public key of a later log"
 STRIDE = 1 << 16  # logs that a key vouches ahead at most
+PUBLIC = ".pub"
 
 _log = logging.getLogger("edgeguard")
 
@@ -91,13 +91,16 @@ def begin(path: Path) -> Signer:
     """
     if not path.name:
         raise EdgeguardError(f"{path}: names no file for the key")
+    if path.suffix.lower() == PUBLIC:  # whoever copies that file off the machine copied the seed
+        raise EdgeguardError(f"{path}: is where the public key goes; name the key file FILE.json")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(path.with_name(path.name + ".lock")):
+        # Two recorders that begin at once get different keys.
+        with locked(path.with_name(path.name + ".lock")):
             key = _load(path) if path.exists() else _first(path)
             _replace(path, _next(key))
     except OSError as error:
-        raise EdgeguardError(f"{path}: {error.strerror}") from None
+        raise EdgeguardError(f"{error.filename or path}: {error.strerror}") from None
     return Signer(key.seed, key.lineage)
 
 
@@ -189,12 +192,38 @@ class _Key:
 def _first(path: Path) -> _Key:
     seed = secrets.token_bytes(32)
     public = _public(seed)
-    file = path.with_suffix(".pub")
+    file = path.with_suffix(PUBLIC)
     if file.exists():
+        _check_lost(file, path)
         _keep(file)
     with file.open("x", encoding="ascii") as new:
         new.write(public + "\n")
     return _Key(seed, (Link(0, public, ""),))
+
+
+def _check_lost(public: Path, key: Path) -> None:
+    """Raises EdgeguardError unless this is the public half of a key file that is gone: whoever
+    needs any other one looks for it here, and finds the wrong one."""
+    text = public.read_text(encoding="ascii", errors="replace").strip()
+    if not is_hex(text, 32) and text:  # empty: a power cut while it was made
+        raise EdgeguardError(
+            f"{public}: is no key of a log, and that of {key} would go there; name another key file"
+        )
+    unfinished = key.with_name(key.name + ".new")
+    for other in public.parent.iterdir():
+        mine = other in (public, unfinished) or other.with_suffix(PUBLIC) != public
+        if not mine and _public_of(other) == text:
+            raise EdgeguardError(f"{public}: belongs to {other}; name another key file than {key}")
+
+
+def _public_of(file: Path) -> str | None:
+    """The first public key of a key file; None for any other file."""
+    try:
+        if not file.is_file() or file.stat().st_size > 1 << 20:  # a log of that name, for instance
+            return None
+        return links(json.loads(file.read_bytes())["lineage"])[0].public
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def _keep(public: Path) -> None:
@@ -279,11 +308,3 @@ def _replace(path: Path, key: _Key) -> None:
             old.write(bytes(128))
             old.flush()
             os.fsync(old.fileno())
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Two recorders that begin at once get different keys."""
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -21,6 +22,10 @@ from edgeguard.output.recorder.topics import CHANNEL, FRAMES, POLICY, STATE, TOP
 
 PARTS = 8  # files that a limit is divided into: what is kept is between 6/8 and all of it
 SET_S = 1.7e9  # a clock that says less than 2023 was never set
+MANY, LAST = 100_000, 99_999_999
+# Five digits; from MANY on twelve that begin with 0000. Dates have neither: people name logs by
+# them, and only what is of the row may be removed.
+NUMBER = "([0-9]{5}|0000(?!000)[0-9]{8})"
 
 
 @frozen
@@ -48,7 +53,7 @@ class Logs:
         self._translator, self._recipient = translator, recipient
         self._policy = b""
         self._told = self._crowded = False  # of this file: it has no room for frames
-        self._warn, self._warned = warn, False
+        self._warn, self._warned, self._clung = warn, False, False
         self._ended_s: dict[Path, float] = {}  # files of this process; monotonic
         self.stuck = ""
         """Why the next file cannot be begun, or nothing: this one grows beyond its limit."""
@@ -148,8 +153,8 @@ class Logs:
         """The next file, or the same one for longer when that cannot be begun."""
         old = self._log
         old.flush()
-        self._forget()
         try:
+            self._forget()
             self._log = self._open()
         except (EdgeguardError, OSError) as error:
             if not self.stuck:
@@ -164,30 +169,52 @@ class Logs:
         self._translator.put(self._policy, self._log)
 
     def _numbered(self) -> Path:
-        last = max((number for number, _ in self._known()), default=0)
-        return self._path.with_name(f"{self._path.stem}-{last + 1:05}{self._path.suffix}")
+        number = 1 + max((number for number, _ in self._known()), default=0)
+        if number > LAST:
+            raise EdgeguardError(
+                f"{self._path}: no number is left after {LAST}; move its row of files away, or name"
+                " another one"
+            )
+        digits = 5 if number < MANY else 12
+        return self._path.with_name(f"{self._path.stem}-{number:0{digits}}{self._path.suffix}")
 
     def _known(self) -> list[tuple[int, Path]]:
-        """The logs of this name, oldest first; who names his own by date has more digits."""
-        name = re.compile(
-            rf"{re.escape(self._path.stem)}-(\d{{5,6}}){re.escape(self._path.suffix)}"
-        )
+        """The logs of this row, oldest first."""
+        name = re.compile(re.escape(self._path.stem) + f"-{NUMBER}" + re.escape(self._path.suffix))
         found = [(name.fullmatch(p.name), p) for p in self._path.parent.iterdir()]
         return sorted((int(match[1]), p) for match, p in found if match)
 
     def _forget(self) -> None:
         """Remove what is beyond the limits, before a new file needs the room; never the newest: it
         is being written, or the next number follows its own."""
-        files = [(p, p.stat()) for _, p in self._known()] if self._keep.limited else []
+        files = self._files() if self._keep.limited else []
         limit_bytes = (self._keep.mb or float("inf")) * 1e6 * (1 - 1 / PARTS)
         # its first record is a part older than its last, and the next look is a part from now
         limit_s = (self._keep.hours or float("inf")) * 3600 * (1 - 2 / PARTS)
         total = sum(stat.st_size for _, stat in files)
         ages_s = self._ages_s([(path, stat.st_mtime) for path, stat in files])
         for path, stat in files[:-1]:
-            if total > limit_bytes or ages_s[path] > limit_s:
-                path.unlink()
+            if (total > limit_bytes or ages_s[path] > limit_s) and self._removed(path):
                 total -= stat.st_size
+
+    def _files(self) -> list[tuple[Path, os.stat_result]]:
+        found = []
+        for _, path in self._known():
+            with contextlib.suppress(OSError):  # somebody else has removed it meanwhile
+                found.append((path, path.stat()))
+        return found
+
+    def _removed(self, path: Path) -> bool:
+        """Whether it is gone. One that stays still counts: the disk has no more room for it."""
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            if not self._clung:
+                self._clung = True
+                why = f"cannot be removed, so newer files make room for it: {error.strerror}"
+                self._warn(f"{path}: {why}; remove it by hand")
+            return False
+        return True
 
     def _ages_s(self, files: list[tuple[Path, float]]) -> dict[Path, float]:
         """How long ago each ended: files, oldest first, with the time that each was written last.

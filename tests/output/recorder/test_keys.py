@@ -15,6 +15,7 @@ from attrs import evolve
 pytest.importorskip("mcap", reason="the recorder needs the extra record")
 
 
+from edgeguard.cli.run_record import Recording, check
 from edgeguard.errors import EdgeguardError
 from edgeguard.output.recorder import keys
 from edgeguard.output.recorder.keys import (
@@ -26,6 +27,7 @@ from edgeguard.output.recorder.keys import (
     signed,
     stored,
 )
+from tests.bundle.making import held
 from tests.faults.bench import Bench
 
 
@@ -178,6 +180,74 @@ def test_a_lost_key_leaves_older_logs_their_public_one(
     found = [first_key(str(tmp_path / name)) for name in ("key.pub.1", "key.pub.2", "key.pub")]
     assert found == firsts and len(set(firsts)) == 3
     assert f"older logs are verified with {tmp_path / 'key.pub.1'}" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["car.pub", "car.PUB"])
+def test_a_seed_never_lies_where_the_public_key_is_looked_for(tmp_path: Path, name: str) -> None:
+    """The manual says to copy that file off the machine."""
+    with pytest.raises(EdgeguardError, match=f"{name}: is where the public key goes; name the"):
+        begin(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_refused_run_says_so_before_anything_is_opened(tmp_path: Path) -> None:
+    asked = Recording(tmp_path / "x.mcap", tmp_path / "key.pub", None, None, None, None)
+    with pytest.raises(EdgeguardError, match=r"--record-key .*key\.pub: is where the public key"):
+        check(asked)
+
+
+def test_two_keys_of_one_stem_do_not_share_a_public_one(tmp_path: Path) -> None:
+    first = begin(tmp_path / "car.1").lineage[0].public
+    (tmp_path / "car.mcap").write_bytes(b"a log that is called the same")
+    with pytest.raises(EdgeguardError, match=r"car\.pub: belongs to .*car\.1; name another"):
+        begin(tmp_path / "car.2")
+    assert first_key(str(tmp_path / "car.pub")) == first
+    assert begin(tmp_path / "car.1").lineage[0].public == first
+    assert not (tmp_path / "car.2").exists()
+
+
+def test_a_public_key_of_something_else_stays_where_it_is(tmp_path: Path) -> None:
+    """A bundle's, for instance: the machine would not arm any more."""
+    public = tmp_path / "vehicle.pub"
+    public.write_text(f"ed25519 {'A' * 43}=\n")
+    with pytest.raises(EdgeguardError, match=r"vehicle\.pub: is no key of a log"):
+        begin(tmp_path / "vehicle.json")
+    assert public.read_text().startswith("ed25519")
+    assert not (tmp_path / "vehicle.json").exists()
+
+
+def test_a_power_cut_at_the_very_first_start_is_no_reason_to_refuse_the_next(
+    tmp_path: Path,
+) -> None:
+    """Whatever it left: the public key alone, that and the unfinished key, an empty file."""
+    begin(tmp_path / "key")
+    (tmp_path / "key").rename(tmp_path / "key.new")
+    assert begin(tmp_path / "key").lineage[0].public == first_key(str(tmp_path / "key.pub"))
+    (tmp_path / "key").unlink()
+    (tmp_path / "key.pub").write_bytes(b"")
+    assert begin(tmp_path / "key").lineage[0].public == first_key(str(tmp_path / "key.pub"))
+
+
+def test_a_key_that_somebody_keeps_locked_is_told(tmp_path: Path) -> None:
+    """Instead of waiting for ever."""
+    path = tmp_path / "key.json"
+    begin(path)
+    seed = json.loads(path.read_text())["seed"]
+    with (
+        held(tmp_path / "key.json.lock"),
+        pytest.raises(EdgeguardError, match=r"key\.json\.lock: another process has locked it"),
+    ):
+        begin(path)
+    assert json.loads(path.read_text())["seed"] == seed
+
+
+def test_no_other_account_can_lock_the_key(tmp_path: Path) -> None:
+    """Whoever can read a file can lock it; those that earlier versions made could be read."""
+    lock = tmp_path / "key.json.lock"
+    lock.touch()
+    lock.chmod(0o644)
+    begin(tmp_path / "key.json")
+    assert stat.S_IMODE(lock.stat().st_mode) == 0o600
 
 
 def test_without_a_home_nothing_is_started(

@@ -17,6 +17,7 @@ import pytest
 pytest.importorskip("mcap", reason="the recorder needs the extra record")
 
 from edgeguard._core import Mode, Tape
+from edgeguard.errors import EdgeguardError
 from edgeguard.explain import explain
 from edgeguard.output.recorder.log_reader import Log
 from edgeguard.output.recorder.logs import Keep, Logs
@@ -57,10 +58,13 @@ class Taped(NamedTuple):
     state: bytes
     folder: Path
 
-    def logs(self, keep: Keep, **more: str) -> Logs:
+    def logs(
+        self, keep: Keep, warn: Callable[[str], object] = lambda _: None, **more: str
+    ) -> Logs:  # fmt: skip
         about = self.about | more
         translator = Translator(json.loads(about["policy"]))
-        return Logs(self.folder / "row.mcap", self.folder / "key.json", about, translator, keep)
+        path, key = self.folder / "row.mcap", self.folder / "key.json"
+        return Logs(path, key, about, translator, keep, warn=warn)
 
 
 @pytest.fixture
@@ -180,13 +184,74 @@ def test_hours_count_from_the_first_record_of_a_file(taped: Taped) -> None:
     assert len(rows(taped.folder)) >= 6
 
 
-def test_a_file_that_is_named_by_its_date_is_none_of_the_row(taped: Taped) -> None:
-    theirs = taped.folder / "row-20261125.mcap"
+@pytest.mark.parametrize(
+    "name", ["250101", "999999", "20261125", "2511251200", "202511251200", "000000012345"]
+)
+def test_a_file_that_is_named_by_its_date_is_none_of_the_row(taped: Taped, name: str) -> None:
+    theirs = taped.folder / f"row-{name}.mcap"
     theirs.write_bytes(b"mine")
     os.utime(theirs, (time.time() - 100 * HOUR,) * 2)
     taped.logs(Keep(hours=1.0)).close()
     assert theirs.read_bytes() == b"mine"
     assert (taped.folder / "row-00001.mcap").exists()
+
+
+def test_a_row_goes_on_beyond_five_digits(taped: Taped) -> None:
+    stale(taped.folder, 99_998, 2 * HOUR)
+    stale(taped.folder, 99_999, 2 * HOUR)
+    for _ in range(2):
+        taped.logs(Keep(hours=1.0)).close()
+    assert left(taped.folder) == [100_000, 100_001]
+    assert [f.name for f in rows(taped.folder)] == [
+        "row-000000100000.mcap", "row-000000100001.mcap"
+    ]  # fmt: skip
+
+
+def test_the_last_number_is_told(taped: Taped) -> None:
+    (taped.folder / "row-000099999999.mcap").write_bytes(b"")
+    with pytest.raises(EdgeguardError, match=r"row\.mcap: no number is left after 99999999; move"):
+        taped.logs(Keep(hours=1.0))
+
+
+def test_a_file_that_cannot_be_removed_holds_up_no_other(taped: Taped) -> None:
+    """Neither the recording nor the removal of the rest; it is told once, and by name."""
+    for number in (1, 3):  # nobody can unlink these, whoever he is
+        (taped.folder / f"row-{number:05}.mcap").mkdir()
+        os.utime(taped.folder / f"row-{number:05}.mcap", (time.time() - 4 * HOUR,) * 2)
+    (taped.folder / "row-00002.mcap").symlink_to("nowhere")
+    for number in (4, 5, 6):
+        stale(taped.folder, number, 3 * HOUR)
+    told: list[str] = []
+    logs = taped.logs(Keep(hours=1.0), warn=told.append)
+    logs.put(taped.policy)
+    assert left(taped.folder) == [1, 2, 3, 6, 7]
+    for _ in range(2):
+        logs._began_s -= HOUR
+        logs.put(taped.state)
+    assert not logs.stuck
+    logs.close()
+    assert left(taped.folder) == [1, 2, 3, 7, 8, 9]
+    assert len(told) == 1 and "row-00001.mcap: cannot be removed" in told[0]
+
+
+def test_a_folder_that_cannot_be_read_ends_no_recording(
+    taped: Taped, tmp_path: Path, pinned: Callable[[], str]
+) -> None:
+    """A card that was pulled and put back: this file goes on until the next can be begun."""
+    (tmp_path / "card").mkdir()
+    logs = taped._replace(folder=tmp_path / "card").logs(Keep(hours=1.0))
+    logs.put(taped.policy)
+    (tmp_path / "card").rename(tmp_path / "pulled")
+    logs._began_s -= HOUR
+    logs.put(taped.state)
+    assert "No such file" in logs.stuck
+    (tmp_path / "pulled").rename(tmp_path / "card")
+    logs.put(taped.state)
+    logs.close()
+    assert not logs.stuck and left(tmp_path / "card") == [1, 2]
+    (tmp_path / "key.pub").write_text((tmp_path / "card" / "key.pub").read_text())
+    for file in rows(tmp_path / "card"):
+        assert verify(file, pinned()).state is State.CLOSED
 
 
 def test_a_next_file_that_cannot_be_begun_is_told(taped: Taped) -> None:
