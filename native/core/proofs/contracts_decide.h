@@ -66,9 +66,7 @@ void eg_decide(const eg_policy_t *p, eg_state_t *s, const eg_input_t *in, eg_dec
                                  HAS(out->present, EG_STALE_MODEL)))
     /* ENV-4 */ ENSURES(out->active == ((in->engaged || in->engaged_unknown) && !s->taken_over))
     /* ENV-4 */ ENSURES(IMPLIES(ONE_CHANNEL && !out->active && OLD(HERE.started),
-                                OUT.command == (MEASURED(p, in, a_channel)
-                                                    ? MEASURED_VALUE(p, in, a_channel)
-                                                    : OLD(HERE.last))))
+                                IDLES(a_channel, OLD(HERE.last), OUT.command)))
     /* ENV-5 */ ENSURES(IMPLIES(ONE_CHANNEL && out->active && OLD(HERE.started),
                                 BOUNDED(a_channel, OLD(HERE.last), OUT.command)))
     /* ENV-1 */ ENSURES(IMPLIES(ONE_CHANNEL && out->active && OLD(HERE.started) &&
