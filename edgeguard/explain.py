@@ -60,6 +60,9 @@ class Story:
     gaps: int = 0
     start_ns: int = 0
     end_ns: int = 0
+    earliest_ns: int = 0
+    latest_ns: int = 0
+    """Of all decisions: the clock may have been set back."""
 
 
 def explain(path: Path, private_key: Path | None = None) -> Story:
@@ -84,35 +87,47 @@ def _events(log: Log) -> list[tuple[int, str]]:
 
 
 class _Presence:
-    """Since when each cause has been present, as its debounce sees it."""
+    """For how long each cause has been present, as its debounce counts it: by the steps that the
+    core was given, not by stamps, and of a clock that stood, ran back or jumped as much as it
+    credits (credit_us in native/core/causes.c)."""
 
-    def __init__(self, rows: list[Mapping[str, int]], began: bool = False) -> None:
-        """began: what was present at the first decision may have been so before it."""
-        self._on_ns = [row["on_us"] * 1000 for row in rows]
-        self._began = began
+    def __init__(self, policy: Mapping[str, Any]) -> None:
+        """What is present at the first decision may have been so before it."""
+        self._on_us = [row["on_us"] for row in policy["causes"]]
+        self._max_gap_us = policy["max_gap_us"]
+        self._first = True
         self._longer: set[int] = set()
-        self.since_ns: dict[int, int] = {}
-        self._seen_ns: dict[int, int] = {}
         self._interrupted: set[int] = set()
+        self._absent_us: dict[int, int] = {}
+        self.lasted_us: dict[int, int] = {}
 
-    def update(self, mask: int, t_ns: int, elapsed_ns: int) -> None:
-        for cause, on_ns in enumerate(self._on_ns):
+    def update(self, mask: int, elapsed_us: int) -> None:
+        watched = 0 < elapsed_us <= self._max_gap_us
+        for cause in range(len(self._on_us)):
             if mask >> cause & 1:
-                if cause not in self.since_ns:
-                    self.since_ns[cause] = t_ns - elapsed_ns  # what was seen held till now
-                    self._longer |= {cause} if self._began else set()
-                self._seen_ns[cause] = t_ns
-            elif t_ns - self._seen_ns.get(cause, t_ns) > DRAINS * on_ns:
-                self.since_ns.pop(cause, None)
-                self._interrupted.discard(cause)
-                self._longer.discard(cause)
-            elif cause in self.since_ns:
-                self._interrupted.add(cause)
-        self._began = False
+                self._present(cause, elapsed_us if watched else self._max_gap_us)
+            elif cause in self.lasted_us:
+                self._absent(cause, elapsed_us if watched else 0)
+        self._first = False
 
-    def lasted(self, cause: int, t_ns: int) -> str:
-        """For how long, in words."""
-        ms = (t_ns - self.since_ns.get(cause, t_ns)) / 1e6
+    def _present(self, cause: int, step_us: int) -> None:
+        if self._first:
+            self._longer.add(cause)
+        self.lasted_us[cause] = self.lasted_us.get(cause, 0) + step_us  # it held till now
+        self._absent_us[cause] = 0
+
+    def _absent(self, cause: int, step_us: int) -> None:
+        self._absent_us[cause] += step_us
+        self.lasted_us[cause] += step_us
+        self._interrupted.add(cause)
+        if self._absent_us[cause] > DRAINS * self._on_us[cause]:
+            del self.lasted_us[cause]
+            self._interrupted.discard(cause)
+            self._longer.discard(cause)
+
+    def lasted(self, cause: int) -> str:
+        """In words."""
+        ms = self.lasted_us.get(cause, 0) / 1e3
         on_and_off = "on and off " if cause in self._interrupted else ""
         return f"{on_and_off}for {'more than ' if cause in self._longer else ''}{ms:.0f} ms"
 
@@ -124,7 +139,8 @@ class _Teller:
     ) -> None:  # fmt: skip
         self._policy, self._risk, self._events = policy, risk, events
         self._reader = Replayer(Policy(policy))
-        self._presence = _Presence(policy["causes"], began=True)
+        self._presence = _Presence(policy)
+        self._serials: dict[str, int] = {}
         self._unknown = "as the log begins"  # why nobody knows what was before this decision
         self._evidence: dict[int, str] = {}  # by cause: what was seen when it was present last
         self._open: dict[int, int] = {}  # active causes: since when
@@ -139,8 +155,11 @@ class _Teller:
             t_ns, decision = self._reader.decision(record)
             given = self._reader.input(record)
             events = self._counting(t_ns) if self._events else ()
-            moment = Moment(self._policy, decision, given, self._risk, events, self._before())
+            moment = Moment(
+                self._policy, decision, given, self._risk, events, self._before(), self._serials
+            )
             self._decided(moment, t_ns)
+            self._serials = {name: said["serial"] for name, said in given["members"].items()}
         elif kind == GAP:
             self._gap()
         elif kind in OPERATIONS and (kind != REARM or record[1] == REARMED):
@@ -152,7 +171,7 @@ class _Teller:
         self._story.gaps += 1
         self._end_causes(list(self._open), self._story.end_ns)
         self._evidence.clear()
-        self._presence = _Presence(self._policy["causes"], began=True)
+        self._presence, self._serials = _Presence(self._policy), {}
         self._unknown = "after the gap"
 
     def _before(self) -> Mode | None:
@@ -175,14 +194,10 @@ class _Teller:
         return story
 
     def _decided(self, moment: Moment, t_ns: int) -> None:
-        story, decision = self._story, moment.decision
-        if story.decisions == 0:
-            story.start_ns = self._mode_since_ns = t_ns
-        story.decisions += 1
-        story.end_ns = t_ns
-        elapsed_us = min(moment.given["elapsed_us"], self._policy["max_gap_us"])
-        self._presence.update(decision.present_mask, t_ns, 1000 * elapsed_us)
-        gone = self._evidence.keys() - self._presence.since_ns.keys() - self._open.keys()
+        decision = moment.decision
+        self._count(t_ns)
+        self._presence.update(decision.present_mask, moment.given["elapsed_us"])
+        gone = self._evidence.keys() - self._presence.lasted_us.keys() - self._open.keys()
         for cause in gone:
             del self._evidence[cause]
         for cause in _bits(decision.present_mask):
@@ -192,6 +207,15 @@ class _Teller:
             self._changed(decision, t_ns)
         self._lanes(decision, t_ns)
         self._last, self._operation, self._unknown = decision, "", ""
+
+    def _count(self, t_ns: int) -> None:
+        story = self._story
+        if story.decisions == 0:
+            story.start_ns = story.earliest_ns = story.latest_ns = self._mode_since_ns = t_ns
+        story.decisions += 1
+        story.end_ns = t_ns
+        story.earliest_ns = min(story.earliest_ns, t_ns)
+        story.latest_ns = max(story.latest_ns, t_ns)
 
     def _see(self, cause: int, moment: Moment) -> None:
         """What it was present for; of an answer that is still the last one, what was seen of it
@@ -203,7 +227,7 @@ class _Teller:
     def _changed(self, decision: Decision, t_ns: int) -> None:
         before = self._last.mode if self._last is not None else None
         worse = before is None or decision.mode > before
-        cause, why = self._worse(decision, t_ns) if worse else ("", self._better(decision))
+        cause, why = self._worse(decision) if worse else ("", self._better(decision))
         self._story.changes.append(
             Change(t_ns, decision.sequence, before, decision.mode, cause, why)
         )
@@ -211,21 +235,20 @@ class _Teller:
             self._story.modes.append(Span(self._last.mode.name, self._mode_since_ns, t_ns))
         self._mode_since_ns = t_ns
 
-    def _worse(self, decision: Decision, t_ns: int) -> tuple[str, str]:
+    def _worse(self, decision: Decision) -> tuple[str, str]:
         """The cause of this severity that has been present longest, and what was seen of it."""
         asks = [c for c in _bits(decision.causes_mask) if self._severity(c) == decision.mode]
         if decision.mode == Mode.NOMINAL:
             return "", self._unknown or self._operation
         if not asks:
             return "NOT_ARMED", "nothing is commanded before arming"
-        since = self._presence.since_ns
-        first = min(asks, key=lambda c: (c in self._open, since.get(c, t_ns), c))
+        lasted_us = self._presence.lasted_us
+        first = min(asks, key=lambda c: (c in self._open, -lasted_us.get(c, 0), c))
         row = self._policy["causes"][first]
         seen = self._evidence.get(first)
         if seen is None:
             return CAUSES[first], self._unknown or "armed just now, nothing was heard yet"
-        lasted = self._presence.lasted(first, t_ns)
-        patience = f", {lasted} (acts after {row['on_us'] / 1000:g} ms)"
+        patience = f", {self._presence.lasted(first)} (acts after {row['on_us'] / 1000:g} ms)"
         return CAUSES[first], seen + (patience if row["on_us"] else "")
 
     def _better(self, decision: Decision) -> str:

@@ -35,7 +35,7 @@ b { border-radius: 4px; padding: 1px 6px; color: #fff; font-weight: 600; font-si
 def page(story: Story, title: str) -> str:
     """The page as HTML; title: what the log is called."""
     rows = "\n".join(_row(change, story.start_ns) for change in story.changes)
-    seconds = (story.end_ns - story.start_ns) / 1e9
+    seconds = (story.latest_ns - story.earliest_ns) / 1e9
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>
@@ -74,10 +74,11 @@ def picture(story: Story) -> str:
 class _Scale:
     def __init__(self, story: Story) -> None:
         self._start_ns = story.start_ns
-        self._span_ns = max(story.end_ns - story.start_ns, 1)
+        self._left_ns = story.earliest_ns
+        self._span_ns = max(story.latest_ns - story.earliest_ns, 1)
 
     def x(self, t_ns: int) -> float:
-        return LEFT + WIDE * (t_ns - self._start_ns) / self._span_ns
+        return LEFT + WIDE * (t_ns - self._left_ns) / self._span_ns
 
     def seconds(self, t_ns: int) -> float:
         return (t_ns - self._start_ns) / 1e9
@@ -85,10 +86,11 @@ class _Scale:
     def axis(self, bottom: int) -> Iterator[str]:
         span_s = self._span_ns / 1e9
         step_s = _round(span_s / 10)
+        before_s = (self._start_ns - self._left_ns) / 1e9
         for n in range(int(span_s / step_s) + 1):
             x = LEFT + WIDE * n * step_s / span_s
             yield f'<line class="grid" x1="{x:.1f}" y1="10" x2="{x:.1f}" y2="{bottom - 14}"/>'
-            label = f"{n * step_s:g} s"
+            label = f"{n * step_s - before_s:g} s"
             yield f'<text x="{x:.1f}" y="{bottom}" text-anchor="middle">{label}</text>'
 
 

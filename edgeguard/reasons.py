@@ -8,12 +8,14 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from edgeguard._core import CAUSES, Decision, Mode
-from edgeguard.config.vocabulary import OPERATIONS
+from edgeguard.config.detector_rows import SOURCES
+from edgeguard.config.vocabulary import HOLD, OPERATIONS
 
 ONE = 65536  # Q16.16
 AGE_MAX = 2**32 - 1
 BY_LABEL = 0  # kind of a member
-LINK = "the microcontroller's link reported it"
+OF_A_MEMBER = SOURCES.index("score"), SOURCES.index("embedding")  # detectors
+VOTED = "STALE_MODEL", "LOW_CERTAINTY", "DISAGREEMENT", "OPERATION_DENIED"
 UNSEEN = "was present"  # what a cause without anything that shows it says
 
 
@@ -30,6 +32,8 @@ class Moment(NamedTuple):
     """Security events that counted at this decision."""
     before: Mode | None = None
     """The mode of the decision before it, where that is known: answers are taken in it."""
+    serials: Mapping[str, int] = {}
+    """By member: of its newest answer at the decision before it, where that is known."""
 
     @property
     def members(self) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
@@ -43,10 +47,17 @@ class Moment(NamedTuple):
         for row in self.policy["channels"]:
             yield row["name"], self.decision.evidence[row["name"]], row
 
+    def spoke(self, member: str) -> bool:
+        """Whether its answer is a new one, or may be."""
+        serial = self.given["members"][member]["serial"]
+        return bool(serial) and serial != self.serials.get(member)
+
 
 def reason(cause: str, moment: Moment) -> str:
     """Against which limit this cause was present."""
-    found = "; ".join(_FINDERS.get(cause, _nothing)(moment)) or "; ".join(_detectors(cause, moment))
+    found = "; ".join(_FINDERS.get(cause, _always())(moment)) or "; ".join(
+        _detectors(cause, moment)
+    )
     if found:
         return found
     missed = moment.given["missed"] >> CAUSES.index(cause) & 1
@@ -54,15 +65,11 @@ def reason(cause: str, moment: Moment) -> str:
 
 
 def _ms(us: int) -> str:
-    return "for ever" if us == AGE_MAX else f"{us / 1000:g} ms"
+    return "for ever" if us == AGE_MAX else f"{us / 1000:.10g} ms"
 
 
-def _nothing(moment: Moment) -> Iterator[str]:
-    return iter(())
-
-
-def _not_armed(moment: Moment) -> Iterator[str]:
-    yield "nothing is commanded before arming"
+def _always(*words: str) -> Callable[[Moment], Iterator[str]]:
+    return lambda moment: iter(words)
 
 
 def _time(moment: Moment) -> Iterator[str]:
@@ -70,7 +77,7 @@ def _time(moment: Moment) -> Iterator[str]:
     if elapsed == 0:
         yield "the clock stood still"
     elif elapsed == AGE_MAX:
-        yield "the clock ran back, or could not be read"
+        yield "the clock ran back, jumped by more than an hour, or could not be read"
     else:
         yield f"{_ms(elapsed)} between two decisions, above {_ms(most)}"
 
@@ -93,7 +100,11 @@ def _controller(moment: Moment) -> Iterator[str]:
 def _age(moment: Moment, name: str) -> str:
     age_ms = moment.decision.ages_ms[name]
     never = age_ms >= AGE_MAX / 1000
-    return "has said nothing that can be used" if never else f"is {age_ms:g} ms old"
+    return "has said nothing that can be used" if never else f"is {age_ms:.10g} ms old"
+
+
+def _old(moment: Moment, name: str, row: Mapping[str, Any]) -> bool:
+    return bool(round(moment.decision.ages_ms[name] * 1000) > row["max_age_us"])
 
 
 def _stale(moment: Moment) -> Iterator[str]:
@@ -102,7 +113,7 @@ def _stale(moment: Moment) -> Iterator[str]:
         if evidence["voters"] < quorum:
             yield f"{name}: {evidence['voters']} of {quorum} members that are needed have a say"
     for name, _, row in moment.members:
-        if moment.decision.ages_ms[name] * 1000 > row["max_age_us"]:
+        if _old(moment, name, row):
             yield f"{name} {_age(moment, name)}, above {_ms(row['max_age_us'])}"
 
 
@@ -110,7 +121,7 @@ def _lost(moment: Moment) -> Iterator[str]:
     for name, said, row in moment.members:
         if not said["present"]:
             yield f"{name} is gone"
-        elif moment.decision.ages_ms[name] * 1000 > row["max_age_us"]:
+        elif _old(moment, name, row):
             yield f"{name} {_age(moment, name)}, above {_ms(row['max_age_us'])}"
 
 
@@ -123,21 +134,39 @@ def _late(moment: Moment) -> Iterator[str]:
 
 def _insane(moment: Moment) -> Iterator[str]:
     for name, said, row in moment.members:
-        if said["serial"] and said["age_us"] == AGE_MAX:
+        if moment.spoke(name) and said["age_us"] == AGE_MAX:
             yield f"{name}: stamped later than the decision, or with no time"
-        elif said["bad"]:
-            yield f"{name}: {said['bad']} scores are no numbers, 0 may be"
-        elif said["out_of_range"]:
-            yield f"{name}: {said['out_of_range']} scores outside their range, 0 may be"
-        elif said["rail"] > row["max_rail"]:
-            yield f"{name}: {said['rail']} scores at the upper rail, above {row['max_rail']}"
-        elif said["serial"] and said["distinct"] < row["min_distinct"]:
-            yield f"{name}: {said['distinct']} different scores, below {row['min_distinct']}"
-        elif said["serial"] and not row["sum_min"] <= said["sum"] * ONE <= row["sum_max"]:
-            yield (
-                f"{name}: scores add up to {said['sum']:.3f}, outside "
-                f"{row['sum_min'] / ONE:.3f} to {row['sum_max'] / ONE:.3f}"
-            )
+        else:
+            yield from (f"{name}: {wrong}" for wrong in _nonsense(said, row))
+
+
+def _nonsense(said: Mapping[str, Any], row: Mapping[str, Any]) -> Iterator[str]:
+    """What no scores of this member may be like."""
+    if said["bad"]:
+        yield f"{said['bad']} scores are no numbers, 0 may be"
+    elif said["out_of_range"]:
+        yield f"{said['out_of_range']} scores outside their range, 0 may be"
+    elif said["rail"] > row["max_rail"]:
+        yield f"{said['rail']} scores at the upper rail, above {row['max_rail']}"
+    elif said["serial"] and said["distinct"] < row["min_distinct"]:
+        yield f"{said['distinct']} different scores, below {row['min_distinct']}"
+    elif said["serial"] and not row["sum_min"] <= said["sum"] * ONE <= row["sum_max"]:
+        low, high = row["sum_min"] / ONE, row["sum_max"] / ONE
+        yield f"scores add up to {said['sum']:.3f}, outside {low:.3f} to {high:.3f}"
+
+
+def _says(said: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
+    """Whether a member's last answer says something, and no nonsense."""
+    answers = said["serial"] > 0 and said["label"] >= 0 and said["age_us"] < AGE_MAX
+    return answers and not any(_nonsense(said, row))
+
+
+def _heard(moment: Moment, name: str, said: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
+    """Whether the core goes by what a member said last; while not, the member has no vote, and its
+    detectors say nothing (native/core/perceive.c)."""
+    here = said["present"] and not _old(moment, name, row)
+    may = moment.before in (None, *_modes(row)) and not _forbidden(moment, said, row)
+    return here and may and _says(said, row)
 
 
 def _least(row: Mapping[str, Any]) -> tuple[float, int, str]:
@@ -163,12 +192,37 @@ def _disagreement(moment: Moment) -> Iterator[str]:
 
 
 def _denied(moment: Moment) -> Iterator[str]:
-    for name, evidence, row in moment.channels:
+    if severe := _distrusted(moment):
+        yield f"no operation is granted while there is {', '.join(severe)}"
+        return
+    for index, (name, evidence, row) in enumerate(moment.channels):
+        floor, quorum, _ = _least(row)
+        about = index if row["kind"] != BY_LABEL else _about(moment, evidence["label"])
+        if about != index or evidence["votes"] < quorum or evidence["certainty"] < floor:
+            continue
         asks = ", ".join(
             f"{o} asks {row[o]['certainty'] / ONE:.2f} of {row[o]['quorum']}{_over(row[o])}"
             for o in OPERATIONS
         )
         yield (f"{name}: certainty {evidence['certainty']:.2f}, {evidence['votes']} votes; {asks}")
+
+
+def _distrusted(moment: Moment) -> list[str]:
+    """The causes for which no operation is granted, whatever it has for itself: as severe as
+    FALLBACK, and found before the vote (native/core/decide.c)."""
+    rows = zip(CAUSES, moment.policy["causes"], strict=True)
+    severe = {name for name, row in rows if row["severity"] >= Mode.FALLBACK}
+    found = (name for name in moment.decision.present if name in severe)
+    return [name for name in found if not _by_vote(name, moment)]
+
+
+def _by_vote(cause: str, moment: Moment) -> bool:
+    """Whether nothing but the vote found this cause."""
+    if moment.given["missed"] >> CAUSES.index(cause) & 1:
+        return False
+    if cause == "UNAUTHORIZED_SUGGESTION":
+        return any(_half_granted(moment)) and not any(_refused(moment))
+    return cause in VOTED
 
 
 def _over(demand: Mapping[str, int]) -> str:
@@ -183,22 +237,32 @@ def _unauthorized(moment: Moment) -> Iterator[str]:
 
 def _refused(moment: Moment) -> Iterator[str]:
     for name, said, row in moment.members:
-        if said["label"] < 0:
+        if not _says(said, row):
             continue
-        if moment.before is not None and moment.before not in _modes(row):
+        before = moment.before
+        if moment.spoke(name) and before is not None and before not in _modes(row):
             allowed = ", ".join(mode.name for mode in _modes(row))
-            yield f"{name} spoke in {moment.before.name}; it may in {allowed}"
-        about = moment.policy["labels"][said["label"]]["channel"] if row["kind"] == BY_LABEL else -1
-        if about >= 0 and not _granted(row, about):
-            yield f"{name} spoke of {moment.policy['channels'][about]['name']}, which it may not"
+            yield f"{name} spoke in {before.name}; it may in {allowed}"
+        if channel := _forbidden(moment, said, row):
+            yield f"{name} spoke of {channel}, which it may not"
+
+
+def _forbidden(moment: Moment, said: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    """The channel that an answer is about, where it may ask nothing of it."""
+    about = _about(moment, said["label"]) if row["kind"] == BY_LABEL else HOLD
+    allowed = about == HOLD or _granted(row, about)
+    return "" if allowed else str(moment.policy["channels"][about]["name"])
 
 
 def _half_granted(moment: Moment) -> Iterator[str]:
     for index, (channel, evidence, _) in enumerate(moment.channels):
         for name, said, row in moment.members:
             granted = _granted(row, index)
-            agrees = row["kind"] != BY_LABEL or said["label"] == evidence["label"]
-            if agrees and granted in (1, 2):
+            late = said["latency_us"] > row["deadline_us"]
+            agrees = row["kind"] != BY_LABEL or (
+                said["label"] == evidence["label"] and _about(moment, said["label"]) == index
+            )
+            if granted in (1, 2) and agrees and not late and _heard(moment, name, said, row):
                 yield f"{name} may only {OPERATIONS[granted - 1]} {channel}"
 
 
@@ -206,6 +270,11 @@ def _limited(moment: Moment) -> Iterator[str]:
     for name, _, row in moment.members:
         if moment.before is None and len(_modes(row)) < len(Mode.__members__):
             yield f"{name} may speak in {', '.join(mode.name for mode in _modes(row))} alone"
+
+
+def _about(moment: Moment, label: int) -> int:
+    """The channel that a label asks something of, or HOLD."""
+    return int(moment.policy["labels"][label]["channel"]) if label >= 0 else HOLD
 
 
 def _modes(row: Mapping[str, Any]) -> list[Mode]:
@@ -222,7 +291,7 @@ def _granted(row: Mapping[str, Any], channel: int) -> int:
 
 def _lost_frames(moment: Moment) -> Iterator[str]:
     for row in moment.policy["cameras"]:
-        if moment.decision.ages_ms[row["name"]] * 1000 > row["max_age_us"]:
+        if _old(moment, row["name"], row):
             yield (
                 f"the newest frame of {row['name']} {_age(moment, row['name'])}, "
                 f"above {_ms(row['max_age_us'])}"
@@ -242,26 +311,6 @@ def _invalid(moment: Moment) -> Iterator[str]:
             yield f"{row['name']} is absent, no number, or outside {low:g} to {high:g}"
     if moment.given["engaged_unknown"]:
         yield "engaged is neither 0 nor 1"
-
-
-def _unsigned(moment: Moment) -> Iterator[str]:
-    yield "nobody trusted vouches for the bundle"
-
-
-def _conflict(moment: Moment) -> Iterator[str]:
-    yield "no command satisfies range and rate at once"
-
-
-def _link(moment: Moment) -> Iterator[str]:
-    yield LINK
-
-
-def _silent(moment: Moment) -> Iterator[str]:
-    yield "the microcontroller was silent, or an output took no decisions in time"
-
-
-def _recorder(moment: Moment) -> Iterator[str]:
-    yield "records found no room, or the recorder or another log could not write"
 
 
 def _raised(cause: str, moment: Moment) -> Iterator[str]:
@@ -291,7 +340,7 @@ def _levels(level: int, moment: Moment) -> str:
 def _detectors(cause: str, moment: Moment) -> Iterator[str]:
     """The detectors of this cause that are outside their limits."""
     for row, number in zip(moment.policy["detectors"], moment.given["detectors"], strict=True):
-        if CAUSES[row["cause"]] != cause:
+        if CAUSES[row["cause"]] != cause or (number is not None and _abstains(moment, row)):
             continue
         low, high = row["min"] / ONE, row["max"] / ONE
         pair = ", ".join(row.get("association", {}).get("between", ()))
@@ -304,8 +353,16 @@ def _detectors(cause: str, moment: Moment) -> Iterator[str]:
             yield f"{name} {number:.4g} above {high:.4g}"
 
 
+def _abstains(moment: Moment, row: Mapping[str, Any]) -> bool:
+    """Whether a detector is one of a member that is not heard."""
+    if row["source"] not in OF_A_MEMBER:
+        return False
+    return not _heard(moment, *list(moment.members)[row["index"]])
+
+
+_LINK = _always("the microcontroller's link reported it")
 _FINDERS: dict[str, Callable[[Moment], Iterator[str]]] = {
-    "NOT_ARMED": _not_armed,
+    "NOT_ARMED": _always("nothing is commanded before arming"),
     "TIME_FAULT": _time,
     "CONTROLLER_LOST": _controller,
     "STALE_MODEL": _stale,
@@ -319,15 +376,17 @@ _FINDERS: dict[str, Callable[[Moment], Iterator[str]]] = {
     "FROZEN_INPUT": _frozen,
     "FRAME_LOST": _lost_frames,
     "INPUT_INVALID": _invalid,
-    "ENVELOPE_CONFLICT": _conflict,
+    "ENVELOPE_CONFLICT": _always("no command satisfies range and rate at once"),
     "OVERRUN": _overrun,
-    "LINK_LOST": _silent,
-    "LINK_FAULTY": _link,
-    "ANSWER_WRONG": _link,
-    "PEER_STOPPED": _link,
-    "SELF_TEST": _link,
-    "RECORDER_LOST": _recorder,
-    "UNSIGNED_BUNDLE": _unsigned,
+    "LINK_LOST": _always("the microcontroller was silent, or an output took no decisions in time"),
+    "LINK_FAULTY": _LINK,
+    "ANSWER_WRONG": _LINK,
+    "PEER_STOPPED": _LINK,
+    "SELF_TEST": _LINK,
+    "RECORDER_LOST": _always(
+        "records found no room, or the recorder or another log could not write"
+    ),
+    "UNSIGNED_BUNDLE": _always("nobody trusted vouches for the bundle"),
     "RISK_RAISED": partial(_raised, "RISK_RAISED"),
     "RISK_HIGH": partial(_raised, "RISK_HIGH"),
 }

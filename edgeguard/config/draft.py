@@ -12,12 +12,11 @@ from typing import Any, TypeVar
 
 from attrs import Factory, define
 
-from edgeguard.config import schema
+from edgeguard.config import schema, toml
 from edgeguard.config.defaults import default_causes
 from edgeguard.config.lines import KeyPath
 from edgeguard.config.report import Report
 from edgeguard.config.structure import ShapeError, meant, name_problem, one_of, structure
-from edgeguard.config.toml import read
 from edgeguard.config.vocabulary import CAUSES, MOST
 
 T = TypeVar("T")
@@ -28,9 +27,11 @@ _MANY = (*MOST, "cause")
 
 @define
 class Draft:
-    """Structured tables by name; `names` holds all names that the file gives, `raw` its tables."""
+    """Structured tables by name; `names` holds all names that the file gives, `raw` its tables,
+    `content` its bytes."""
 
     source: Path
+    content: bytes
     raw: dict[str, Any]
     report: Report
     guard: schema.Guard | None = None
@@ -58,8 +59,9 @@ class Draft:
 
 def draft(path: Path) -> Draft:
     """Read and structure a guard.toml; raises ConfigError only when it is not TOML at all."""
-    raw, lines = read(path)
-    made = Draft(path, raw, Report(str(path), lines))
+    content = toml.content(path)
+    raw, lines = toml.decoded(content, path)
+    made = Draft(path, content, raw, Report(str(path), lines))
     for section in raw:
         if section not in _ONE + _MANY:
             hint = meant(section, _ONE + _MANY) or one_of(_ONE + _MANY)

@@ -91,6 +91,7 @@ def _finished(made: Draft, known: calibration.Calibrated) -> GuardConfig:
     assert made.guard is not None and made.controller is not None and made.telemetry is not None
     return GuardConfig(
         source=made.source,
+        content=made.content,
         guard=made.guard,
         cameras=made.cameras,
         signals=made.signals,

@@ -288,9 +288,11 @@ class Telemetry:
 
 @frozen
 class GuardConfig:
-    """A whole guard.toml: valid, with every cause filled in; `source` is the file as named."""
+    """A whole guard.toml: valid, with every cause filled in; `source` is the file as named,
+    `content` what was in it when it was read, which a log vouches for."""
 
     source: Path
+    content: bytes = field(eq=False, repr=False)
     guard: Guard
     cameras: dict[str, Camera]
     signals: dict[str, Signal]

@@ -23,6 +23,11 @@ _LONG_NUMBER = re.compile(r"\d{1000}")
 
 def read(path: Path) -> tuple[dict[str, Any], Lines]:
     """The tables of a TOML file and the line of each key; raises ConfigError."""
+    return decoded(content(path), path)
+
+
+def content(path: Path) -> bytes:
+    """The bytes of a TOML file, for `decoded`; raises ConfigError."""
     try:
         with open(path, "rb") as file:
             raw = file.read(MOST_BYTES + 1)
@@ -31,6 +36,11 @@ def read(path: Path) -> tuple[dict[str, Any], Lines]:
         raise ConfigError(f"{path}: {reason[:1].lower()}{reason[1:]}") from None
     if len(raw) > MOST_BYTES:
         raise ConfigError(f"{path}: larger than 1 MiB; this is no configuration")
+    return raw
+
+
+def decoded(raw: bytes, path: Path) -> tuple[dict[str, Any], Lines]:
+    """As `read`, from the bytes that `content` found."""
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -19,8 +19,17 @@ class Torn:
         raise RuntimeError("out of memory")
 
 
-@pytest.mark.parametrize("said", [0.5, [0.5], np.float32([[0.5]]), torch.tensor([0.5]),
-                                  torch.tensor([[0.5]], requires_grad=True) * 1], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "said",
+    [
+        0.5,
+        [0.5],
+        np.float32([[0.5]]),
+        torch.tensor([0.5]),
+        torch.tensor([[0.5]], requires_grad=True) * 1,
+    ],
+    ids=str,
+)
 def test_one_number_in_any_form(said: Any) -> None:
     assert numbers(said, 1).tolist() == [0.5]
 

@@ -3,17 +3,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import signal
+import socket
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.browser.conftest import TOKEN, Looking, Run
+from tests.browser.conftest import TOKEN, Looking, Run, wait_until
+from tests.output.telemetry.conftest import Served, Shown
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is in the extra dev").expect
 pytest.importorskip("prometheus_client", reason="the page needs the extra telemetry")
@@ -131,3 +136,79 @@ def test_label_mode_shows_answers_and_nothing_more(label: Run, looking: Looking)
     for word in (b"certainty", b"margin", b"entropy", b"energy", b"PNG", b"value"):
         assert word not in said
     assert b'"label": "Speed limit' in said
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    """A telemetry process whose guard is this test."""
+    made = Served()
+    yield made
+    made.close()
+
+
+SHOWN = """window.shown = [];
+    document.addEventListener("DOMContentLoaded", () => new MutationObserver(() =>
+        shown.push(mode.textContent)).observe(mode, { childList: true, characterData: true }));"""
+
+
+def age_s(served: Served) -> float:
+    metrics = served.ask("GET", "/metrics")[1].decode()
+    found = re.search(r"^edgeguard_snapshot_age_seconds (\S+)$", metrics, re.MULTILINE)
+    assert found is not None
+    return float(found[1])
+
+
+def test_a_state_that_was_old_when_it_came_is_not_shown_as_live(
+    served: Served, looking: Looking, tmp_path: Path
+) -> None:
+    """The guard hangs; the process that serves still knows its last word."""
+    guard = Shown(tmp_path, "label", served)
+    guard.all_is_due()
+    guard.run(1)
+    page = looking.page
+    page.add_init_script(SHOWN)
+    page.goto(f"http://{served.host}/")
+    expect(page.locator("#news")).to_have_text("live · disclosure: label")
+    expect(page.locator("#mode")).to_have_text("FALLBACK")
+    expect(page.locator("#changes")).to_contain_text("FALLBACK")
+
+    wait_until(lambda: age_s(served) > 2.5)
+    page.reload()
+    expect(page.locator("#policy")).to_have_text("bench")  # it came
+    expect(page.locator("#news")).to_contain_text("no word from the guard for ")
+    assert set(page.evaluate("shown")) == {"unknown"}
+    assert page.evaluate("document.body.className") == "stale"
+    assert page.evaluate("changes.length") == 0
+
+    guard.all_is_due()
+    guard.run(1)
+    expect(page.locator("#mode")).to_have_text("FALLBACK")
+    assert set(looking.errors) == {f"http://{served.host}/events"}, "which the reload broke off"
+
+
+def open_twelve(served: Served, pages: contextlib.ExitStack) -> None:
+    """Pages in other browsers."""
+    for _ in range(12):
+        stream = pages.enter_context(socket.create_connection(("127.0.0.1", served.port), 20))
+        stream.sendall(f"GET /events HTTP/1.0\r\nHost: {served.host}\r\n\r\n".encode())
+        assert stream.recv(12) == b"HTTP/1.0 200"
+
+
+def test_one_page_too_many_is_shown_the_operators_buttons(
+    served: Served, looking: Looking, tmp_path: Path
+) -> None:
+    guard = Shown(tmp_path, "label", served)
+    guard.all_is_due()
+    guard.run(1)
+    with contextlib.ExitStack() as pages:
+        open_twelve(served, pages)
+        page = looking.page
+        page.goto(f"http://{served.host}/")
+        expect(page.locator("#rearm")).to_be_visible()
+        expect(page.locator("#policy")).to_have_text("bench")
+        open_twelve(served, pages)  # in its turn it is let go, and comes back by itself
+        guard.all_is_due()
+        guard.run(1)
+        sequence = guard.bench.decision.sequence
+        wait_until(lambda: page.evaluate("last && last.sequence") == sequence)
+    assert looking.errors == []

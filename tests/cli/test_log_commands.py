@@ -19,6 +19,7 @@ pytest.importorskip("mcap", reason="the recorder needs the extra record")
 from mcap.opcode import Opcode
 
 from edgeguard.cli.main import main
+from edgeguard.explain_page import LEFT, WIDE
 from edgeguard.output.recorder.log_reader import Log, raw_records
 from edgeguard.output.recorder.topics import STATE, TAPE
 from edgeguard.zoo import models_dir
@@ -209,6 +210,26 @@ def test_explained_as_a_page(log: Path, edgeguard: Edgeguard, tmp_path: Path) ->
     assert {"mode", "LOW_CERTAINTY", "INPUT_INVALID", "target_speed"} <= set(tags.text.split())
     assert page.count('<rect class="SAFE_STOP"') == 1
     assert "http" not in page.replace("http://www.w3.org/2000/svg", ""), "loads nothing"
+
+
+def test_a_clock_that_is_set_back_stays_on_the_page(tmp_path: Path, edgeguard: Edgeguard) -> None:
+    bench = Bench(write_policy(tmp_path), start_ns=60_000_000_000)
+    bench.guard.record(tmp_path / "flight.mcap", key=tmp_path / "key.json")
+    bench.nominal()
+    bench.tick(-30_000)
+    bench.run(1000, "twenty")
+    bench.guard.close()
+    html = tmp_path / "x.html"
+    assert edgeguard("explain", tmp_path / "flight.mcap", "--html", html)[0] == 0
+    page = html.read_text()
+    assert "201 decisions in 30.0 s" in page
+    spans = [
+        (float(x), float(x) + float(wide))
+        for x, wide in re.findall(
+            r'<rect class="[A-Z]+" x="([-\d.]+)" y="14" width="([\d.]+)"', page
+        )
+    ]
+    assert len(spans) == 5 and all(LEFT <= start < end <= LEFT + WIDE + 1 for start, end in spans)
 
 
 def test_the_cause_that_acts_is_named_not_one_that_waits(

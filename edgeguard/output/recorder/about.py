@@ -18,7 +18,6 @@ def about(
     config: GuardConfig, cards: Mapping[str, Card], risk: Mapping[str, Any] | None = None
 ) -> dict[str, str]:
     """For `Recorder`: all of it text, JSON where it has parts. risk: `edgeguard.alarm.limits`."""
-    text = config.source.read_text(encoding="utf-8")
     models = {name: {"file": card.file, "sha256": card.sha256} for name, card in cards.items()}
     more = {"risk": json.dumps(risk)} if risk is not None else {}
     if config.bundle is not None:
@@ -28,8 +27,8 @@ def about(
     return {
         "version": __version__,
         "began": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "guard.toml": text,
-        "guard.toml.sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "guard.toml": config.content.decode(),
+        "guard.toml.sha256": hashlib.sha256(config.content).hexdigest(),
         "policy": json.dumps(policy_dict(config, cards), separators=(",", ":")),
         "units": json.dumps({name: channel.unit for name, channel in config.channels.items()}),
         "models": json.dumps(models),

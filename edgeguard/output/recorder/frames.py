@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgeguard import aside
+from edgeguard.guard import as_stamp
 from edgeguard.output.writer import Writer
 
 WAITING = 4  # frames, on either side of the pipe
@@ -47,7 +49,9 @@ class Frames:
         self, camera: str, image: npt.NDArray[np.uint8], pixel_format: str, t_ns: int,
         box: Box | None = None,
     ) -> None:  # fmt: skip
-        """Take a frame, uint8 in the camera's format, captured at ``t_ns``, if one is due."""
+        """Take a frame, uint8 in the camera's format, captured at ``t_ns``, if one is due. Raises
+        ValueError for a stamp that is none, as `Guard.observe` does."""
+        t_ns = as_stamp(t_ns)
         due_ns = self._next_ns
         if due_ns is not None and due_ns - self._period_ns <= t_ns < due_ns:
             return
@@ -68,6 +72,15 @@ class Frames:
         return self._writer.failure is None and self._writer.waiting >= WAITING - 1
 
     def _write(self, said: dict[str, Any], pixels: bytes) -> None:
+        try:
+            self._send(said, pixels)
+        except BrokenPipeError:  # the recorder is gone, which every decision says
+            raise
+        except Exception as error:
+            aside.warn(f"recorder: no more frames are recorded: {error}")
+            raise
+
+    def _send(self, said: dict[str, Any], pixels: bytes) -> None:
         text = json.dumps(said).encode()
         for part in (_LENGTH.pack(len(text)) + text, pixels):
             left = memoryview(part)

@@ -38,8 +38,7 @@ TOPICS = (
             t_ns=_NUMBER, sequence=_NUMBER, mode=_TEXT, severity=_NUMBER, command=_NUMBERS,
             active={"type": "boolean"}, operator_request={"type": "boolean"},
             causes={"type": "array", "items": _TEXT}, present={"type": "array", "items": _TEXT},
-            detectors={"type": "array", "items": _TEXT}, evidence={"type": "object"},
-            ages_ms=_NUMBERS,
+            evidence={"type": "object"}, ages_ms=_NUMBERS,
         ),
     ),
     Topic(SIGNALS, "json", "edgeguard.Signals", _NUMBERS),
@@ -96,6 +95,7 @@ class Translator:
         log.add(CHANNEL[TAPE], self._t_ns, record)
         log.count(decisions=1)
         said = {**as_record(decision, t_ns), "severity": int(decision.mode)}
+        del said["detectors"]  # which ones tripped is not on the tape
         got = self._replayer.input(record)
         members = got["members"]
         health = {

@@ -9,6 +9,7 @@ import json
 import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -75,14 +76,26 @@ class Board:
             self.version += 1
             self.heard_s = time.monotonic()
 
-    def event(self, seen: int, timeout_s: float) -> tuple[int, bytes] | None:
-        """The newest state as JSON when it is not the one that was seen, else None after a time."""
+    def event(
+        self, seen: int, timeout_s: float, wanted: Callable[[], bool] = lambda: True
+    ) -> tuple[int, bytes] | None:
+        """The newest state as JSON when it is not the one that was seen, else None after a time, or
+        when it is not wanted any more (see ``wake``). It says how old it is: a page that was opened
+        just now must not take it for new."""
         with self._changed:
-            self._changed.wait_for(lambda: self.version > seen or self.ended, timeout_s)
+            self._changed.wait_for(
+                lambda: self.version > seen or self.ended or not wanted(), timeout_s
+            )
             if self.version <= seen:
                 return None
-            state = {"hello": self.hello, "timing": self.timing, **self.snapshot}
+            age_ms = round(1000 * (time.monotonic() - self.heard_s))
+            state = {"hello": self.hello, "timing": self.timing, **self.snapshot, "age_ms": age_ms}
             return self.version, json.dumps(state).encode()
+
+    def wake(self) -> None:
+        """Who waits for an event looks whether it is still wanted."""
+        with self._changed:
+            self._changed.notify_all()
 
     def picture(self, part: bool) -> bytes:
         """The last frame, or what the members saw of it, as PNG; empty without one."""

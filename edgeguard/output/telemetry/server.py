@@ -33,31 +33,35 @@ from edgeguard.output.telemetry.process import MOST_REQUEST
 
 MOST_CONNECTIONS = 16
 MOST_STREAMS = 12  # of them: pages that are left open must not keep the operator out
+AGAIN_MS = 500  # after which a page that was let go asks again: before it says it hears nothing
 SLOW_S = 10.0  # who takes longer to ask, or to take an answer, is let go
 ROOM_S = 1.0  # within which one that was let go is gone
 IDLE_S = 1.0  # without news the events say that they are still there
 
 
-class Unasked:
-    """Connections that have not said yet what they want, oldest first: who asks slowly, or not at
-    all, must not keep the operator out. For any thread."""
+class Connections:
+    """Oldest first, so that the oldest can make room. For any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._since_s: dict[socket.socket, float] = {}
 
     def add(self, connection: socket.socket) -> None:
-        """It was just made."""
+        """The newest one."""
         with self._lock:
             self._since_s[connection] = time.monotonic()
 
     def remove(self, connection: socket.socket) -> None:
-        """It has asked, or has ended."""
+        """It has ended, or does not belong here any more."""
         with self._lock:
             self._since_s.pop(connection, None)
 
-    def let_go(self, slower_than_s: float) -> bool:
-        """End the oldest, when it has taken longer than this; False when there is no such."""
+    def __contains__(self, connection: socket.socket) -> bool:
+        with self._lock:
+            return connection in self._since_s
+
+    def let_go(self, slower_than_s: float = 0.0) -> bool:
+        """End the oldest, when it has been here for longer; False when there is no such."""
         with self._lock:
             for connection, since_s in self._since_s.items():
                 if time.monotonic() - since_s < slower_than_s:
@@ -80,8 +84,10 @@ class Server(ThreadingHTTPServer):
         self.registry = CollectorRegistry()
         self.registry.register(Metrics(board))
         self._free = threading.BoundedSemaphore(MOST_CONNECTIONS)
-        self.streams = threading.BoundedSemaphore(MOST_STREAMS)
-        self.unasked = Unasked()
+        self._streams = threading.BoundedSemaphore(MOST_STREAMS)
+        self.unasked = Connections()
+        """Who has not said yet what he wants: he must not keep the operator out."""
+        self.pages = Connections()  # that hear the events
         super().__init__((host, port), Handler)
 
     def server_bind(self) -> None:
@@ -98,7 +104,23 @@ class Server(ThreadingHTTPServer):
     def _room(self) -> bool:
         if self._free.acquire(blocking=False):
             return True
-        return self.unasked.let_go(0.0) and self._free.acquire(timeout=ROOM_S)
+        return self.unasked.let_go() and self._free.acquire(timeout=ROOM_S)
+
+    @contextlib.contextmanager
+    def hearing(self, connection: socket.socket) -> Iterator[None]:
+        """As one of the pages that hear the events. One too many takes the place of the oldest,
+        which asks again by itself: whoever opens a page now wants to see it."""
+        wait_s = 0.0
+        while not self._streams.acquire(timeout=wait_s):
+            self.pages.let_go()
+            self.board.wake()
+            wait_s = ROOM_S
+        self.pages.add(connection)
+        try:
+            yield
+        finally:
+            self.pages.remove(connection)
+            self._streams.release()
 
     def service_actions(self) -> None:
         while self.unasked.let_go(SLOW_S):
@@ -184,18 +206,15 @@ class Handler(BaseHTTPRequestHandler):
         return False
 
     def _events(self, board: Board) -> None:
-        if not self.server.streams.acquire(blocking=False):
-            return  # without an answer, so that a browser tries again
-        try:
-            self._stream(board)
-        finally:
-            self.server.streams.release()
+        with self.server.hearing(self.connection):
+            self._stream(board, lambda: self.connection in self.server.pages)
 
-    def _stream(self, board: Board) -> None:
+    def _stream(self, board: Board, wanted: Callable[[], bool]) -> None:
         self._head(HTTPStatus.OK, "text/event-stream")
+        self.wfile.write(b"retry: %d\n\n" % AGAIN_MS)
         seen = 0
-        while not board.ended:
-            event = board.event(seen, IDLE_S)
+        while wanted() and not board.ended:
+            event = board.event(seen, IDLE_S, wanted)
             if event is None:
                 self.wfile.write(b": still here\n\n")
             else:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -70,22 +70,30 @@ BOTH = 'may_suggest = ["target_speed", "wipers"]'
 ELSEWHERE = {"RISK_RAISED", "RISK_HIGH", "ENVELOPE_CONFLICT"}  # with events, or seen in themselves
 
 
-def told(log: Path) -> Mapping[str, set[str]]:
-    """By cause: what every decision saw of it while it was present. A refused answer stays so until
-    the next one, with nothing new to be seen."""
+def moments(log: Path) -> Iterator[Moment]:
+    """Every decision, with the one before it as it is known."""
     policy = policy_of(Log(log))
-    reader, last = Replayer(Policy(policy)), None
-    found: dict[str, set[str]] = {}
+    reader, before, serials = Replayer(Policy(policy)), None, {}
     for entry in Log(log).entries(TAPE):
         if entry.data[0] == DECISION:
             _, decision = reader.decision(entry.data)
-            before = last.mode if last else None
-            moment = Moment(policy, decision, reader.input(entry.data), before=before)
-            for cause in decision.present:
-                seen = reason(cause, moment)
-                if seen != UNSEEN or last is None or cause not in last.present:
-                    found.setdefault(cause, set()).add(seen)
-            last = decision
+            given = reader.input(entry.data)
+            yield Moment(policy, decision, given, before=before, serials=serials)
+            before = decision.mode
+            serials = {name: said["serial"] for name, said in given["members"].items()}
+
+
+def told(log: Path) -> Mapping[str, set[str]]:
+    """By cause: what every decision saw of it while it was present. A refused answer stays so until
+    the next one, with nothing new to be seen."""
+    found: dict[str, set[str]] = {}
+    last: tuple[str, ...] = ()
+    for moment in moments(log):
+        for cause in moment.decision.present:
+            seen = reason(cause, moment)
+            if seen != UNSEEN or cause not in last:
+                found.setdefault(cause, set()).add(seen)
+        last = moment.decision.present
     return found
 
 
@@ -138,9 +146,10 @@ def everything(bench: Bench) -> None:
     bench.tick()
 
 
-def granted(folder: Path, grant: str) -> Bench:
+def granted(folder: Path, grant: str, more: str = "") -> Bench:
     """The third member is granted only that."""
-    path = write_policy(folder, POLICY.replace("quorum = 3", "quorum = 2") + NOTED + WIPERS)
+    policy = POLICY.replace("quorum = 3", "quorum = 2")
+    path = write_policy(folder, policy + NOTED + WIPERS + more)
     path.write_text(path.read_text().replace('["target_speed"]', '["target_speed", "wipers"]'))
     head, tail = path.read_text().split("[member.three]")
     path.write_text(head + "[member.three]" + tail.replace(BOTH, grant))
@@ -214,3 +223,32 @@ def test_after_arming_nothing_was_heard_yet(bench: Bench, recorder: Recorder, lo
     assert recorder.path == log
     first = explain(log).changes[0]
     assert (first.cause, first.why[:10]) == ("STALE_MODEL", "armed just")
+
+
+@pytest.mark.parametrize(
+    ("jump_ms", "credited_ms", "why"),
+    [
+        (-10_000, 100, "ran back, jumped by more than an hour, or could not be read"),
+        (0, 100, "the clock stood still"),
+        (3_600_000, 100, "3600000 ms between two decisions, above 100 ms"),
+        (7_200_000, 100, "ran back, jumped by more than an hour, or could not be read"),
+        (100, 100, ""),
+        (60, 60, ""),
+    ],
+)
+def test_a_cause_lasts_as_long_as_the_core_counts_it(
+    tmp_path: Path, log: Path, jump_ms: float, credited_ms: int, why: str
+) -> None:
+    """Whatever the clock does meanwhile."""
+    policy = POLICY + '\n[cause.TIME_FAULT]\nseverity = "SAFE_STOP"\nclears = "rearm"\n'
+    bench = Bench(write_policy(tmp_path, policy), start_ns=0)
+    bench.guard.record(log, key=tmp_path / "key.json")
+    bench.nominal()
+    bench.signals["speed"] = float("nan")
+    bench.run(20, "twenty")
+    bench.tick(jump_ms)
+    bench.guard.close()
+    *_, stop = explain(log).changes
+    assert (stop.after, stop.cause) == (Mode.SAFE_STOP, "INPUT_INVALID")
+    assert stop.why.endswith(f", for {20 + credited_ms} ms (acts after 50 ms)")
+    assert any(why in seen for seen in told(log).get("TIME_FAULT", {""}))

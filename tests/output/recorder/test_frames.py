@@ -132,6 +132,36 @@ def test_so_many_a_second_also_when_the_clock_is_set(shown: Bench, log: Path) ->
     assert [f["t_ns"] // 1_000_000 for f in frames_of(log)] == [0, 100, 260, 50, 150]
 
 
+def test_a_stamp_of_another_library_is_a_stamp(shown: Bench, log: Path) -> None:
+    """As it is for `Guard.observe`; what is none is refused here, and ends nothing."""
+    recorder = recording(shown, log)
+    assert recorder.frames is not None
+    shown.nominal()
+    stamps = (np.int64(0), np.uint64(SECOND_NS), 2 * SECOND_NS)
+    for n, t_ns in enumerate(stamps):
+        recorder.frames.saw("front", noise(n, 4, 4, 3), "BGR", t_ns)  # type: ignore[arg-type]
+        recorder.pace()
+        for none in (0.5, 2**63):
+            with pytest.raises(ValueError, match="t_ns"):
+                recorder.frames.saw("front", noise(n, 4, 4, 3), "BGR", none)  # type: ignore[arg-type]
+    shown.guard.close()
+    assert [f["t_ns"] for f in frames_of(log)] == [0, SECOND_NS, 2 * SECOND_NS]
+
+
+def test_frames_that_end_while_the_rest_is_recorded_are_told(
+    shown: Bench, log: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = recording(shown, log)
+    assert recorder.frames is not None
+    shown.nominal()
+    with caplog.at_level(logging.WARNING):
+        recorder.frames.saw(b"front", noise(0, 4, 4, 3), "BGR", 0)  # type: ignore[arg-type]
+        wait_for("it is told", lambda: "no more frames are recorded: " in caplog.text)
+        shown.guard.close()
+    assert "not closed" not in caplog.text
+    assert replay(log).decisions == shown.ticks
+
+
 def test_encrypted_whatever_the_disclosure(silent: Bench, tmp_path: Path, log: Path) -> None:
     mine = pair(tmp_path, "mine", X25519PrivateKey)
     recorder = recording(silent, log, recipient=mine.with_suffix(".pem.pub"))

@@ -118,18 +118,25 @@ def test_what_comes_from_elsewhere_never_reaches_the_loop(
     assert not idle.lost
 
 
-def test_pages_that_are_left_open_keep_nobody_out(served: Served) -> None:
-    """Of the operator's requests and the metrics; pages beyond the limit are let go."""
+def test_pages_that_are_left_open_keep_nobody_out(served: Served, tmp_path: Path) -> None:
+    """Of requests and metrics; one page too many takes the place of the oldest."""
     from edgeguard.output.telemetry.server import MOST_STREAMS
 
     request = f"GET /events HTTP/1.0\r\nHost: {served.host}\r\n\r\n".encode()
     with contextlib.ExitStack() as pages:
-        found = []
+        opened = []
         for _ in range(20):
             page = pages.enter_context(socket.create_connection(("127.0.0.1", served.port), 20))
             page.sendall(request)
-            found.append(page.recv(12))
-        assert found == [b"HTTP/1.0 200"] * MOST_STREAMS + [b""] * (20 - MOST_STREAMS)
+            opened.append(pages.enter_context(page.makefile("rb")))
+            assert opened[-1].readline() == b"HTTP/1.0 200 OK\r\n"
+        for page in opened[:-MOST_STREAMS]:
+            assert b"retry: " in page.read(), "it has ended, and was told when to ask again"
+        Shown(tmp_path, "label", served).run(1)
+        for page in opened[-MOST_STREAMS:]:
+            while (line := page.readline()) and not line.startswith(b"data: "):
+                pass
+            assert json.loads(line[6:])["sequence"] == 1
         assert served.ask("GET", "/metrics")[0] == 200
         assert served.ask("POST", "/takeover", {"token": 3})[0] == 400
 
