@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Mapping
+from math import nan
 from typing import Any, Final
 
 import numpy as np
@@ -46,6 +47,7 @@ class Listener:
         self._last: tuple[int, dict[str, float]] | None = None
         self._changes = Changes()
         self._history: History | None = None
+        self._seen: tuple[int, Glance] | None = None
         self._waiting = deque[tuple[int, Glance]](maxlen=UNANSWERED)
         self._boxes: tuple[Array, Boxes] | None = None
 
@@ -71,10 +73,15 @@ class Listener:
         self._boxes = embedding, boxes
 
     def shown(self, tensor: Array, t_ns: int) -> None:
-        """The member is about to look at this tensor, captured at ``t_ns``."""
+        """The member is offered this tensor, captured at ``t_ns``."""
         if self._history is not None:
-            glance = self._history.look(picture(tensor, self._card.input))
-            self._waiting.append((t_ns, glance))
+            self._seen = t_ns, self._history.look(picture(tensor, self._card.input))
+
+    def asked(self) -> None:
+        """It took what it was offered last: an answer will come. One that is busy takes nothing,
+        and what it was offered meanwhile is not waited for."""
+        if self._seen is not None:
+            self._waiting.append(self._seen)
 
     def heard(self, t_ns: Any) -> None:
         """The core has just taken its answer to what was captured at ``t_ns``."""
@@ -93,13 +100,16 @@ class Listener:
             self._answers.append((captured_ns, self._now.copy()))
 
     def _remember(self, history: History, label: int, captured_ns: int) -> None:
-        """Pictures before this one that got no answer are forgotten."""
-        while self._waiting:
+        """Pictures before this one that got no answer are forgotten. An answer to a picture that
+        nobody saw has no number, which trips."""
+        self._now["echoes"] = self._now["flips"] = nan
+        if all(shown_ns != captured_ns for shown_ns, _ in self._waiting):
+            return
+        shown_ns, glance = self._waiting.popleft()
+        while shown_ns != captured_ns:
             shown_ns, glance = self._waiting.popleft()
-            if shown_ns == captured_ns:
-                echoes, flips = history.note(glance, label)
-                self._now["echoes"], self._now["flips"] = float(echoes), float(flips)
-                return
+        echoes, flips = history.note(glance, label)
+        self._now["echoes"], self._now["flips"] = float(echoes), float(flips)
 
     def tick(self, t_ns: Any) -> None:
         """Before each decision. Without a time the numbers grow too old, which the core does not

@@ -51,6 +51,8 @@ class Seat:
         def accepted() -> None:  # before another thread can hear the answer
             self._flight = serial, t_ns
             core.handed(self.index, t_ns)
+            if self.listener is not None:
+                self.listener.asked()
 
         self.member.submit(serial, t_ns, since_ns, accepted)
         self.notice(core)
@@ -145,6 +147,7 @@ class Eye:
         self._evaluate(self._members, t_ns, ready_ns)
         for i, listener in self._heard:
             if ready_ns[i] is not None:
+                listener.asked()
                 listener.heard(t_ns)
 
     def _ask(self, t_ns: int, since_ns: int) -> None:
@@ -182,7 +185,11 @@ class Parts:
         self.core.on_strangers(Strangers(config))
         self.shadow = Shadow(
             {
-                name: make_controller(channel.fallback.controller, channel.fallback.parameters)
+                name: make_controller(
+                    channel.fallback.controller,
+                    channel.fallback.parameters,
+                    f"{config.source}: channel.{name}.fallback: ",
+                )
                 for name, channel in config.channels.items()
             }
         )

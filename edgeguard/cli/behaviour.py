@@ -12,6 +12,7 @@ from rich.text import Text
 
 from edgeguard import config
 from edgeguard.card import Card
+from edgeguard.cli.notes import notes, process
 from edgeguard.config import GuardConfig, schema
 from edgeguard.config.detector_rows import RISK_CAUSES
 from edgeguard.config.mcu import roles
@@ -51,7 +52,7 @@ def facts(cfg: GuardConfig, cards: Cards) -> dict[str, Any]:
                 "in_modes": list(member.in_modes),
                 "deadline_ms": member.deadline_ms,
                 "max_age_ms": member.max_age_ms,
-                "process": _process(member),
+                "process": process(member),
             }
             for name, member in cfg.members.items()
         },
@@ -73,62 +74,6 @@ def facts(cfg: GuardConfig, cards: Cards) -> dict[str, Any]:
         **({"mcu": _mcu_facts(cfg)} if cfg.mcu is not None else {}),
         "notes": notes(cfg, cards),
     }
-
-
-def notes(cfg: GuardConfig, cards: Cards) -> list[str]:
-    """What is allowed and may still surprise."""
-    said = []
-    for name, channel in cfg.channels.items():
-        values = [v for v in channel.means.values() if not isinstance(v, str)]
-        if channel.kind == "label" and not values:
-            said.append(f"channel.{name}: every class is hold, so no model ever moves it")
-        if channel.degraded is None:
-            said.append(f"channel.{name}: no degraded envelope, DEGRADED moves as NOMINAL does")
-    said += _blind(cfg) + _twins(cards)
-    if cfg.telemetry.disclosure != "label":
-        said.append(f"telemetry: disclosure {cfg.telemetry.disclosure} lets out what models say")
-    if cfg.rearm is None:
-        said.append("no [rearm]: a latched SAFE_STOP ends only with a restart")
-    for name, card in cards.items():
-        if card.golden is None and cfg.members[name].runtime != "external":
-            said.append(f"member.{name}: the card has no golden vectors, so it cannot arm")
-    return said + _isolation(cfg)
-
-
-def _isolation(cfg: GuardConfig) -> list[str]:
-    said = [
-        f'member.{name}: isolation = "none": whatever breaks it breaks the guard'
-        for name, member in cfg.members.items()
-        if member.isolation == "none" and member.runtime != "external"
-    ]
-    if any(_process(member) for member in cfg.members.values()):
-        said += [f"workers: this kernel does not give {what}" for what in lacking()]
-    return said
-
-
-def _blind(cfg: GuardConfig) -> list[str]:
-    """Cameras whose pictures nobody here looks at."""
-    looking = {m.camera for m in cfg.members.values() if m.runtime != "external"}
-    looking |= {d.camera for d in cfg.detectors.values() if d.kind == "image"}
-    return [
-        f"camera.{name}: no member or detector that runs here looks through it; only that frames"
-        " are lost or repeat is noticed"
-        for name in cfg.cameras
-        if name not in looking
-    ]
-
-
-def _twins(cards: Cards) -> list[str]:
-    """Members that would be wrong together."""
-    owner: dict[str, str] = {}
-    said = []
-    for name, card in cards.items():
-        first = owner.setdefault(card.sha256, name)
-        if first != name:
-            said.append(
-                f"member.{name}: the same file as member.{first}; its vote adds no evidence"
-            )
-    return said
 
 
 def _channel_facts(channel: schema.Channel) -> dict[str, Any]:
@@ -224,7 +169,7 @@ def _members(cfg: GuardConfig, cards: Cards) -> Table:
         ]
         if set(member.in_modes) != set(SEVERITIES):
             grants.append(f"only in {', '.join(member.in_modes)}")
-        where = ", ".join(filter(None, (member.runtime, _process(member))))
+        where = ", ".join(filter(None, (member.runtime, process(member))))
         table.add_row(
             name,
             f"{cards[name].file} ({where})",
@@ -233,14 +178,6 @@ def _members(cfg: GuardConfig, cards: Cards) -> Table:
             f"{member.max_age_ms:g}",
         )
     return table
-
-
-def _process(member: schema.Member) -> str:
-    """In what process of its own a member runs."""
-    if member.isolation == "none" or member.runtime == "external":
-        return ""
-    where = f"process {member.process}" if member.process else "own process"
-    return where if member.apart else f"{where} in edgeguard run"
 
 
 def _channels(cfg: GuardConfig) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from edgeguard.config.detector_rows import MAX_AGE_MS
 from edgeguard.config.schema import GuardConfig
 from edgeguard.config.vocabulary import CAUSES
 
@@ -36,14 +37,14 @@ def bounds(cfg: GuardConfig) -> dict[str, Bound]:
 def _evidence_ms(cfg: GuardConfig, cause: str) -> float:
     """What the policy waits before it calls something stale, late or lost."""
     members, cameras = cfg.members.values(), cfg.cameras.values()
-    if cause == "STALE_MODEL":
-        return max(m.max_age_ms for m in members)
-    if cause == "LATE":
-        return max(m.deadline_ms for m in members)
-    if cause == "FRAME_LOST":
-        return max((c.max_age_ms for c in cameras), default=0.0)
-    if cause == "FROZEN_INPUT":  # the next frame shows whether the picture repeats
-        return max((1000.0 / c.rate_hz for c in cameras), default=0.0)
-    if cause == "CONTROLLER_LOST":
-        return cfg.controller.budget_ms
-    return 0.0
+    buses = [d for d in cfg.detectors.values() if d.kind == "bus"]
+    waits: dict[str, list[float]] = {
+        "STALE_MODEL": [m.max_age_ms for m in members],
+        "MEMBER_LOST": [m.max_age_ms for m in members],  # silent; a dead process shows at once
+        "LATE": [m.deadline_ms for m in members],
+        "FRAME_LOST": [c.max_age_ms for c in cameras],
+        "FROZEN_INPUT": [1000.0 / c.rate_hz for c in cameras],  # the next frame shows whether
+        "BUS_INTRUSION": [d.max_age_ms or MAX_AGE_MS for d in buses],  # silent, likewise
+        "CONTROLLER_LOST": [cfg.controller.budget_ms],
+    }
+    return max(waits.get(cause, []), default=0.0)

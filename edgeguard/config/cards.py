@@ -53,6 +53,7 @@ def check(made: Draft, files: bool) -> dict[str, Card]:
     _labels(made, cards)
     _embeddings(made, cards)
     _histories(made, cards)
+    _scores(made, cards)
     if len(cards) == len(made.names["member"]):
         _means(made, cards)
     return cards
@@ -147,6 +148,22 @@ def _histories(made: Draft, cards: dict[str, Card]) -> None:
             made.report.add(
                 ("detector", name, "member"),
                 f"{card.file} looks at no picture of at least {LEAST_SIDE} x {LEAST_SIDE} pixels",
+            )
+
+
+def _scores(made: Draft, cards: dict[str, Card]) -> None:
+    """What is the same number for every answer can never trip."""
+    for name, detector in made.detectors.items():
+        card = cards.get(detector.member or "") if detector.kind == "score" else None
+        if card is not None and card.task != "classifier":
+            made.report.add(
+                ("detector", name, "kind"),
+                f'is "score", but {card.file} is a {card.task}: it says no certainty',
+            )
+        elif card is not None and detector.feature == "energy" and card.scores.kind != "logits":
+            made.report.add(
+                ("detector", name, "feature"),
+                f'is "energy", which takes logits; {card.file} gives {card.scores.kind}',
             )
 
 

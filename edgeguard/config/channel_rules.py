@@ -39,6 +39,13 @@ def _kind(made: Draft, at: KeyPath, channel: schema.Channel) -> None:
         made.report.add(
             (*at, "dispersion"), "missing; say how far from the mid value a supporter may lie"
         )
+    width = channel.range.high - channel.range.low
+    if channel.kind == "value" and channel.dispersion is not None and channel.dispersion >= width:
+        made.report.add(
+            (*at, "dispersion"),
+            f"is {channel.dispersion:g}, as wide as the channel's range ({width:g}) or wider: any"
+            " two members would support each other; make it smaller",
+        )
     if channel.kind == "label" and channel.dispersion is not None:
         made.report.add((*at, "dispersion"), 'only for kind = "value"; labels are counted')
     for operation, demand in channel.demands.items():
@@ -52,15 +59,36 @@ def _kind(made: Draft, at: KeyPath, channel: schema.Channel) -> None:
 
 
 def _measured(made: Draft, at: KeyPath, channel: schema.Channel) -> None:
-    if not made.known("signal", channel.measured, (*at, "measured")):
+    """Not engaged, the command follows it: it must be able to say all that can be commanded."""
+    path: KeyPath = (*at, "measured")
+    signal = _same_unit(made, path, channel.measured, channel)
+    if signal is None:
         return
-    signal = made.signals.get(channel.measured or "")
-    if signal and signal.unit != channel.unit:
+    own, said = channel.range, signal.range
+    if own.low < said.low or own.high > said.high:
         made.report.add(
-            (*at, "measured"),
-            f"[signal.{channel.measured}] is in {signal.unit}, the channel in {channel.unit};"
-            " use one unit, nothing is converted",
+            path,
+            f"[signal.{channel.measured}] is valid in [{said.low:g}, {said.high:g}] only, narrower"
+            f" than the channel's [{own.low:g}, {own.high:g}], so following its own command would"
+            " be INPUT_INVALID; widen the signal's range",
         )
+
+
+def _same_unit(
+    made: Draft, path: KeyPath, name: str | None, channel: schema.Channel
+) -> schema.Signal | None:
+    """The signal that a key of a channel names; None where it is not given or reported."""
+    if not made.known("signal", name, path):
+        return None
+    signal = made.signals.get(name or "")
+    if signal is None or signal.unit == channel.unit:
+        return signal
+    made.report.add(
+        path,
+        f"[signal.{name}] is in {signal.unit}, the channel in {channel.unit};"
+        " use one unit, nothing is converted",
+    )
+    return None
 
 
 def _limits(made: Draft, at: KeyPath, channel: schema.Channel, limits: Limits) -> None:
@@ -166,7 +194,7 @@ def _fallback(made: Draft, at: KeyPath, channel: schema.Channel) -> None:
             hint = meant(key, takes) or one_of(takes)
             made.report.add(path, f"{name} has no such parameter; {hint}")
         elif key == "signal":
-            made.known("signal", value if isinstance(value, str) else describe(value), path)
+            _same_unit(made, path, value if isinstance(value, str) else describe(value), channel)
         elif not isinstance(value, int | float) or isinstance(value, bool):
             made.report.add(path, f"is {describe(value)}; must be a number")
         elif not channel.range.low <= value <= channel.range.high:
@@ -178,18 +206,27 @@ def _fallback(made: Draft, at: KeyPath, channel: schema.Channel) -> None:
 
 
 def _quorum(made: Draft, name: str, channel: schema.Channel, operation: str) -> None:
+    """Reachable in each mode that members command in or lead to; the first that is not is told."""
     if len(made.members) < len(made.names["member"]):
         return  # a member is not well formed yet: nobody knows what it is granted
-    granted = [
-        m for m, member in made.members.items()
-        if "FALLBACK" in member.in_modes
-        and operation in member.may_suggest.operations.get(name, ())
-    ]  # fmt: skip
     demand = channel.demands[operation]
-    if demand.quorum > len(granted):
+    for mode in ("FALLBACK", "NOMINAL", "DEGRADED"):
+        granted = [
+            m for m, member in made.members.items()
+            if mode in member.in_modes
+            and operation in member.may_suggest.operations.get(name, ())
+        ]  # fmt: skip
+        if demand.quorum <= len(granted):
+            continue
+        back = mode == "FALLBACK"
         made.report.add(
             ("channel", name, operation, "quorum"),
             f"is {demand.quorum}, but {len(granted)} members may {operation} this channel"
-            f"{' (' + ', '.join(granted) + ')' if granted else ''}; it could never be"
-            " reached, or FALLBACK never be left",
+            f"{'' if back else f' in {mode}'}{' (' + ', '.join(granted) + ')' if granted else ''}; "
+            + (
+                "it could never be reached, or FALLBACK never be left"
+                if back
+                else f"{mode} would be left each time that they ask for it; see their in_modes"
+            ),
         )
+        return

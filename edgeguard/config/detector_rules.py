@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+
 from edgeguard.config import schema
 from edgeguard.config import vocabulary as words
 from edgeguard.config.draft import Draft
@@ -146,7 +148,33 @@ def _association(made: Draft, at: KeyPath, detector: schema.Detector) -> None:
         made.report.add(
             (*at, "least"), "missing; say from which size on the second of the two is a divisor"
         )
+    _units(made, at, detector, named)
     _delay(made, at, detector)
+
+
+def _units(
+    made: Draft, at: KeyPath, detector: schema.Detector, named: list[tuple[str, str] | None]
+) -> None:
+    """What is subtracted or added up is in one unit, or a scale says how they convert."""
+    if detector.relation not in ("difference", "sum") or detector.scale is not None:
+        return
+    units = [_unit(made, *operand) for operand in named if operand]
+    if len(units) == 2 and None not in units and units[0] != units[1]:
+        made.report.add(
+            (*at, "scale"),
+            f"missing; {detector.between[0]} is in {units[0]}, {detector.between[1]} in"
+            f" {units[1]}; say by what the second is multiplied, nothing is converted",
+        )
+
+
+def _unit(made: Draft, section: str, name: str) -> str | None:
+    """The unit of an operand; None where its table is broken or it speaks in several."""
+    if section == "signal":
+        return made.signals[name].unit if name in made.signals else None
+    member = made.members.get(name) if section == "member" else None
+    names = member.may_suggest.operations if member else [name]
+    units = {made.channels[n].unit for n in names if n in made.channels}
+    return units.pop() if len(units) == 1 else None
 
 
 def _says_nothing(detector: schema.Detector) -> bool:
@@ -196,12 +224,24 @@ def _thresholds(made: Draft, at: KeyPath, detector: schema.Detector) -> None:
     if low is None and high is None:
         made.report.add(at, "has no limit; give above, below or both")
     order(made, at, detector)
-    feature = detector.feature or ""
-    share = feature.endswith("_share") or feature in ("certainty", "margin")
-    most = 1.0 if share else 255.0 if feature == "mean" else None
-    for key, limit in (("below", low), ("above", high)):
-        if isinstance(limit, float) and most and not 0.0 <= limit <= most:
-            made.report.add((*at, key), f"is {limit:g}; {feature} lies between 0 and {most:g}")
+    ends = words.FEATURE_ENDS.get(detector.feature or "")
+    if ends:
+        _reachable(made, (*at, "below"), detector, low, ends)
+        _reachable(made, (*at, "above"), detector, high, ends)
+
+
+def _reachable(
+    made: Draft, at: KeyPath, detector: schema.Detector, limit: object, ends: tuple[float, float]
+) -> None:
+    """A limit that some number passes and some does not; calibrated ones are as they were found."""
+    least, most = ends
+    idle = least if at[-1] == "below" else most  # nothing lies beyond it
+    if isinstance(limit, float) and (limit == idle or not least <= limit <= most):
+        span = f"between {least:g} and {most:g}" if most < math.inf else f"at {least:g} or above"
+        made.report.add(
+            at,
+            f"is {limit:g}; {detector.feature} lies {span}, so it would trip never, or always",
+        )
 
 
 def order(made: Draft, at: KeyPath, detector: schema.Detector) -> None:

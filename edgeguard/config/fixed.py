@@ -14,7 +14,13 @@ LEAST = -(2**31)
 
 
 def _scaled(value: float, factor: int) -> Fraction:
-    """The number as it was written (0.1 is one tenth, not its nearest double), times factor."""
+    """The number as it was written (0.1 is one tenth, not its nearest double), times factor.
+
+    A whole number of the core's steps is that: of those above 8 the shortest text that says them,
+    as a calibration file does, is often a little less or more.
+    """
+    if factor == ONE and float(value * ONE).is_integer():
+        return Fraction(int(value * ONE))
     return Fraction(repr(value)) * factor
 
 

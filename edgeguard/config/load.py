@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from attrs import evolve
 
 from edgeguard.bundle import SUFFIX, open_bundle
+from edgeguard.card import SUFFIX as CARD
 from edgeguard.card import Card
 from edgeguard.config import calibration, cards, rules
 from edgeguard.config.defaults import default_causes
@@ -16,7 +17,7 @@ from edgeguard.config.draft import Draft, draft
 from edgeguard.config.files import resolve
 from edgeguard.config.schema import CauseRow, GuardConfig
 from edgeguard.config.toml import read as read_toml
-from edgeguard.errors import BundleRefused, EdgeguardError
+from edgeguard.errors import BundleRefused, ConfigError, EdgeguardError
 
 
 def load(
@@ -27,10 +28,10 @@ def load(
 
     trust: public keys, or folders of them, that count for a bundle instead of the machine's;
     unsigned=True takes one without a signature that counts, which stays visible in the decisions.
-    The members' cards are read and must fit. `calibrated=False` leaves the word "calibrated"
-    where it stands (for `edgeguard calibrate`); `files=True` also compares every model file and
-    its golden vectors with the hashes in its card. Raises ConfigError, one line per problem:
-    `FILE:LINE: key: what; advice`.
+    Where the file is no bundle, both are refused. The members' cards are read and must fit.
+    `calibrated=False` leaves the word "calibrated" where it stands (for `edgeguard calibrate`);
+    `files=True` also compares every model file and its golden vectors with the hashes in its card.
+    Raises ConfigError, one line per problem: `FILE:LINE: key: what; advice`.
     """
     if Path(path).suffix == SUFFIX:
         opened = open_bundle(Path(path), trust, unsigned=unsigned)
@@ -41,6 +42,11 @@ def load(
             opened.close()
             raise
         return evolve(made, bundle=opened, causes=_visible(made, opened.signed))
+    if trust or unsigned:
+        raise ConfigError(
+            f"{path}: --trust and --unsigned are for bundles ({SUFFIX}): nothing in this file is"
+            " signed, so nothing would be verified; leave them out, or give the bundle"
+        )
     written = draft(Path(path))
     rules.check(written)
     found = cards.check(written, files)
@@ -58,16 +64,39 @@ def confined(made: GuardConfig, folder: Path, bundle: str) -> None:
             found.append(model_path(made, name, card))
         found += [card.directory / card.golden.file] if card.golden is not None else []
         found += [card.directory / card.labels_file] if card.labels_file is not None else []
-    if made.guard.calibration is not None:
-        file = resolve(made.source, made.guard.calibration)
-        arrays = read_toml(file)[0].get("arrays", {}).get("file")
-        found += [file] if arrays is None else [file, file.parent / arrays]
+    found += _calibration(made)
     for path in found:
         if not path.resolve().is_relative_to(folder.resolve()):
             raise BundleRefused(
                 f"{bundle}: {path}: lies outside of the bundle; name it in guard.toml and in its"
                 " card by a path relative to them, and export again"
             )
+
+
+def files_read(made: GuardConfig) -> Iterator[Path]:
+    """Every file that a guard reads, and every card beside those: nothing is written over them."""
+    yield made.source
+    yield from files_of_members(made, load_cards(made))
+    yield from _calibration(made)
+
+
+def files_of_members(made: GuardConfig, known: Mapping[str, Card]) -> Iterator[Path]:
+    """Models, and cards with all that they name."""
+    for name, card in known.items():
+        yield model_path(made, name, card)
+        yield from card.directory.glob(f"*{CARD}")
+        for file in (card.file, card.labels_file, card.golden.file if card.golden else None):
+            if file is not None:
+                yield card.directory / file
+
+
+def _calibration(made: GuardConfig) -> list[Path]:
+    """The file that guard.toml names, and the arrays beside it."""
+    if made.guard.calibration is None:
+        return []
+    file = resolve(made.source, made.guard.calibration)
+    arrays = read_toml(file)[0].get("arrays", {}).get("file")
+    return [file] if arrays is None else [file, file.parent / arrays]
 
 
 def _visible(made: GuardConfig, signed: bool) -> dict[str, CauseRow]:

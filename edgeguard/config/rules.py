@@ -65,13 +65,18 @@ def _controller(made: Draft, controller: schema.Controller) -> None:
 
 
 def _camera(made: Draft, name: str, camera: schema.Camera) -> None:
-    frame_ms = 1000.0 / camera.rate_hz
-    if camera.max_age_ms < frame_ms:
+    least_ms = _next_frame_ms(made, camera)
+    if camera.max_age_ms < least_ms:
         made.report.add(
             ("camera", name, "max_age_ms"),
-            f"is {camera.max_age_ms:g}; shorter than the time between two frames"
-            f" ({frame_ms:g} ms), so every frame would be lost",
+            f"is {camera.max_age_ms:g}; shorter than the time between two frames and a control"
+            f" period ({least_ms:g} ms), so frames would be lost that come in time",
         )
+
+
+def _next_frame_ms(made: Draft, camera: schema.Camera) -> float:
+    """Until the next frame can have been seen by a decision."""
+    return 1000.0 / camera.rate_hz + (made.guard.period_ms if made.guard else 0.0)
 
 
 def _member(made: Draft, name: str, member: schema.Member) -> None:
@@ -80,15 +85,16 @@ def _member(made: Draft, name: str, member: schema.Member) -> None:
         if member.runtime != "external":
             made.report.add((*at, "camera"), "missing; name the camera whose frames it looks at")
     elif made.known("camera", member.camera, (*at, "camera")) and member.camera in made.cameras:
-        frame_ms = 1000.0 / made.cameras[member.camera].rate_hz
-        if member.max_age_ms < frame_ms:
+        camera = made.cameras[member.camera]
+        least_ms = _next_frame_ms(made, camera)
+        if member.max_age_ms < least_ms:
             made.report.add(
                 (*at, "max_age_ms"),
-                f"is {member.max_age_ms:g}; shorter than the time between two frames"
-                f" ({frame_ms:g} ms), so its vote would come and go",
+                f"is {member.max_age_ms:g}; shorter than the time between two frames and a control"
+                f" period ({least_ms:g} ms), so its vote would come and go",
             )
         else:
-            _row_of_frames(made, at, member, frame_ms)
+            _row_of_frames(made, at, member, 1000.0 / camera.rate_hz)
     if member.deadline_ms > member.max_age_ms:
         made.report.add(
             (*at, "deadline_ms"),
@@ -97,12 +103,18 @@ def _member(made: Draft, name: str, member: schema.Member) -> None:
         )
     for channel in member.may_suggest.operations:
         made.known("channel", channel, (*at, "may_suggest"))
-    severity = made.causes["UNAUTHORIZED_SUGGESTION"].severity
-    if severity not in member.in_modes:
+    unauthorized = made.causes.get("UNAUTHORIZED_SUGGESTION")
+    if unauthorized and unauthorized.severity not in member.in_modes:
         made.report.add(
             (*at, "in_modes"),
-            f"leaves out {severity}, the severity of [cause.UNAUTHORIZED_SUGGESTION]: what it says"
-            " there would keep the guard there; add that mode, or lower the severity",
+            f"leaves out {unauthorized.severity}, the severity of [cause.UNAUTHORIZED_SUGGESTION]:"
+            " what it says there would keep the guard there; add that mode, or lower the severity",
+        )
+    elif "NOMINAL" not in member.in_modes:
+        made.report.add(
+            (*at, "in_modes"),
+            "leaves out NOMINAL: what it says there is UNAUTHORIZED_SUGGESTION, so the guard would"
+            " leave NOMINAL as often as it comes back; add that mode",
         )
     _model(made, at, member)
     _process(made, at, member)
@@ -164,7 +176,8 @@ _AT_LEAST = {
 
 def _cause(made: Draft, name: str, row: schema.CauseRow) -> None:
     at: KeyPath = ("cause", name)
-    if name == "NOT_ARMED" and name in made.raw.get("cause", {}):
+    written = made.raw.get("cause")
+    if name == "NOT_ARMED" and isinstance(written, dict) and name in written:
         made.report.add(at, "fixed; before arming the mode is SAFE_STOP, and arming ends it")
         return
     least = _AT_LEAST.get(name, "NOMINAL")
@@ -215,11 +228,12 @@ def _rearm(made: Draft) -> None:
             ("rearm", "standstill_signal"),
             f"is in {signal.unit}; standstill is a speed: {', '.join(words.SPEED_UNITS)}",
         )
-    if not max(signal.range.low, 0.0) <= rearm.standstill_below <= signal.range.high:
+    if not max(signal.range.low, 0.0) <= rearm.standstill_below < signal.range.high:
         made.report.add(
             ("rearm", "standstill_below"),
             f"is {rearm.standstill_below:g}, outside the signal's range"
-            f" [{signal.range.low:g}, {signal.range.high:g}]",
+            f" [{signal.range.low:g}, {signal.range.high:g}] or at its end, where every speed is"
+            " standstill; give the speed below which it stands",
         )
 
 

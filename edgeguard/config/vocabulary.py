@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Final
 
 CAUSES: Final = (
@@ -48,6 +49,16 @@ EMBEDDING_FEATURES: Final = ("mahalanobis", "relative_mahalanobis", "nearest", "
 BOXES: Final = "boxes"  # of an embedding too, computed beside the kernels
 HISTORY_FEATURES: Final = ("changes", "echoes", "flips")
 BUS_FEATURES: Final = ("rate", "unknown", "payload", "replay")
+# Between which numbers a feature lies, where it has ends.
+FEATURE_ENDS: Final = {
+    "mean": (0.0, 255.0),
+    "contrast": (0.0, 127.5),  # a standard deviation
+    "sharpness": (0.0, 255.0),  # a mean step between neighbours
+    "entropy": (0.0, inf),
+    **dict.fromkeys(("black_share", "saturated_share", "margin", "certainty"), (0.0, 1.0)),
+    **dict.fromkeys(("echoes", "flips"), (0.0, 512.0)),  # of the last 512 pictures
+    **dict.fromkeys(("changes", "rate", "unknown", "replay"), (0.0, inf)),
+}
 RELATIONS: Final = ("difference", "sum", "product", "ratio", "rate")
 OPERANDS: Final = ("signal", "channel", "member")  # of a relation; a channel's is its last command
 

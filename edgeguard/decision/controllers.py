@@ -64,10 +64,11 @@ BUILT_IN: dict[str, Callable[..., Controller]] = {
 }
 
 
-def make_controller(name: str, parameters: Mapping[str, Any]) -> Controller:
+def make_controller(name: str, parameters: Mapping[str, Any], where: str = "") -> Controller:
     """A built-in controller, or ``module:attribute`` of your own, made with these parameters.
 
-    Raises ConfigError when there is none of that name or it does not take the parameters.
+    where: what stands before a complaint, its file and key. Raises ConfigError when there is none
+    of that name or making it raises, whatever that is: your own module may do anything.
     """
     factory = BUILT_IN.get(name)
     try:
@@ -75,10 +76,11 @@ def make_controller(name: str, parameters: Mapping[str, Any]) -> Controller:
             module, _, attribute = name.partition(":")
             factory = getattr(importlib.import_module(module), attribute)
         return factory(**parameters)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
+    except (Exception, SystemExit) as error:
         known = ", ".join(BUILT_IN)
         raise ConfigError(
-            f"controller {name!r}: {error}; want one of {known}, or your own as module:attribute"
+            f"{where}controller {name!r}: {type(error).__name__}: {_text(error)}; want one of"
+            f" {known}, or your own as module:attribute"
         ) from error
 
 

@@ -265,11 +265,24 @@ def _limits(
     middle = round(float(np.median(spoken[np.isfinite(spoken)])) * ONE) if both else 0
     away = [_away(r, middle, sign, both) for r in held]
     found = upper_limit(away, stream, wish.debounce, wish.max_false_trips_per_hour)
+    _refuse_silent(wish, found, away)
     if not both:
         return {sides[0]: replace(found, value=sign * found.value)}
     half = found.alpha / 2  # of what may trip, either side has its share
     return {side: replace(found, value=middle + s * found.value, alpha=half)
             for side, s in (("above", 1), ("below", -1))}  # fmt: skip
+
+
+def _refuse_silent(wish: Wish, found: Limit, away: Sequence[Ints]) -> None:
+    """A relation that hardly ever says anything keeps its promise without a limit, and would get
+    one that nothing passes. Raises ConfigError."""
+    if found.value != _SAYS_NOTHING:
+        return
+    speaks = sum(bool((a > _SAYS_NOTHING).any()) for a in away)
+    raise ConfigError(
+        f"detector.{wish.name}: says a number in {speaks} of {len(away)} stretches alone, too few"
+        " to find a limit from; give logs in which it says more, or the limit itself"
+    )
 
 
 def _away(residuals: Reals, middle: int, sign: int, both: bool) -> Ints:

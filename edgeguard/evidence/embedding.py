@@ -115,6 +115,11 @@ def _vim(x: Reals, confidence: Reals) -> Fit:
     centre = x.mean(0)
     axes = np.linalg.eigh(np.cov((x - centre).T))[1][:, ::-1][:, : x.shape[1] // 2]
     rest = np.linalg.norm((x - centre) - (x - centre) @ axes @ axes.T, axis=1)
+    if not confidence.mean() > 0:
+        raise ValueError(
+            "vim wants logits whose largest one is positive on average; those of a model that ends"
+            " in LogSoftmax are not"
+        )
     weight = confidence.mean() / max(rest.mean(), 1e-12)
     return _stored({"centre": centre, "projection": axes.T, "weight": np.array([weight])})
 

@@ -53,7 +53,7 @@ class Camera:
             return None, _sample(frame), 0
         if box is None:  # everything was looked at: the content is the scene
             return self._health, 0, 0
-        return self._health, _sample(frame), hash(box) & 0xFFFFFFFF
+        return self._health, _sample(frame), hash(tuple(box)) & 0xFFFFFFFF
 
     def tensor(self, spec: InputSpec) -> Array:
         """Where ``look`` writes this spec's tensor."""

@@ -135,6 +135,7 @@ void Border::put(size_t detector, eg_number_t number) {
     input_.missed |= EG_BIT(row.cause);
     missed_ |= EG_BIT(detector);
   }
+  if (measured_[detector] && speaks(detector)) remember(detector);
   kept = number;
   measured_[detector] = true;
 }
@@ -221,13 +222,18 @@ void Border::look_back() {
     const eg_detector_t &row = policy_.table.detector[d];
     const eg_number_t &n = input_.detector[d];
     if (!eg_number_ok(&n, row.min, row.max)) tripped_ |= EG_BIT(d);
-    Extremes &seen = extremes_[d];
-    seen.spoke = true;
-    seen.unreadable |= n.validity == EG_INVALID;
-    if (n.validity != EG_VALID) continue;
-    seen.least = std::min(seen.least, n.value);
-    seen.most = std::max(seen.most, n.value);
+    remember(d);
   }
+}
+
+void Border::remember(size_t detector) {
+  const eg_number_t &n = input_.detector[detector];
+  Extremes &seen = extremes_[detector];
+  seen.spoke = true;
+  seen.unreadable |= n.validity == EG_INVALID;
+  if (n.validity != EG_VALID) return;
+  seen.least = std::min(seen.least, n.value);
+  seen.most = std::max(seen.most, n.value);
 }
 
 void Border::signal(int index, double value) {

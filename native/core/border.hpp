@@ -108,6 +108,7 @@ private:
   void put(size_t detector, eg_number_t number);
   bool speaks(size_t detector) const;
   void look_back();
+  void remember(size_t detector);
   eg_number_t operand(Operand kind, uint8_t index) const;
   void associate();
   void expire_given(int64_t now_ns);

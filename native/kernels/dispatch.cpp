@@ -132,8 +132,11 @@ void Preprocessor::run(const FrameView &frame, void *out, const Box *box, Health
 std::uint64_t Preprocessor::limit(const FrameView &frame, void *out, const Box *box) {
   prepare(box);
   const Plan &plan = *plan_;
-  auto bytes = static_cast<std::size_t>(std::min<std::ptrdiff_t>(
-      std::abs(frame.stride), static_cast<std::ptrdiff_t>(plan.frame_width) * 3));
+  const int depth = plan.format == Format::bgra                                  ? 4
+                    : plan.format == Format::yuyv                                ? 2
+                    : plan.format == Format::gray || plan.format == Format::nv12 ? 1
+                                                                                 : 3;
+  auto bytes = static_cast<std::size_t>(plan.frame_width) * static_cast<std::size_t>(depth);
   TouchFunction touch = available(Variant::avx2) ? avx2_touch() : scalar_touch();
   std::uint64_t sum = 0;
   int seen = -1;

@@ -92,6 +92,7 @@ double EmbeddingDistance::of(const void *embedding, double energy) noexcept {
     const double rest = sum(y_.size(), [&](size_t i) { return y_[i] * y_[i]; }) - squared;
     return static_cast<double>(fit_.weight) * std::sqrt(rest < 0 ? 0 : rest) + energy;
   }
+  if (!std::isfinite(squared)) return std::numeric_limits<double>::quiet_NaN(); // or inside a limit
   if (fit_.feature == EmbeddingFeature::kNearest) {
     const float length = static_cast<float>(std::sqrt(squared));
     for (float &x : image_) x = length == 0 ? 0 : x / length;

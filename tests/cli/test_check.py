@@ -62,6 +62,47 @@ def test_what_is_allowed_and_may_still_surprise_is_noted(
     assert blind in "\n".join(json.loads(capsys.readouterr().out)["notes"])
 
 
+def noted(file: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    assert run("check", file, "--json") == 0
+    return "\n".join(json.loads(capsys.readouterr().out)["notes"])
+
+
+def test_members_whose_file_nobody_knows_are_not_called_the_same(
+    guard_toml: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("plain", "compact"):
+        card = guard_toml.with_name(f"{name}.card.json")
+        card.write_text(json.dumps(json.loads(card.read_text()) | {"sha256": "0" * 64}))
+    assert "the same file" not in noted(guard_toml, capsys)
+
+
+def test_a_vote_that_may_lapse_before_the_next_answer_is_noted(
+    guard_toml: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    age = "max_age_ms = 300\nmay_suggest = ["
+    assert "its vote lapses" not in noted(guard_toml, capsys)
+    guard_toml.write_text(guard_toml.read_text().replace(age, age.replace("300", "129")))
+    assert "member.lane: max_age_ms 129 is shorter than" in noted(guard_toml, capsys)
+
+
+@pytest.mark.parametrize(
+    ("names", "operations"),
+    [("", ""), ("ab?", ""), ("aa?", "lower"), ("aaa", "raise lower"), ("aab", "lower")],
+)
+def test_a_quorum_that_lives_in_one_process_is_noted(
+    names: str, operations: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Raising asks for three members, lowering for two."""
+    guard_toml = Path(shutil.copytree(models_dir(), tmp_path / "gtsrb")) / "guard.toml"
+    head, *members = guard_toml.read_text().split('isolation = "process"\n')
+    own = [f'process = "{n}"\n' if n != "?" else "" for n in names or "???"]
+    guard_toml.write_text(head + "".join(n + m for n, m in zip(own, members, strict=True)))
+    said = noted(guard_toml, capsys)
+    for operation in ("raise", "lower"):
+        fits = f"channel.target_speed.{operation}: the quorum of" in said
+        assert fits is (operation in operations.split())
+
+
 def test_what_this_kernel_does_not_give_to_workers_is_noted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

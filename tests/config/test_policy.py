@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from edgeguard import _core, config
 from edgeguard.config import fixed, vocabulary
 from edgeguard.config.defaults import default_causes
+from edgeguard.errors import ConfigError
 
 Edit = Callable[[str, str], Path]
 
@@ -108,6 +109,18 @@ def test_bounds_are_debounce_plus_two_periods(folder: Path) -> None:
     assert bounds["FROZEN_INPUT"] == config.Bound(100.0, 80.0, 620.0)
     assert bounds["FRAME_LOST"] == config.Bound(250.0, 20.0, 20.0)
     assert bounds["LATE"].evidence_ms == 30.0
+    assert bounds["MEMBER_LOST"] == config.Bound(300.0, 20.0, 20.0)  # silence, of any of them
+    assert bounds["BUS_INTRUSION"].evidence_ms == 0.0
+
+
+@pytest.mark.parametrize(("keys", "silence_ms"), [("", 1000.0), ("max_age_ms = 1500\n", 1500.0)])
+def test_a_bus_that_falls_silent_is_an_intrusion_after_its_age(
+    edited: Edit, keys: str, silence_ms: float
+) -> None:
+    quick = '[detector.quick]\nkind = "bus"\nfeature = "rate"\nabove = 1.1\nmax_age_ms = 200\n'
+    slow = f'[detector.slow]\nkind = "bus"\nfeature = "replay"\nabove = 1\n{keys}'
+    file = edited("[cause.FROZEN_INPUT]", f"{quick}{slow}[cause.FROZEN_INPUT]")
+    assert config.bounds(config.load(file))["BUS_INTRUSION"].evidence_ms == silence_ms
 
 
 def test_the_core_acts_within_the_printed_bound_of_a_flapping_fault() -> None:
@@ -121,6 +134,13 @@ def test_probabilities_may_miss_one_by_half_a_step_of_each_score(folder: Path, k
     card = json.loads((folder / f"{key}.card.json").read_text())
     card["outputs"][0].update(kind="probabilities", scale=1 / 256, zero_point=-128)
     (folder / f"{key}.card.json").write_text(json.dumps(card))
+    text = (folder / "guard.toml").read_text()
+    if key == "plain":
+        with pytest.raises(ConfigError, match="takes logits; plain"):
+            policy(folder / "guard.toml")
+    energy = 'feature = "energy"\nabove = -2.0\nbelow = -30.0'
+    assert energy in text
+    (folder / "guard.toml").write_text(text.replace(energy, 'feature = "entropy"\nabove = 2.0'))
     made = policy(folder / "guard.toml")
     member = next(m for m in made["members"] if m["name"] == key)
     assert member["sum_min"] < 65536 - 5 * 128 < 65536 + 5 * 128 < member["sum_max"]
@@ -131,6 +151,13 @@ def test_rounding_keeps_its_direction(value: float) -> None:
     assert fixed.q16_floor(value) / 65536 <= value <= fixed.q16_ceil(value) / 65536
     assert abs(fixed.q16(value) / 65536 - value) <= 0.5 / 65536
     assert fixed.LEAST <= fixed.q16_floor(value) <= fixed.q16_ceil(value) <= fixed.MOST
+
+
+@given(st.integers(fixed.LEAST + 65536, fixed.MOST - 65536))
+def test_a_number_of_the_cores_own_steps_is_that_one(steps: int) -> None:
+    """A calibration file writes it as the shortest text, which may be a little less or more."""
+    value = float(repr(steps / 65536))
+    assert fixed.q16_floor(value) == fixed.q16(value) == fixed.q16_ceil(value) == steps
 
 
 @given(st.floats(0, 600_000, allow_nan=False))

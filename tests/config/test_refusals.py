@@ -105,6 +105,8 @@ REFUSED = [
      "member.plain.may_suggest", "grants nothing"),
     ('kind = "score"\nmember = "plain"', 'kind = "score"\nmember = "plainn"', "plainn",
      "detector.odd.member", 'did you mean "plain"?'),
+    ('kind = "score"\nmember = "plain"', 'kind = "score"\nmember = "lane"', 'kind = "score"',
+     "detector.odd.kind", "it says no certainty"),
     ('cause = "IMAGE_UNHEALTHY"', 'cause = "UNHEALTHY"', "UNHEALTHY", "detector.dark.cause",
      'did you mean "IMAGE_UNHEALTHY"?'),
     ('feature = "black_share"', 'feature = "energy"', "energy", "detector.dark.feature",

@@ -202,6 +202,17 @@ def test_what_the_logs_cannot_support_is_refused():
         calibrate([{"speed": np.zeros(10)}] * 9, wish(("above",)), PERIOD_US)
 
 
+@pytest.mark.parametrize("sides", [("above",), ("below",), ("above", "below")])
+def test_a_relation_that_hardly_ever_speaks_gets_no_limit(sides):
+    """Without one it keeps its promise, and the guard would refuse what comes out as one."""
+    logs = stretches(400)
+    for log in logs[: len(logs) * 49 // 50]:
+        log["wheel"][:-5] = 0.0  # below `least`
+        log["wheel"][-5:] = 0.001
+    with pytest.raises(ConfigError, match=r"detector.pair: says a number in \d+ of \d+ stretches"):
+        calibrate(logs, wish(sides, relation="ratio", least=1.0, rate=60.0), PERIOD_US)
+
+
 def test_a_log_is_held_between_its_samples_and_cut_at_gaps(tmp_path):
     path = tmp_path / "log.csv"
     t = np.r_[np.arange(0, 25, 0.1), np.arange(100, 121, 0.1)]

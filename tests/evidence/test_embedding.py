@@ -143,6 +143,21 @@ def test_arrays_that_do_not_fit_are_refused(known, seen):
         fit("vim", x[:SIZE], y[:SIZE], np.ones(SIZE))
 
 
+def test_vim_of_scores_that_are_no_logits_is_refused(known):
+    """Of log-probabilities the largest is at most 0: far embeddings would get small numbers."""
+    x, y = known
+    with pytest.raises(ValueError, match="LogSoftmax"):
+        fit("vim", x, y, np.full(N, -0.01))
+
+
+@pytest.mark.parametrize("feature", EMBEDDING_FEATURES)
+def test_an_embedding_that_explodes_is_within_no_limit(known, feature):
+    x, y = known
+    raw = np.full((1, SIZE), 1e25, np.float32)
+    arrays = fit(feature, x, y, np.ones(N))
+    assert not run(feature, arrays, FLOAT, raw, np.zeros(1))[0] < 1e30
+
+
 def test_the_file_gives_back_what_went_in_and_nothing_else(known, tmp_path):
     x, y = known
     fits = {("m", f): fit(f, x, y, np.ones(N)) for f in EMBEDDING_FEATURES}

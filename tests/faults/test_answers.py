@@ -4,6 +4,9 @@ answers waver, when it is asked the same again and again, and when a class looks
 
 from __future__ import annotations
 
+import os
+import signal
+
 import numpy as np
 import pytest
 
@@ -135,6 +138,23 @@ def test_whoever_asks_the_same_again_and_again_is_noticed(
         searching = np.clip(scenes[0] + rng.integers(-3, 4, (20, *scenes[0].shape)), 0, 255)
         seen = drive(guard, searching.astype(np.uint8), start=20)
     assert seen[-1].detectors == ("again",) and seen[-1].mode.name == "FALLBACK"
+
+
+def test_a_worker_that_answers_slowly_is_asked_the_same_as_well(tmp_path, known):  # noqa: F811
+    """Twenty frames come while it is busy: they are not what it answers."""
+    scenes, *_ = known
+    more = LOOKS.format(isolation="process", feature="echoes", above=5)
+    with Guard.load(camera_policy(tmp_path, {}, more)) as guard:
+        guard.arm()
+        for i in range(10):
+            now = 10**9 + i * 10**8
+            os.kill(guard.members["compact"].pid, signal.SIGSTOP)
+            for k in range(20):
+                guard.observe("front", scenes[0], now + k * 10**6)
+            os.kill(guard.members["compact"].pid, signal.SIGCONT)
+            guard.wait(2.0)
+            seen = guard.decide({"speed": 20.0}, now + 3 * 10**7)
+    assert seen.detectors == ("again",)
 
 
 def test_what_a_newer_answer_replaces_before_a_decision_still_counts(tmp_path, known):  # noqa: F811

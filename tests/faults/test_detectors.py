@@ -208,6 +208,16 @@ def shown(made: Bench, grey: int, ms: float) -> set[str]:
     return set(made.decision.present)
 
 
+def test_a_number_that_a_newer_one_replaces_counts_for_the_risk(tmp_path):
+    """A camera that is faster than the decisions hides nothing from what watches over time."""
+    made = bench(tmp_path, DARK)
+    made.guard.arm()
+    for grey in (0, 100):
+        made.guard.observe("front", np.full((48, 64, 3), grey, np.uint8), made.now_ns)
+    made.tick()
+    assert made.guard._core.extremes()[0] == (0, 100 * 65536), "the means of both frames"
+
+
 def test_an_image_detector_watches_a_camera_whose_members_are_all_external(tmp_path):
     made = bench(tmp_path, DARK)
     made.guard.arm()
