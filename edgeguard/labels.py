@@ -17,9 +17,12 @@ def read_labels(file: Path) -> tuple[str, ...]:
     """
     try:
         text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ConfigError(f"{file}: cannot be read: {reason}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{file}: cannot be read: not UTF-8 text") from None
+    except ValueError as error:  # a name that no file can have
+        raise ConfigError(f"{str(file)!r}: cannot be read: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
     names = _json(file, text) if file.suffix == ".json" else text.rstrip().splitlines()
     names = [name.strip() for name in names]
     if not names or not all(name and name.isprintable() for name in names):

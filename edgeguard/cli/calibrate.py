@@ -15,6 +15,7 @@ import click
 
 from edgeguard.cli.numbers import Finite
 from edgeguard.errors import ConfigError, EdgeguardError
+from edgeguard.written import together
 
 if TYPE_CHECKING:
     from edgeguard.config import GuardConfig
@@ -119,6 +120,7 @@ def _run(options: Options) -> None:
     _write_all(cfg, cards, found, job, fits, rates, options, target)
     report.tables(found, job.frames if job else None, rates, target)
     report.risk(cfg, fits)
+    _print_unused(found, rates, options)
     _print_unnamed(cfg, target, options)
     if options.plots and job:
         report.draw(found, target)
@@ -228,9 +230,10 @@ def _write_all(
     if "arrays" in kept:
         fits = read(target.parent / kept["arrays"]["file"], kept["arrays"]["sha256"]) | fits
     named: dict[str, str] = {}
+    files: dict[Path, bytes] = {}
     if fits:
         data, file = to_bytes(fits), target.with_suffix(".npz")
-        _write(file, data)
+        files[file] = data
         named = {"file": file.name, "sha256": hashlib.sha256(data).hexdigest()}
     stated: dict[str, Any] = {"date": datetime.now(timezone.utc).isoformat(timespec="seconds")}
     if job:
@@ -240,7 +243,8 @@ def _write_all(
     if options.signals:
         logs = [hashlib.sha256(log.read_bytes()).hexdigest() for log in options.signals]
         stated["signals_sha256"] = " ".join(logs)
-    _write(target, to_toml(found, models, rates, definitions, stated, named, kept).encode())
+    text = to_toml(found, models, rates, definitions, stated, named, kept)
+    _write(target, files | {target: text.encode()})
 
 
 def _target(cfg: GuardConfig) -> Path:
@@ -258,11 +262,21 @@ def _check_labels(path: Path, y: Any, cards: Any) -> None:
             )
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(target: Path, files: dict[Path, bytes]) -> None:
     try:
-        path.write_bytes(data)
+        together(files)
     except OSError as error:
-        raise EdgeguardError(f"{path}: cannot be written: {error.strerror}") from None
+        raise EdgeguardError(f"{target}: cannot be written: {error.strerror}") from None
+
+
+def _print_unused(found: Calibration, rates: dict[str, float], options: Options) -> None:
+    """What was asked for in vain is not promised by what was written."""
+    for option, given, used, what in (
+        ("--target-accuracy", options.target_accuracy, found.threshold, "certainty"),
+        ("--max-false-trips-per-hour", options.rate, rates, "limit of a detector"),
+    ):
+        if given is not None and not used:
+            click.echo(f'note: {option} was not used: {options.file} leaves no {what} "calibrated"')
 
 
 def _print_unnamed(cfg: GuardConfig, target: Path, options: Options) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeguard.bundle import SUFFIX as BUNDLE
-from edgeguard.card import SUFFIX as CARD
 from edgeguard.card import Card
-from edgeguard.config import GuardConfig, model_path
+from edgeguard.config import GuardConfig
+from edgeguard.config.load import files_of_members
 from edgeguard.errors import EdgeguardError
 from edgeguard.figures import check_writable
 from edgeguard.written import apart
@@ -47,6 +47,10 @@ def check_outputs(
     apart(of, target, *read)
     if options.data_path is None or any(d.kind in ARRAYS for d in cfg.detectors.values()):
         apart(f"{of} {target}: its arrays:", arrays, *read)
+    if cfg.guard.calibration is None and options.out is None:
+        _refuse_strange(options.file, target, arrays)
+    if target.exists() and not target.is_file():  # /dev/null would become a file
+        raise EdgeguardError(f"{of} {target}: is no ordinary file; name another")
     if target == arrays:
         raise EdgeguardError(f"{of} {target}: its arrays have that name; call it .toml")
     if options.json_to is None:
@@ -59,6 +63,17 @@ def check_outputs(
         )
 
 
+def _refuse_strange(file: Path, *written: Path) -> None:
+    """What lies at the usual place, and this guard.toml does not name, another one may use."""
+    for path in written:
+        if path.exists():
+            raise EdgeguardError(
+                f"{path}: exists, and {file} does not name it, so it may be that of another"
+                f' guard.toml; if it is not, write calibration = "{written[0].name}" in [guard] of'
+                f" {file}, else name another file with --out"
+            )
+
+
 def _read(cfg: GuardConfig, cards: Mapping[str, Card], options: Options) -> Iterator[Path]:
     """Every file that the command reads, or would destroy the sense of: cards with what they name,
     and the data."""
@@ -69,12 +84,7 @@ def _read(cfg: GuardConfig, cards: Mapping[str, Card], options: Options) -> Iter
     if options.data_path is not None:
         yield options.data_path
         yield from _of_folder(cfg, cards, options.data_path)
-    for name, card in cards.items():
-        yield model_path(cfg, name, card)
-        yield from card.directory.glob(f"*{CARD}")
-        for file in (card.file, card.labels_file, card.golden.file if card.golden else None):
-            if file is not None:
-                yield card.directory / file
+    yield from files_of_members(cfg, cards)
 
 
 def _of_folder(cfg: GuardConfig, cards: Mapping[str, Card], data: Path) -> Iterator[Path]:

@@ -74,9 +74,11 @@ _FORMAT = "want x uint8 [N, H, W, 3] RGB, y [N] and track [N] whole numbers, in 
 
 def _checked(path: Path, x: Array, y: Array, order: tuple[Array, Array]) -> Data:
     track, frame = order
-    whole = all(a.dtype.kind in "iu" and a.ndim == 1 for a in (y, track, frame))
-    if x.ndim != 4 or x.shape[3] != 3 or x.dtype != np.uint8 or not whole:
+    if x.ndim != 4 or x.shape[3] != 3 or x.dtype != np.uint8:
         raise ConfigError(f"{path}: x is {x.dtype} {list(x.shape)}; {_FORMAT}")
+    for name, array in (("y", y), ("track", track), ("frame", frame)):
+        if array.dtype.kind not in "iu" or array.ndim != 1:
+            raise ConfigError(f"{path}: {name} is {array.dtype} {list(array.shape)}; {_FORMAT}")
     if {len(y), len(track), len(frame)} != {len(x)} or len(x) == 0:
         raise ConfigError(f"{path}: x, y, track and frame are not equally long; {_FORMAT}")
     back = (np.diff(frame.astype(np.int64)) <= 0) & (np.diff(track.astype(np.int64)) == 0)

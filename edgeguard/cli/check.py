@@ -12,6 +12,7 @@ import click
 from edgeguard.cli.behaviour import facts, tables
 from edgeguard.cli.bundle import trusting
 from edgeguard.wiring import core_policy
+from edgeguard.written import apart
 
 
 @click.command()
@@ -28,6 +29,7 @@ def command(
     Exit code 0, or 2 and one line per problem: FILE:LINE: key: what is wrong; what to do.
     """
     from edgeguard import config
+    from edgeguard.config.load import files_read
 
     if defaults:
         click.echo(config.defaults_text())
@@ -43,6 +45,7 @@ def command(
     if json_to is None:
         _print(tables(cfg, cards))
     else:
+        apart("--json", Path(json_to), file, *trust, *files_read(cfg))
         _write({**facts(cfg, cards), "policy": policy}, json_to)
 
 

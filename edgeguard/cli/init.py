@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import json
 import multiprocessing
-import os
 import re
 import shutil
 import tempfile
@@ -29,6 +29,7 @@ from edgeguard.errors import ConfigError, EdgeguardError
 from edgeguard.inference.golden import answers, record
 from edgeguard.inference.model import inspect_model, load_model, open_model
 from edgeguard.labels import read_labels
+from edgeguard.written import together
 
 GOLDEN_PICTURES = 8
 SHOWN_LABELS = 60
@@ -107,7 +108,9 @@ def _targets(model: Path, out: Path) -> list[Path]:
 def _free(model: Path, out: Path, force: bool) -> None:
     if not model.is_file():
         raise ConfigError(f"{model}: no such file")
-    there = [path for path in _targets(model, out) if path.exists()]
+    copy = out / model.name
+    there = [copy] if copy.exists() and not filecmp.cmp(copy, model, shallow=False) else []
+    there += [path for path in _targets(model, out) if path.exists()]
     if there and not force:
         raise ConfigError(f"{there[0]}: exists; --force overwrites it, --out DIR writes elsewhere")
 
@@ -197,34 +200,18 @@ def _means(labels: tuple[str, ...]) -> str:
 
 
 def _publish(made: Path, model: Path, out: Path) -> list[Path]:
-    """Move what was made to its place, guard.toml last."""
-    written = []
+    """Move what was made to its place, all of it or nothing, guard.toml last."""
+    copy = out / model.name
+    own = copy.exists() and copy.samefile(model)
+    written = [*([] if own else [copy]), *_targets(model, out)]
     try:
         out.mkdir(parents=True, exist_ok=True)
-        copy = out / model.name
-        if not copy.exists() or not copy.samefile(model):
-            _place(made / model.name, copy)
-            written.append(copy)
-        for target in _targets(model, out):
-            _place(made / target.name, target)
-            written.append(target)
+        together({path: (made / path.name).read_bytes() for path in written})
     except OSError as error:
-        for path in written:
-            path.unlink(missing_ok=True)
         raise ConfigError(
             f"{out}: cannot be written: {error.strerror}; --out DIR writes elsewhere"
         ) from None
     return written
-
-
-def _place(source: Path, target: Path) -> None:
-    """Whole or not at all, also from another file system."""
-    part = target.with_name(target.name + ".part")
-    try:
-        shutil.copyfile(source, part)
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _tell(card: Card, assumed: list[str], written: list[Path], out: Path) -> None:

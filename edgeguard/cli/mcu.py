@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeguard.cli import demo_mcu
+from edgeguard.written import apart
 from edgeguard.zoo import models_dir
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def policy_command(policy: Path, key_file: Path | None, out: Path) -> None:
     from firmware_bridge.keys import write_secret
 
     mcu, keys = _mcu(policy), _keys(key_file)
+    _apart("--out", out, policy, key_file)
     write_secret(out, table.c_source(mcu, keys, f"from {policy.name}"))
     click.echo(f"{out}: SHA-256 {table.table_hash(mcu).hex()}")
 
@@ -82,6 +84,7 @@ def sim(
 
     require_tools()
     mcu, keys = _mcu(policy or models_dir() / "guard.toml"), _keys(key_file)
+    _apart("--log", log, policy, key_file)
     with contextlib.ExitStack() as stack:
         if build is None:
             build = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeguard-mcu-")))
@@ -228,3 +231,13 @@ def _keys(path: Path | None) -> Any:
     from firmware_bridge import keys
 
     return keys.ensure(path or keys.default_path())
+
+
+def _apart(option: str, out: Path | None, policy: Path | None, key_file: Path | None) -> None:
+    """Refuse to write over the keys, which nobody has a second time, or over the policy's files."""
+    from edgeguard import config
+    from edgeguard.config.load import files_read
+    from firmware_bridge import keys
+
+    read = files_read(config.load(policy)) if policy else ()
+    apart(option, out, key_file or keys.default_path(), policy, *read)

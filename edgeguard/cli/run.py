@@ -20,7 +20,9 @@ from edgeguard.cli import run_page as page
 from edgeguard.cli.bundle import trusting
 from edgeguard.cli.numbers import Finite
 from edgeguard.cli.run_outputs import Outputs
-from edgeguard.config import load
+from edgeguard.config import GuardConfig, load
+from edgeguard.config.load import files_read
+from edgeguard.decision import Decision
 from edgeguard.errors import EdgeguardError
 from edgeguard.guard import Guard
 from edgeguard.intake.sources import STREAM, Frame
@@ -113,6 +115,7 @@ def command(**given: Any) -> None:
         run = _assemble(options, stack)
         with contextlib.suppress(KeyboardInterrupt):
             _turn(run, options)
+            _check_seen(run, options)
     for lines in run.told:
         for line in lines():
             click.echo(line, err=True)
@@ -126,11 +129,27 @@ class Run:
     frames: Iterator[Frame]
     on_clock: bool
     told: list[Callable[[], list[str]]]  # at the end
+    seen: Seen
+
+
+class Seen:
+    """Whether the guard took any frame."""
+
+    def __init__(self) -> None:
+        self.any = False
+
+    def saw(self, frame: Frame) -> None:
+        """One that was handed to the members."""
+        self.any = True
+
+    def decided(self, decision: Decision, t_ns: int) -> None:
+        """Whatever it is."""
 
 
 def _assemble(options: Options, stack: contextlib.ExitStack) -> Run:
     _check_written(options)
     config = load(options.policy, trust=options.trust, unsigned=options.unsigned).isolated()
+    _check_kept(options, config)
     sys.path.append("")  # module:callable may lie in the working directory, and shadows nothing
     access = page.access(config, options.page, options.token_file)
     guard = stack.enter_context(Guard(config, access.token if access else None))
@@ -163,7 +182,8 @@ def _assemble(options: Options, stack: contextlib.ExitStack) -> Run:
     if not options.source.endswith(STREAM):  # which may bring signals of its own
         measured = behind.measures if behind else ("speed",) if car else ()
         outputs.say(inputs.missing(config, options.given, measured))
-    return Run(loop, frames, on_clock, told)
+    loop.watchers.insert(0, seen := Seen())  # Notify stays the last
+    return Run(loop, frames, on_clock, told, seen)
 
 
 def _check_written(options: Options) -> None:
@@ -173,6 +193,13 @@ def _check_written(options: Options) -> None:
     for name in options.sinks:
         apart("--sink", sink_file(name), *read, options.bus_learnt)
     run_record.check(options.recording, options.sinks)
+
+
+def _check_kept(options: Options, config: GuardConfig) -> None:
+    """Raises EdgeguardError for a sink that would replace what guard.toml names."""
+    read = (*options.trust, *files_read(config))
+    for name in options.sinks:
+        apart("--sink", sink_file(name), *read)
 
 
 def _turn(run: Run, options: Options) -> None:
@@ -185,6 +212,17 @@ def _turn(run: Run, options: Options) -> None:
         run.loop.lockstep(run.frames)
     else:
         run.loop.lockstep(inputs.until(run.frames, int(seconds * 1e9)))
+
+
+def _check_seen(run: Run, options: Options) -> None:
+    """Raises EdgeguardError for a recording that ended without a frame that the guard took, since
+    none fitted, or all went by before the first tick: its decisions say nothing about the guard."""
+    ended = options.seconds is None and not inputs.is_live(options.source)
+    if ended and not run.seen.any:
+        raise EdgeguardError(
+            f"{options.source}: ended, and the guard took none of its frames; they have to fit"
+            f" [camera.NAME] of {options.policy}: see the warnings above"
+        )
 
 
 def _prepare() -> None:

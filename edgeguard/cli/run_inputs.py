@@ -176,12 +176,20 @@ def prove_signals(config: GuardConfig, measured: Iterable[str]) -> None:
 
 
 def open_signals(given: tuple[str, ...]) -> Signals:
-    """Constants, or a callable of the user's. Raises EdgeguardError."""
+    """Constants, or a callable of the user's. Raises EdgeguardError, also for both: a constant
+    would stand in for a callable that fails, whose silence has to stop the vehicle."""
     constants: dict[str, float] = {}
     for text in given:
         name, equals, number = text.partition("=")
+        if not equals and len(given) > 1:
+            raise EdgeguardError(
+                f"--signal {text}: a callable returns all signals, so it stands alone; let it"
+                " return what the other --signal say as well"
+            )
         if not equals:
             return _callable(text)
+        if name in constants:
+            raise EdgeguardError(f"--signal {text}: {name} is given twice; give it once")
         try:
             constants[name] = float(number)
         except ValueError:

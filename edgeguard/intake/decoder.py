@@ -3,8 +3,9 @@
 
 Over one pipe the process sends, for each frame, a length, a line of JSON and the pixels; it ends
 with ``{"end": true}``, or with ``{"error": ...}`` and ``denied``, whether it tried what is refused
-to it. It may begin with ``{"missing": [...]}``: what the kernel did not take from it. Nothing that
-it says is believed unchecked, and no memory is taken for a frame before its size was.
+to it. It may begin with ``{"missing": [...]}``: what the kernel did not take from it, and say
+``{"warning": ...}`` in between. Nothing that it says is believed unchecked, and no memory is taken
+for a frame before its size was.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ _ENDING_S = 1.0  # so long it may live on once it has closed its pipe
 _MOST_BYTES = 2**28  # of a frame
 _MOST_LIVE_BYTES = 2**26  # of a live one: where the tick is punctual, memory is filled when taken
 _MOST_TEXT = 2**16
+_MOST_WARNINGS = 10
 _LENGTH = struct.Struct("<I")
 _PROGRAM = sandbox.program("edgeguard.intake.decoder")
 _ENVIRONMENT = {
@@ -154,11 +156,11 @@ def _frames(
 ) -> Iterator[Frame]:
     stream = _Stream(source, ear)
     try:
-        said = stream.line()
+        said = stream.answer()
         if said is not None and "missing" in said:  # once: then it counts as nonsense
             missing = sandbox.printable(said["missing"], 1000)
             _log.warning("the decoder is not wholly confined: %s", missing)
-            said = stream.line()
+            said = stream.answer()
         while True:
             if said is None:
                 code = _ended(process)
@@ -175,7 +177,7 @@ def _frames(
                     event("sandbox_violation")
                 raise EdgeguardError(sandbox.printable(said["error"], 1000))
             yield _frame(source, said, stream, check)
-            said = stream.line()
+            said = stream.answer()
     finally:
         process.kill()
         process.wait()
@@ -194,9 +196,18 @@ def _ended(process: sandbox.Process) -> int:
 
 class _Stream:
     def __init__(self, source: str, ear: int) -> None:
-        self._source, self._ear = source, ear
+        self._source, self._ear, self._warned = source, ear, 0
         self._waiting = select.poll()
         self._waiting.register(ear, select.POLLIN)
+
+    def answer(self) -> dict[str, Any] | None:
+        """The next line that is no warning; a few of those are logged."""
+        while (said := self.line()) is not None and "warning" in said:
+            self._warned += 1
+            if self._warned > _MOST_WARNINGS:
+                raise _nonsense(self._source)
+            _log.warning("%s", sandbox.printable(said["warning"], 1000))
+        return said
 
     def line(self) -> dict[str, Any] | None:
         """What the decoder says next; None when it is gone."""
@@ -262,6 +273,7 @@ def main(options: dict[str, Any]) -> int:
     then."""
     source, mouth, clock = options["source"], options["mouth"], sandbox.Clock()
     need = sandbox.Need((), threads=True)
+    _log.addHandler(_Told(mouth))
     try:
         need, frames = _opened(options)
         missing = sandbox.surprising(sandbox.confine(need) + sandbox.limit(need))
@@ -292,6 +304,18 @@ def main(options: dict[str, Any]) -> int:
     else:
         _say(mouth, {"end": True})
     return 0
+
+
+class _Told(logging.Handler):
+    """In the confined process: what a source warns of, said to who logs it."""
+
+    def __init__(self, mouth: int) -> None:
+        super().__init__(logging.WARNING)
+        self._mouth = mouth
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """At once: the reader logs it before the next frame."""
+        _say(self._mouth, {"warning": record.getMessage()[:1000]})
 
 
 def _opened(options: dict[str, Any]) -> tuple[sandbox.Need, Iterator[Frame]]:

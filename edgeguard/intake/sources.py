@@ -23,6 +23,7 @@ MOST_GAP_NS = 3_600_000_000_000  # between two recorded frames: every period in 
 OLDEST_NS = 5_000_000_000  # longer than a camera's buffers hold a frame back
 READS = 3  # of a camera that fail in a row until it has ended
 READ_AGAIN_S = 0.05
+RATE_SLACK = 0.01  # of a video's rate: 29.97 passes for 30
 OPEN_AGAIN_S = (0.2, 1.0, 2.0, 4.0, 8.0, 16.0)
 PICTURES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
@@ -42,7 +43,8 @@ def recorded(source: str, rate_hz: float) -> Iterator[Frame]:
     """Frames of something that is not live, in simulated time from 0, BGR where it is decoded.
 
     source: a folder of pictures in the order of their names, a video file, or a recorded stream.
-    Raises EdgeguardError, which names the file and what is wrong with it.
+    Raises EdgeguardError, which names the file and what is wrong with it; warns of a video that is
+    shorter or of another rate than it says.
     """
     if "://" in source:
         raise EdgeguardError(
@@ -55,12 +57,12 @@ def recorded(source: str, rate_hz: float) -> Iterator[Frame]:
     except OSError as error:  # a folder above it is closed to us
         raise EdgeguardError(f"{source}: {error.strerror}") from None
     if folder:
-        return _timed(_folder(path), rate_hz)
+        return _some(source, _timed(_folder(path), rate_hz))
     if not file:
         raise EdgeguardError(f"{source}: no such file or folder; or write camera:0 or simulated")
     if path.suffix == STREAM:
-        return _stream(path, rate_hz)
-    return _timed(_video(source), rate_hz)
+        return _some(source, _stream(path, rate_hz))
+    return _some(source, _timed(_video(source, rate_hz), rate_hz))
 
 
 def follows(before_ns: int, t_ns: int) -> bool:
@@ -139,6 +141,15 @@ def reopened(name: str, frames: Callable[[], Iterator[Frame]]) -> Iterator[Frame
         time.sleep(pause_s)
 
 
+def _some(source: str, frames: Iterator[Frame]) -> Iterator[Frame]:
+    """A recording without a frame shows nothing about the guard, though it ends well."""
+    first = next(frames, None)
+    if first is None:
+        raise EdgeguardError(f"{source}: holds no frame that can be read")
+    yield first
+    yield from frames
+
+
 def _timed(images: Iterator[npt.NDArray[np.uint8]], rate_hz: float) -> Iterator[Frame]:
     for i, image in enumerate(images):
         yield Frame(image, int(i / rate_hz * 1e9), None, {})
@@ -160,13 +171,34 @@ def _folder(folder: Path) -> Iterator[npt.NDArray[np.uint8]]:
         yield image.astype(np.uint8, copy=False)
 
 
-def _video(source: str) -> Iterator[npt.NDArray[np.uint8]]:
+def _video(source: str, rate_hz: float) -> Iterator[npt.NDArray[np.uint8]]:
+    import cv2
+
     with _opened(source, source) as capture:
+        _compare_rates(source, capture.get(cv2.CAP_PROP_FPS), rate_hz)
+        stated, given = capture.get(cv2.CAP_PROP_FRAME_COUNT), 0
         while True:
             good, image = capture.read()
             if not good:
-                return
+                break
+            given += 1
             yield image.astype(np.uint8, copy=False)
+    if given < stated:
+        _log.warning(
+            "%s: says that it holds %.0f frames, but gave %d: it is cut or damaged, or only"
+            " estimates its length",
+            source, stated, given,
+        )  # fmt: skip
+
+
+def _compare_rates(source: str, own_hz: float, rate_hz: float) -> None:
+    """Frames pass for as far apart as guard.toml says, whatever the video says of itself."""
+    if own_hz > 0 and abs(own_hz - rate_hz) > RATE_SLACK * rate_hz:
+        _log.warning(
+            "%s: was recorded at %g frames a second, but is judged at %g; set rate_hz of its"
+            " [camera.NAME] to %g, if that is the camera's rate",
+            source, own_hz, rate_hz, own_hz,
+        )  # fmt: skip
 
 
 @contextlib.contextmanager

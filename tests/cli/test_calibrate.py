@@ -13,6 +13,7 @@ from edgeguard import config
 from edgeguard.cli.main import main
 from edgeguard.errors import ConfigError
 from edgeguard.zoo import models_dir
+from tests.cli.test_written import room
 
 FRAMES = 8
 TOML = """\
@@ -145,6 +146,46 @@ def test_a_guard_that_names_no_calibration_is_told_to(place, capfd):
     assert 'write: calibration = "new/c.toml"' in capfd.readouterr().out
 
 
+def test_a_calibration_that_another_guard_may_use_stays(place, capfd):
+    unnamed = TOML.replace('calibration = "calibration.toml"\n', "")
+    (place / "guard.toml").write_text(unnamed)
+    save(place, **arrays())
+    for name in ("calibration.toml", "calibration.npz"):
+        (place / name).write_text("# of a.toml\n")
+        untouched(place)
+        assert f"{place / name}: exists, and {place / 'guard.toml'} does" in capfd.readouterr().err
+        (place / name).unlink()
+
+
+def test_a_full_disk_leaves_the_calibration_of_before(place, capfd):
+    x, track = pictures()
+    save(place, x=x, y=answers(x), track=track)
+    assert calibrate(place, "--target-accuracy", "0.9", "--no-plots") == 0
+    assert (place / "calibration.toml").stat().st_size > 1024
+    with room(1024):
+        untouched(place)
+    assert "calibration.toml: cannot be written: File too large" in capfd.readouterr().err
+    untouched(place, "--out", "/dev/null")
+    assert "/dev/null: is no ordinary file; name another" in capfd.readouterr().err
+
+
+def test_wishes_that_nothing_asks_for_are_named(place, capfd):
+    plain = re.sub('(certainty|below|above) = "calibrated"', r"\1 = 0.5", TOML).split(
+        "[detector.odd]"
+    )
+    (place / "guard.toml").write_text(plain[0])
+    x, track = pictures()
+    save(place, x=x, y=answers(x), track=track)
+    wishes = ("--target-accuracy", "0.9", "--max-false-trips-per-hour", "500", "--no-plots")
+    unused = ('leaves no certainty "calibrated"', 'leaves no limit of a detector "calibrated"')
+    assert calibrate(place, *wishes) == 0
+    shown = capfd.readouterr().out
+    assert all(f"was not used: {place / 'guard.toml'} {said}" in shown for said in unused)
+    (place / "guard.toml").write_text(TOML)
+    assert calibrate(place, *wishes) == 0
+    assert "was not used" not in capfd.readouterr().out
+
+
 def test_the_rate_may_come_with_the_command_alone(place, capfd):
     text = re.sub("max_false_trips_per_hour = .*\n", "", TOML)
     (place / "guard.toml").write_text(text)
@@ -203,7 +244,10 @@ def arrays():
         ({"y": None}, "has no array y"),
         ({"x": np.zeros((96, 32, 32, 3), np.float32)}, "x is float32"),
         ({"x": np.zeros((96, 32, 32), np.uint8)}, r"x is uint8 \[96, 32, 32\]"),
-        ({"y": np.zeros(96)}, "whole numbers"),
+        ({"y": np.zeros(96)}, r"y is float64 \[96\]; .* whole numbers"),
+        ({"y": np.zeros(96, bool)}, r"y is bool \[96\]"),
+        ({"track": np.zeros((96, 1), int)}, r"track is int64 \[96, 1\]"),
+        ({"frame": np.zeros(96)}, r"frame is float64 \[96\]"),
         ({"y": np.zeros(95, int)}, "not equally long"),
         ({"y": np.full(96, 43)}, "y goes from 43 to 43, but plain.onnx has 43 classes"),
         ({"frame": np.zeros(96, int)}, "frame 1 does not follow"),
@@ -211,7 +255,8 @@ def arrays():
         ({"track": np.zeros(96, int)}, "1 tracks; give at least 10"),
     ],
     ids=[
-        "no y", "float x", "flat x", "float y", "short y", "class 43", "frames that stand",
+        "no y", "float x", "flat x", "float y", "bool y", "flat track", "float frame", "short y",
+        "class 43", "frames that stand",
         "mixed tracks", "one track",
     ],
 )  # fmt: skip

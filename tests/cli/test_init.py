@@ -90,6 +90,28 @@ def test_init_writes_a_folder_that_check_accepts(
     assert run(*arguments, "--force") == 0
 
 
+def test_what_was_there_before_outlasts_a_refusal_and_a_failure(
+    pictures: Path, labels: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnxruntime")
+    out = pictures.parent / "out"
+    out.mkdir()
+    arguments = ("init", models_dir() / "plain.onnx", "--images", pictures, "--labels", labels)
+    (out / "plain.onnx").write_bytes(b"another model of that name")
+    assert run(*arguments, "--out", out) == 2
+    assert f"{out / 'plain.onnx'}: exists; --force overwrites it" in capfd.readouterr().err
+    assert [p.read_bytes() for p in out.iterdir()] == [b"another model of that name"]
+
+    assert run(*arguments, "--out", out, "--force") == 0
+    (out / "guard.toml").unlink()
+    (out / "guard.toml").mkdir()
+    (out / "plain.card.json").write_text("of before")
+    before = {p: p.read_bytes() for p in out.iterdir() if p.is_file()}
+    assert run(*arguments, "--out", out, "--force") == 2
+    assert "cannot be written: Is a directory" in capfd.readouterr().err
+    assert {p: p.read_bytes() for p in out.iterdir() if p.is_file()} == before
+
+
 def test_what_is_refused_leaves_nothing_behind(
     tmp_path: Path, pictures: Path, labels: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from edgeguard import figures
 from edgeguard.cli import main as program
 from edgeguard.errors import EdgeguardError
+from edgeguard.zoo import models_dir
 
 
 @pytest.mark.parametrize(
@@ -84,6 +86,19 @@ def test_a_full_disk_is_no_verdict_either() -> None:
     with open("/dev/full", "w") as full:
         done = run("check", "--defaults", stdout=full)
     assert (done.returncode, done.stderr) == (2, "output: No space left on device\n")
+
+
+def test_a_name_that_no_file_can_have_is_named(
+    tmp_path: Path, policy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = json.loads((models_dir() / "plain.card.json").read_text()) | {"labels": "\0"}
+    (tmp_path / "plain.card.json").write_text(json.dumps(card))
+    policy.write_text(policy.read_text().replace("package:gtsrb/plain", "plain.onnx"))
+    with pytest.raises(SystemExit) as caught:
+        program.main(["check", str(policy)])
+    assert caught.value.code == 2
+    assert "plain.card.json: labels: " in (shown := capsys.readouterr().err)
+    assert "\\x00': cannot be read: embedded null byte" in shown
 
 
 def test_a_pipe_of_our_own_that_breaks_is_no_reader_that_left(

@@ -121,6 +121,20 @@ def test_a_file_that_cannot_be_read_is_named_without_a_traceback(tmp_path: Path)
         (["--source", ".", "--sink", "/nowhere/out"], "sink /nowhere/out"),
         (["--source", ".", "--signal", "speed=fast"], "'fast' is not a number"),
         (["--source", ".", "--signal", "nothing:here"], "--signal nothing:here"),
+        (
+            ["--source", ".", "--signal", "speed=0", "--signal", "a:b"],
+            "a:b: a callable returns all",
+        ),
+        (
+            ["--source", ".", "--signal", "a:b", "--signal", "speed=0"],
+            "a:b: a callable returns all",
+        ),
+        (["--source", ".", "--signal", "speed=0", "--signal", "speed=9"], "speed is given twice"),
+        (
+            ["--source", ".", "--trust", "/nowhere.pub"],
+            "guard.toml: --trust and --unsigned are for",
+        ),
+        (["--source", ".", "--unsigned"], "guard.toml: --trust and --unsigned are for bundles"),
         (["--source", ".", "--camera", "rear"], "want one of the file's cameras: front"),
     ],
 )
@@ -132,6 +146,19 @@ def test_what_is_wrong_is_named(
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_recording_of_which_no_frame_fits_is_no_success(
+    policy: Path, pictures: np.ndarray, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "grey.npz", x=pictures[..., 0])
+    for more in ([], ["--realtime"]):
+        done = run(policy, "--source", "grey.npz", "--signal", "speed=0", *more)
+        assert done.returncode == 2
+        assert "grey.npz: ended, and the guard took none of its frames" in done.stderr
+        assert more or done.stdout.count("\n") == 71  # decided all the same
+        assert more or done.stderr.count("front: frame refused: ") == 1
+        assert "Traceback" not in done.stderr
 
 
 def test_a_signal_that_nothing_here_can_prove_is_refused(policy: Path) -> None:

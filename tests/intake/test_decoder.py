@@ -129,6 +129,7 @@ def frame(shape: list[int], t_ns: int = 0, pixels: bool = True) -> str:
         ("time.sleep(60)", "no frame for 0.3 s"),
         ("os.close(o['mouth']); time.sleep(60)", "was ended by SIGKILL"),
         ("say(b'{\"missing\": [1]}'); say(b'{\"missing\": [1]}')", "talks nonsense"),
+        ("say(b'{\"warning\": 1}'); " * 11, "talks nonsense"),
         (f"say({GOOD.replace('1', '-1').encode()!r})", "talks nonsense"),
         (f"say({GOOD.replace('1', str(10**13)).encode()!r})", "talks nonsense"),
         (frame([2, 2], 5) + frame([2, 2], 4, pixels=False), "talks nonsense"),

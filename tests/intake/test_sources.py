@@ -13,6 +13,7 @@ import pytest
 
 from edgeguard.errors import EdgeguardError
 from edgeguard.intake import sources
+from edgeguard.intake.decoder import confined
 from edgeguard.intake.sources import Frame, Stamps, grabbed, recorded, reopened
 
 HOURS = 10**14  # a clock that began long before the drive
@@ -101,6 +102,61 @@ def test_files_that_are_no_npz(tmp_path: Path, write: Callable[[Path], Any]) -> 
     write(tmp_path / "s.npz")
     with pytest.raises(EdgeguardError, match=r"s\.npz: cannot be read as npz: ."):
         list(recorded(str(tmp_path / "s.npz"), 10.0))
+
+
+def video(path: Path, count: int, rate_hz: float = 10.0) -> Path:
+    """Noise, which takes room in a file: a third of it is a third of its frames."""
+    cv2 = pytest.importorskip("cv2", reason="videos are written with OpenCV (extra images)")
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), rate_hz, (64, 48))
+    for image in np.random.default_rng(0).integers(0, 256, (count, 48, 64, 3), np.uint8):
+        writer.write(image)
+    writer.release()
+    return path
+
+
+def third(content: bytes) -> bytes:
+    return content[: len(content) // 3]
+
+
+def without_middle(content: bytes) -> bytes:
+    half = len(content) // 2
+    return content[: half - 6000] + bytes(12000) + content[half + 6000 :]
+
+
+@pytest.mark.parametrize("change", [third, without_middle])
+def test_a_video_that_is_shorter_than_it_says(
+    tmp_path: Path, change: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    whole, cut = video(tmp_path / "a.avi", 60), tmp_path / "cut.avi"
+    cut.write_bytes(change(whole.read_bytes()))
+    found = list(confined(str(cut), 10.0))
+    assert 0 < len(found) < 60
+    said = f"{cut}: says that it holds 60 frames, but gave {len(found)}: it is cut or damaged"
+    assert [text.startswith(said) for text in caplog.messages] == [True]
+    caplog.clear()
+    assert len(list(confined(str(whole), 10.0))) == 60
+    frames = confined(str(cut), 10.0)
+    next(frames)
+    frames.close()  # type: ignore[attr-defined]
+    assert caplog.messages == []  # who stops reading learns nothing about the rest
+
+
+@pytest.mark.parametrize(("own", "judged", "told"), [(30.0, 10.0, 1), (29.97, 30.0, 0)])
+def test_a_video_of_another_rate_than_the_cameras(
+    tmp_path: Path, own: float, judged: float, told: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = video(tmp_path / "a.avi", 3, own)
+    assert len(list(confined(str(file), judged))) == 3
+    said = f"{file}: was recorded at 30 frames a second, but is judged at 10; set rate_hz"
+    assert [text.startswith(said) for text in caplog.messages] == [True] * told
+
+
+def test_a_recording_without_a_frame_is_none(tmp_path: Path) -> None:
+    np.savez(tmp_path / "none.npz", x=X[:0])
+    for file in (video(tmp_path / "none.avi", 0), tmp_path / "none.npz"):
+        for opened in (recorded, confined):
+            with pytest.raises(EdgeguardError, match=f"{file.name}: holds no frame that can be"):
+                list(opened(str(file), 10.0))
 
 
 def refused(*_: Any, **__: Any) -> Any:

@@ -114,10 +114,10 @@ def test_it_reports_what_all_others_were_told(
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(run, "_turn", lambda made, options: found.append(made.loop.watchers))
     monkeypatch.setattr(signal, "signal", lambda *_: None)
-    recording = ["--record", "log.mcap", "--record-key", "key.json"]
+    recording = ["--record", "log.mcap", "--record-key", "key.json", "--seconds", "1"]
     done = CliRunner().invoke(run.command, ["camera.toml", "--source", "drive.npz", *recording])
     assert done.exit_code == 0, done.output
-    assert [type(watcher).__name__ for watcher in found[0]] == ["Outputs", "Pace", "Notify"]
+    assert [type(watcher).__name__ for watcher in found[0]] == ["Seen", "Outputs", "Pace", "Notify"]
 
 
 @pytest.mark.parametrize(

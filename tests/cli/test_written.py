@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a command writes replaces nothing that it reads, and a failure costs nothing that was."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edgeguard.card import Card
+from edgeguard.cli.main import main
+from edgeguard.written import together
+from edgeguard.zoo import models_dir
+from tests.cli.running import POLICY
+from tests.cli.running import run as run_guard
+
+LOST = "is read here, and would be lost"
+
+
+@contextlib.contextmanager
+def room(bytes_: int) -> Iterator[None]:
+    """No file can get larger, as on a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def edgeguard(*arguments: str | Path) -> int:
+    with pytest.raises(SystemExit) as done:
+        main([str(a) for a in arguments])
+    return int(done.value.code or 0)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A guard.toml with model, card and golden vectors beside it, and a calibration."""
+    for name in ("plain.onnx", "plain.card.json", "plain.golden.npz", "labels.json"):
+        shutil.copy(models_dir() / name, tmp_path / name)
+    text = POLICY.replace("package:gtsrb/plain", "plain.onnx")
+    text = text.replace("period_ms = 10", 'period_ms = 10\ncalibration = "fitted.toml"', 1)
+    label = json.loads((models_dir() / "labels.json").read_text())[2]
+    (tmp_path / "guard.toml").write_text(
+        f'{text}\n[channel.target_speed.means]\n"{label}" = 13.8\n'
+    )
+    sha256 = Card.beside(tmp_path / "plain.onnx").sha256
+    (tmp_path / "fitted.toml").write_text(f'[model.plain]\nsha256 = "{sha256}"\n')
+    return tmp_path
+
+
+READ = ("guard.toml", "plain.onnx", "plain.card.json", "plain.golden.npz", "labels.json",
+        "fitted.toml")  # fmt: skip
+
+
+def test_check_and_run_write_over_nothing_that_the_guard_reads(
+    own: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = contents(own)
+    for name in READ:
+        assert edgeguard("check", own / "guard.toml", "--json", own / name) == 2
+        assert f"--json {own / name}: {LOST}" in capfd.readouterr().err
+    for name in ("plain.card.json", "fitted.toml"):
+        done = run_guard(own / "guard.toml", "--source", "simulated", "--sink", name)
+        assert (done.returncode, f"--sink {name}: {LOST}" in done.stderr) == (2, True)
+    assert contents(own) == before
+    assert edgeguard("check", own / "guard.toml", "--json", own / "new.json") == 0
+
+
+def test_no_table_takes_the_place_of_the_keys_or_of_the_policy(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
+    shutil.copytree(models_dir(), tmp_path, dirs_exist_ok=True)
+    keys, policy = tmp_path / "k.json", tmp_path / "guard.toml"
+    assert edgeguard("mcu", "policy", policy, "--keys", keys, "-o", tmp_path / "t.c") == 0
+    assert edgeguard("mcu", "policy", policy, "-o", tmp_path / "t.c") == 0  # makes the usual keys
+    before = contents(tmp_path)
+    usual = tmp_path / "home" / "edgeguard" / "mcu-keys.json"
+    for out, given in ((keys, ["--keys", keys]), (policy, ["--keys", keys]), (usual, [])):
+        assert edgeguard("mcu", "policy", policy, *given, "-o", out) == 2
+        assert f"--out {out}: {LOST}" in capfd.readouterr().err
+    assert contents(tmp_path) == before
+
+
+def test_what_belongs_together_is_written_together_or_not_at_all(tmp_path: Path) -> None:
+    arrays, text, link = (tmp_path / name for name in ("c.npz", "c.toml", "link.toml"))
+    text.write_bytes(b"of before")
+    link.symlink_to(text)
+    with room(4096), pytest.raises(OSError, match="File too large"):
+        together({arrays: bytes(100), link: bytes(5000)})
+    assert contents(tmp_path) == {text: b"of before", link: b"of before"}
+    with pytest.raises(IsADirectoryError):
+        together({arrays: b"a", tmp_path: b"b"})
+    assert not arrays.exists()
+    together({arrays: b"a", link: b"b"})
+    assert contents(tmp_path) == {arrays: b"a", text: b"b", link: b"b"}
+    assert link.is_symlink()
+
+
+def test_a_swap_that_fails_leaves_no_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """New arrays beside an old file are none of its; an interrupt comes as it likes."""
+    (tmp_path / "c.toml").write_bytes(b"of before")
+    swap = os.replace
+
+    def interrupted(part: Path, path: Path) -> None:
+        if path.suffix == ".toml":
+            raise KeyboardInterrupt
+        swap(part, path)
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        together({tmp_path / "c.npz": b"a", tmp_path / "c.toml": b"b"})
+    assert contents(tmp_path) == {tmp_path / "c.toml": b"of before"}
