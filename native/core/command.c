@@ -33,25 +33,36 @@ static eg_limits_t limits_now(const eg_policy_t *p, const eg_input_t *in, const 
   return l;
 }
 
-/* The command of one channel. While inactive it follows what is measured, so that nothing winds up;
- * where nothing measures it, it goes to its stop command as an active one would: what was commanded
- * before a person drove is not resumed. Under the rules the target follows the command, so that an
- * old suggestion is not either. */
+/* What a channel commands while nobody asks: what is measured, so that nothing winds up. Where
+ * nothing measures it, it goes to its stop command as an active one would: what was commanded
+ * before a person drove is not resumed. */
+static int32_t idle(const eg_policy_t *p, const eg_input_t *in, uint8_t channel,
+                    const eg_decision_t *out, int32_t last) {
+  const eg_channel_t *c = &p->channel[channel];
+  const eg_number_t *measured = eg_signal(p, in, c->measured);
+  if (measured) return measured->value;
+  if (c->measured != EG_NONE) return last; /* its signal is lost for now */
+  eg_limits_t l = limits_now(p, in, c, (eg_mode_t)out->mode);
+  return eg_envelope_step(&l, last, c->stop);
+}
+
+/* The command of one channel. Under the rules the target follows the command, so that an old
+ * suggestion is not resumed. */
 static void command(const eg_policy_t *p, eg_state_t *s, const eg_input_t *in, uint8_t channel,
                     eg_decision_t *out) {
   const eg_channel_t *c = &p->channel[channel];
   eg_channel_state_t *state = &s->channel[channel];
-  const eg_number_t *measured = eg_signal(p, in, c->measured);
   eg_mode_t mode = (eg_mode_t)out->mode;
-  int32_t want = out->active ? want_of(p, in, channel, mode, state->target) : c->stop;
-  if (!out->active && measured) {
-    state->last = measured->value;
-  } else if (out->active || c->measured == EG_NONE) {
+  if (!out->active) {
+    state->last = idle(p, in, channel, out, state->last);
+    out->channel[channel].want = state->last;
+  } else {
+    int32_t want = want_of(p, in, channel, mode, state->target);
     eg_limits_t l = limits_now(p, in, c, mode);
     state->last = eg_envelope_step(&l, state->last, want);
-    if (out->active && (state->last < l.min || state->last > l.max)) s->conflict = 1;
+    if (state->last < l.min || state->last > l.max) s->conflict = 1;
+    out->channel[channel].want = want;
   }
-  out->channel[channel].want = out->active ? want : state->last;
   if (!out->active || mode >= EG_FALLBACK) {
     state->target = state->last;
     out->channel[channel].granted = 0;

@@ -46,6 +46,12 @@ static eg_limits_t limits_named(const eg_policy_t *p, const eg_input_t *in, cons
                     ENSURES(RET.min == LIMIT(0, c, mode) && RET.max == LIMIT(1, c, mode) &&
                             RET.fall == LIMIT(2, c, mode) && RET.rise == LIMIT(3, c, mode));
 
+static int32_t idle_c(const eg_policy_t *p, const eg_input_t *in, uint8_t channel,
+                      const eg_decision_t *out, int32_t last)
+    REQUIRES(READS(p) && READS(in) && READS(out) && channel < EG_MAX_CHANNELS)
+        REQUIRES(sizes_ok(p) && channel_ok(p, channel) && out->mode <= EG_SAFE_STOP) ASSIGNS()
+    /* ENV-4 */ ENSURES(IDLES(channel, last, RET));
+
 static void command_c(const eg_policy_t *p, eg_state_t *s, const eg_input_t *in, uint8_t channel,
                       eg_decision_t *out)
     REQUIRES(READS(p) && WRITES(s) && READS(in) && WRITES(out) && channel < EG_MAX_CHANNELS)
@@ -118,7 +124,17 @@ void prove_limits_now(void) {
   REACHED;
 }
 
-/*! enforce command; replace want_of limits_now/limits_named eg_envelope_step; unwind 10;
+/*! enforce idle; replace limits_now/limits_named eg_envelope_step; unwind 10; seconds 10 */
+void prove_idle(void) {
+  free_choice();
+  eg_policy_t p;
+  eg_input_t in;
+  eg_decision_t out;
+  FOR_ANY(channel, EG_MAX_CHANNELS) idle(&p, &in, channel, &out, nondet_i32());
+  REACHED;
+}
+
+/*! enforce command; replace want_of idle limits_now/limits_named eg_envelope_step; unwind 10;
  * object-bits 9; fields 4; seconds 12 */
 void prove_command(void) {
   free_choice();
