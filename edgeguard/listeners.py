@@ -103,7 +103,8 @@ class Listener:
         """Pictures before this one that got no answer are forgotten. An answer to a picture that
         nobody saw has no number, which trips."""
         self._now["echoes"] = self._now["flips"] = nan
-        if all(shown_ns != captured_ns for shown_ns, _ in self._waiting):
+        waiting = tuple(self._waiting)  # at once: whoever observes may add to it meanwhile
+        if all(shown_ns != captured_ns for shown_ns, _ in waiting):
             return
         shown_ns, glance = self._waiting.popleft()
         while shown_ns != captured_ns:

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import threading
 
 import numpy as np
 import pytest
@@ -155,6 +157,32 @@ def test_a_worker_that_answers_slowly_is_asked_the_same_as_well(tmp_path, known)
             guard.wait(2.0)
             seen = guard.decide({"speed": 20.0}, now + 3 * 10**7)
     assert seen.detectors == ("again",)
+
+
+def test_one_thread_asks_while_another_hears(tmp_path, known):  # noqa: F811
+    """Nothing of the one may raise in the other, which decides."""
+    scenes, *_ = known
+    more = LOOKS.format(isolation="none", feature="echoes", above=5)
+    with Guard.load(camera_policy(tmp_path, {}, more)) as guard:
+        guard.arm()
+        guard.observe("front", scenes[0], 10**9)
+        listener, over = guard._parts.listeners["compact"], threading.Event()
+
+        def asks() -> None:
+            while not over.is_set():
+                listener.asked()
+
+        asking = threading.Thread(target=asks)
+        before = sys.getswitchinterval()
+        try:
+            sys.setswitchinterval(1e-6)
+            asking.start()
+            for _ in range(20_000):
+                listener.heard(-1)
+        finally:
+            sys.setswitchinterval(before)
+            over.set()
+            asking.join()
 
 
 def test_what_a_newer_answer_replaces_before_a_decision_still_counts(tmp_path, known):  # noqa: F811
