@@ -26,6 +26,7 @@ from edgeguard.config import GuardConfig, load
 from edgeguard.decision import Decision
 from edgeguard.errors import BundleRefused, ConfigError, EdgeguardError, ModelRefused
 from edgeguard.intake.camera import Box
+from edgeguard.observing import take_answers
 
 if TYPE_CHECKING:
     from edgeguard.output.recorder import Recorder
@@ -137,7 +138,7 @@ class Guard:
         what the policy wants authenticated counts only here.
         """
         if self._remote:
-            wiring.take_answers(self._core, self._remote)
+            take_answers(self._core, self._remote)
         given = signals if type(signals) is dict else as_dict(signals)
         if self._to_prove or authenticated is not None:
             given = given.copy()
@@ -173,7 +174,7 @@ class Guard:
 
     def wait(self, timeout_s: float) -> None:
         """Block until every worker has answered, or the time is up: for simulated streams only."""
-        wiring.take_answers(self._core, self._remote, timeout_s)
+        take_answers(self._core, self._remote, timeout_s)
 
     def evidence(self, member: str) -> dict[str, Any]:
         """What this member said last: label, value, certainty, margin, entropy, energy; however

@@ -20,7 +20,7 @@ import pytest
 from attrs import evolve
 from click.testing import CliRunner
 
-from edgeguard import config, wiring
+from edgeguard import config, observing
 from edgeguard.card import Card
 from edgeguard.cli import campaigns
 from edgeguard.cli.inject import Beside, command
@@ -136,7 +136,7 @@ def test_a_ring_that_believes_every_answer_is_found(
 def test_a_guard_that_does_not_notice_a_death_is_found(
     demo: GuardConfig, seen: Road, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wiring.Seat, "notice", lambda seat, core: None)
+    monkeypatch.setattr(observing.Seat, "notice", lambda seat, core: None)
 
     def all_die(c: LiveCase) -> None:
         c.start()
@@ -168,7 +168,7 @@ def test_a_guard_that_does_not_name_one_dead_worker_is_found(
     and much later lost, is no name of its death."""
     row = inject(ONE_DIES, apart(ONE_DIES.id), 0, demo, seen=seen)
     assert (row["w"], row["c"]) == (0, True), row
-    monkeypatch.setattr(wiring.Seat, "notice", lambda seat, core: None)
+    monkeypatch.setattr(observing.Seat, "notice", lambda seat, core: None)
     monkeypatch.setattr(live, "PATIENCE_US", 100e3)  # a member is lost 350 ms after its last answer
     row = inject(ONE_DIES, apart(ONE_DIES.id), 0, demo, seen=seen)
     assert row["c"] is False, row
@@ -177,7 +177,7 @@ def test_a_guard_that_does_not_name_one_dead_worker_is_found(
 def test_a_liar_that_is_only_late_is_not_named(
     demo: GuardConfig, seen: Road, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wiring.Seat, "notice", lambda seat, core: None)
+    monkeypatch.setattr(observing.Seat, "notice", lambda seat, core: None)
     row = inject(told("another picture's"), 0, 0, demo, seen=seen)
     assert row["c"] is False, row
 
@@ -197,14 +197,14 @@ def test_a_guard_that_holds_its_tick_up_is_found(
     demo: GuardConfig, seen: Road, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Commands that come late are right ones: only the time tells."""
-    notice = wiring.Seat.notice
+    notice = observing.Seat.notice
 
-    def slowly(seat: wiring.Seat, core: Core) -> None:
+    def slowly(seat: observing.Seat, core: Core) -> None:
         if not seat.member.alive and not seat.lost:
             time.sleep(0.5)
         notice(seat, core)
 
-    monkeypatch.setattr(wiring.Seat, "notice", slowly)
+    monkeypatch.setattr(observing.Seat, "notice", slowly)
     row = inject(ONE_DIES, apart(ONE_DIES.id), 0, demo, seen=seen)
     assert row["d"] >= 500_000 and row["m"] >= 30, row
     assert any("holds a tick up" in text for text in row["why"]), row
