@@ -47,7 +47,7 @@ class JsonReader:
     def text(self, key: str, default: Any = attrs.NOTHING) -> str:
         """A string."""
         value = self.take(key, default)
-        if not isinstance(value, str):
+        if not isinstance(value, str) or "\0" in value:  # NUL: no file has one in its name
             raise self.error(key, f"want text, got {value!r:.60}")
         return value
 

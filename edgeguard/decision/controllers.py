@@ -75,7 +75,10 @@ def make_controller(name: str, parameters: Mapping[str, Any], where: str = "") -
         if factory is None:
             module, _, attribute = name.partition(":")
             factory = getattr(importlib.import_module(module), attribute)
-        return factory(**parameters)
+        made = factory(**parameters)
+        if not callable(made):
+            raise TypeError(f"made {made!r:.60}, which cannot be called")
+        return made
     except (Exception, SystemExit) as error:
         known = ", ".join(BUILT_IN)
         raise ConfigError(

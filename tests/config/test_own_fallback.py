@@ -27,6 +27,7 @@ MUTE = "class Mute(Exception):\n    def __str__(self): return 1 / 0\nraise Mute"
         ("def rule(): pass", "TypeError: .*'floor'"),
         ("raise SystemExit(1)", "SystemExit: 1"),
         (MUTE, "Mute: no message"),
+        ("def rule(floor): return floor", "TypeError: made 0.0, which cannot be called"),
     ],
 )
 def test_a_rule_that_cannot_be_made_is_refused_by_file_and_key(

@@ -68,6 +68,7 @@ def test_a_card_is_read_back_as_it_was_written(tmp_path: Path) -> None:
         (["input", "zero_point"], 10**400, "input.zero_point: want an integer of at most"),
         (["input", "size"], [1e300, 32], "input.size: [1e+300, 32.0] is more than"),
         (["input", "name"], 5, "input.name: want text, got 5"),
+        (["golden", "file"], "a\0b", "golden.file: want text, got 'a\\x00b'"),
         (["temprature"], 2.0, "temprature: unknown key; did you mean temperature?"),
         (["goldn"], {}, "goldn: unknown key; did you mean golden?"),
         (["max_rails"], 1, "max_rails: unknown key; did you mean max_rail?"),
