@@ -15,7 +15,7 @@ from edgeguard.alarm import EVENT
 from edgeguard.errors import EdgeguardError
 from edgeguard.output.recorder.log_reader import Log
 from edgeguard.output.recorder.topics import ARM, DECISION, GAP, NOTES, REARM, TAKEOVER, TAPE
-from edgeguard.reasons import UNSEEN, Moment, reason
+from edgeguard.reasons import UNSEEN, Held, Moment, reason
 from edgeguard.replay import policy_of
 
 DRAINS = 8  # absence takes away an eighth of what presence has filled (native/core/causes.c)
@@ -140,7 +140,6 @@ class _Teller:
         self._policy, self._risk, self._events = policy, risk, events
         self._reader = Replayer(Policy(policy))
         self._presence = _Presence(policy)
-        self._serials: dict[str, int] = {}
         self._unknown = "as the log begins"  # why nobody knows what was before this decision
         self._evidence: dict[int, str] = {}  # by cause: what was seen when it was present last
         self._open: dict[int, int] = {}  # active causes: since when
@@ -150,16 +149,18 @@ class _Teller:
         self._story = Story(units=dict(units))
 
     def hear(self, record: bytes) -> None:
-        kind = record[0]
+        kind, again = record[0], self._reader.feed(record)
+        if again == "malformed":
+            raise ValueError(
+                f"a record that cannot be read after {self._story.decisions} decisions"
+            )
         if kind == DECISION:
             t_ns, decision = self._reader.decision(record)
             given = self._reader.input(record)
             events = self._counting(t_ns) if self._events else ()
-            moment = Moment(
-                self._policy, decision, given, self._risk, events, self._before(), self._serials
-            )
+            held = {n: Held(*h) for n, h in self._reader.members().items() if again == "same"}
+            moment = Moment(self._policy, decision, given, self._risk, events, self._before(), held)
             self._decided(moment, t_ns)
-            self._serials = {name: said["serial"] for name, said in given["members"].items()}
         elif kind == GAP:
             self._gap()
         elif kind in OPERATIONS and (kind != REARM or record[1] == REARMED):
@@ -171,7 +172,7 @@ class _Teller:
         self._story.gaps += 1
         self._end_causes(list(self._open), self._story.end_ns)
         self._evidence.clear()
-        self._presence, self._serials = _Presence(self._policy), {}
+        self._presence = _Presence(self._policy)
         self._unknown = "after the gap"
 
     def _before(self) -> Mode | None:

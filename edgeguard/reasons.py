@@ -19,6 +19,18 @@ VOTED = "STALE_MODEL", "LOW_CERTAINTY", "DISAGREEMENT", "OPERATION_DENIED"
 UNSEEN = "was present"  # what a cause without anything that shows it says
 
 
+class Held(NamedTuple):
+    """What the core made of a member's answers."""
+
+    heard: bool
+    """Whether it goes by the last one; while not, the member has no vote, and its detectors say
+    nothing."""
+    label: int
+    """Of the answer that it goes by."""
+    faults: int
+    """What was wrong with the newest one: a bit a cause."""
+
+
 class Moment(NamedTuple):
     """One decision with everything that went into it."""
 
@@ -32,8 +44,8 @@ class Moment(NamedTuple):
     """Security events that counted at this decision."""
     before: Mode | None = None
     """The mode of the decision before it, where that is known: answers are taken in it."""
-    serials: Mapping[str, int] = {}
-    """By member: of its newest answer at the decision before it, where that is known."""
+    held: Mapping[str, Held] = {}
+    """By member, as the core knows it when it has decided; empty after a gap."""
 
     @property
     def members(self) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
@@ -47,10 +59,9 @@ class Moment(NamedTuple):
         for row in self.policy["channels"]:
             yield row["name"], self.decision.evidence[row["name"]], row
 
-    def spoke(self, member: str) -> bool:
-        """Whether its answer is a new one, or may be."""
-        serial = self.given["members"][member]["serial"]
-        return bool(serial) and serial != self.serials.get(member)
+    def refused(self, member: str, cause: str) -> bool:
+        """Whether the core refused its newest answer for this."""
+        return member in self.held and bool(self.held[member].faults >> CAUSES.index(cause) & 1)
 
 
 def reason(cause: str, moment: Moment) -> str:
@@ -134,39 +145,24 @@ def _late(moment: Moment) -> Iterator[str]:
 
 def _insane(moment: Moment) -> Iterator[str]:
     for name, said, row in moment.members:
-        if moment.spoke(name) and said["age_us"] == AGE_MAX:
-            yield f"{name}: stamped later than the decision, or with no time"
-        else:
-            yield from (f"{name}: {wrong}" for wrong in _nonsense(said, row))
+        if moment.refused(name, "SCORE_INSANE"):
+            yield f"{name}: {_nonsense(said, row)}"
 
 
-def _nonsense(said: Mapping[str, Any], row: Mapping[str, Any]) -> Iterator[str]:
-    """What no scores of this member may be like."""
+def _nonsense(said: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    """What is wrong with an answer that the core refused as insane."""
+    if said["age_us"] == AGE_MAX:
+        return "stamped later than the decision, or with no time"
     if said["bad"]:
-        yield f"{said['bad']} scores are no numbers, 0 may be"
-    elif said["out_of_range"]:
-        yield f"{said['out_of_range']} scores outside their range, 0 may be"
-    elif said["rail"] > row["max_rail"]:
-        yield f"{said['rail']} scores at the upper rail, above {row['max_rail']}"
-    elif said["serial"] and said["distinct"] < row["min_distinct"]:
-        yield f"{said['distinct']} different scores, below {row['min_distinct']}"
-    elif said["serial"] and not row["sum_min"] <= said["sum"] * ONE <= row["sum_max"]:
-        low, high = row["sum_min"] / ONE, row["sum_max"] / ONE
-        yield f"scores add up to {said['sum']:.3f}, outside {low:.3f} to {high:.3f}"
-
-
-def _says(said: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
-    """Whether a member's last answer says something, and no nonsense."""
-    answers = said["serial"] > 0 and said["label"] >= 0 and said["age_us"] < AGE_MAX
-    return answers and not any(_nonsense(said, row))
-
-
-def _heard(moment: Moment, name: str, said: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
-    """Whether the core goes by what a member said last; while not, the member has no vote, and its
-    detectors say nothing (native/core/perceive.c)."""
-    here = said["present"] and not _old(moment, name, row)
-    may = moment.before in (None, *_modes(row)) and not _forbidden(moment, said, row)
-    return here and may and _says(said, row)
+        return f"{said['bad']} scores are no numbers, 0 may be"
+    if said["out_of_range"]:
+        return f"{said['out_of_range']} scores outside their range, 0 may be"
+    if said["rail"] > row["max_rail"]:
+        return f"{said['rail']} scores at the upper rail, above {row['max_rail']}"
+    if said["distinct"] < row["min_distinct"]:
+        return f"{said['distinct']} different scores, below {row['min_distinct']}"
+    low, high = row["sum_min"] / ONE, row["sum_max"] / ONE
+    return f"scores add up to {said['sum']:.3f}, outside {low:.3f} to {high:.3f}"
 
 
 def _least(row: Mapping[str, Any]) -> tuple[float, int, str]:
@@ -231,20 +227,21 @@ def _over(demand: Mapping[str, int]) -> str:
 
 def _unauthorized(moment: Moment) -> Iterator[str]:
     """Who said something that was not granted at all, else who was granted half of what the vote
-    asks for, else who may not speak in some mode, where nobody knows which it was."""
-    yield from [*_refused(moment)] or [*_half_granted(moment)] or _limited(moment)
+    asks for."""
+    yield from [*_refused(moment)] or _half_granted(moment)
 
 
 def _refused(moment: Moment) -> Iterator[str]:
     for name, said, row in moment.members:
-        if not _says(said, row):
+        if not moment.refused(name, "UNAUTHORIZED_SUGGESTION"):
             continue
-        before = moment.before
-        if moment.spoke(name) and before is not None and before not in _modes(row):
-            allowed = ", ".join(mode.name for mode in _modes(row))
-            yield f"{name} spoke in {before.name}; it may in {allowed}"
+        allowed = ", ".join(mode.name for mode in _modes(row))
         if channel := _forbidden(moment, said, row):
             yield f"{name} spoke of {channel}, which it may not"
+        elif moment.before is not None and moment.before not in _modes(row):
+            yield f"{name} spoke in {moment.before.name}; it may in {allowed}"
+        else:
+            yield f"{name} may speak in {allowed} alone"
 
 
 def _forbidden(moment: Moment, said: Mapping[str, Any], row: Mapping[str, Any]) -> str:
@@ -256,20 +253,13 @@ def _forbidden(moment: Moment, said: Mapping[str, Any], row: Mapping[str, Any]) 
 
 def _half_granted(moment: Moment) -> Iterator[str]:
     for index, (channel, evidence, _) in enumerate(moment.channels):
-        for name, said, row in moment.members:
-            granted = _granted(row, index)
-            late = said["latency_us"] > row["deadline_us"]
-            agrees = row["kind"] != BY_LABEL or (
-                said["label"] == evidence["label"] and _about(moment, said["label"]) == index
-            )
-            if granted in (1, 2) and agrees and not late and _heard(moment, name, said, row):
+        for name, _, row in moment.members:
+            granted, held = _granted(row, index), moment.held.get(name)
+            if granted not in (1, 2) or held is None or not held.heard:
+                continue
+            about = _about(moment, held.label) if row["kind"] == BY_LABEL else index
+            if about == index and (row["kind"] != BY_LABEL or held.label == evidence["label"]):
                 yield f"{name} may only {OPERATIONS[granted - 1]} {channel}"
-
-
-def _limited(moment: Moment) -> Iterator[str]:
-    for name, _, row in moment.members:
-        if moment.before is None and len(_modes(row)) < len(Mode.__members__):
-            yield f"{name} may speak in {', '.join(mode.name for mode in _modes(row))} alone"
 
 
 def _about(moment: Moment, label: int) -> int:
@@ -357,7 +347,8 @@ def _abstains(moment: Moment, row: Mapping[str, Any]) -> bool:
     """Whether a detector is one of a member that is not heard."""
     if row["source"] not in OF_A_MEMBER:
         return False
-    return not _heard(moment, *list(moment.members)[row["index"]])
+    held = moment.held.get(moment.policy["members"][row["index"]]["name"])
+    return held is not None and not held.heard
 
 
 _LINK = _always("the microcontroller's link reported it")

@@ -22,7 +22,6 @@ from edgeguard.cli.numbers import Finite
 from edgeguard.cli.run_outputs import Outputs
 from edgeguard.config import GuardConfig, load
 from edgeguard.config.load import files_read
-from edgeguard.decision import Decision
 from edgeguard.errors import EdgeguardError
 from edgeguard.guard import Guard
 from edgeguard.intake.sources import STREAM, Frame
@@ -129,21 +128,6 @@ class Run:
     frames: Iterator[Frame]
     on_clock: bool
     told: list[Callable[[], list[str]]]  # at the end
-    seen: Seen
-
-
-class Seen:
-    """Whether the guard took any frame."""
-
-    def __init__(self) -> None:
-        self.any = False
-
-    def saw(self, frame: Frame) -> None:
-        """One that was handed to the members."""
-        self.any = True
-
-    def decided(self, decision: Decision, t_ns: int) -> None:
-        """Whatever it is."""
 
 
 def _assemble(options: Options, stack: contextlib.ExitStack) -> Run:
@@ -182,8 +166,7 @@ def _assemble(options: Options, stack: contextlib.ExitStack) -> Run:
     if not options.source.endswith(STREAM):  # which may bring signals of its own
         measured = behind.measures if behind else ("speed",) if car else ()
         outputs.say(inputs.missing(config, options.given, measured))
-    loop.watchers.insert(0, seen := Seen())  # Notify stays the last
-    return Run(loop, frames, on_clock, told, seen)
+    return Run(loop, frames, on_clock, told)
 
 
 def _check_written(options: Options) -> None:
@@ -218,7 +201,7 @@ def _check_seen(run: Run, options: Options) -> None:
     """Raises EdgeguardError for a recording that ended without a frame that the guard took, since
     none fitted, or all went by before the first tick: its decisions say nothing about the guard."""
     ended = options.seconds is None and not inputs.is_live(options.source)
-    if ended and not run.seen.any:
+    if ended and not run.loop.frames:
         raise EdgeguardError(
             f"{options.source}: ended, and the guard took none of its frames; they have to fit"
             f" [camera.NAME] of {options.policy}: see the warnings above"

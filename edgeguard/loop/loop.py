@@ -65,6 +65,8 @@ class Loop:
         self.operators: list[Operator] = []
         self._recorded: Mapping[str, float] = {}  # signals that came with the last frame
         self._told: set[str] = set()
+        self.frames = 0
+        """That the guard took, so far."""
         self.timing = Timing(int(guard.config.guard.period_ms * 1e6))
 
     def lockstep(self, frames: Iterable[Frame]) -> None:
@@ -134,6 +136,7 @@ class Loop:
                 self._told.add(kind)
                 _log.warning("%s: frame refused: %s", self._camera, error)
             return
+        self.frames += 1
         for watcher in self.watchers:
             watcher.saw(frame)
 

@@ -133,6 +133,19 @@ public:
     return d;
   }
 
+  // By member, as the core holds it after the last record that it was fed: whether it goes by what
+  // the member said last, the label of what it goes by, and what was wrong with the newest answer,
+  // one bit a cause. Empty where the state is not known.
+  py::dict members() const {
+    py::dict d;
+    const HostPolicy &p = *policy_;
+    for (size_t i = 0; replay_->knows_state && i < p.members.size(); i++) {
+      const eg_member_state_t &m = replay_->state.member[i];
+      d[p.members[i].c_str()] = py::make_tuple(m.held != 0, m.evidence.label, m.faults);
+    }
+    return d;
+  }
+
 private:
   static const uint8_t *bytes(std::string_view record) {
     return reinterpret_cast<const uint8_t *>(record.data());
@@ -191,6 +204,7 @@ void bind_record(py::module_ &m) {
       .def("feed", &Replayer::feed)
       .def("decision", &Replayer::decision)
       .def("input", &Replayer::input)
+      .def("members", &Replayer::members)
       .def_property_readonly("made", &Replayer::made);
   m.def("policy_record", [](std::shared_ptr<HostPolicy> p) { return record_of(*p); });
 }

@@ -17,7 +17,7 @@ from edgeguard.explain import explain
 from edgeguard.output.recorder import Recorder
 from edgeguard.output.recorder.log_reader import Log
 from edgeguard.output.recorder.topics import DECISION, TAPE
-from edgeguard.reasons import UNSEEN, Moment, reason
+from edgeguard.reasons import UNSEEN, Held, Moment, reason
 from edgeguard.replay import policy_of
 from tests.faults.bench import PERIOD_MS, POLICY, Bench, certain, write_policy
 from tests.faults.test_authority import NOTED
@@ -73,14 +73,15 @@ ELSEWHERE = {"RISK_RAISED", "RISK_HIGH", "ENVELOPE_CONFLICT"}  # with events, or
 def moments(log: Path) -> Iterator[Moment]:
     """Every decision, with the one before it as it is known."""
     policy = policy_of(Log(log))
-    reader, before, serials = Replayer(Policy(policy)), None, {}
+    reader, before = Replayer(Policy(policy)), None
     for entry in Log(log).entries(TAPE):
+        assert reader.feed(entry.data) in ("same", "nothing")
         if entry.data[0] == DECISION:
             _, decision = reader.decision(entry.data)
             given = reader.input(entry.data)
-            yield Moment(policy, decision, given, before=before, serials=serials)
+            held = {name: Held(*knows) for name, knows in reader.members().items()}
+            yield Moment(policy, decision, given, before=before, held=held)
             before = decision.mode
-            serials = {name: said["serial"] for name, said in given["members"].items()}
 
 
 def told(log: Path) -> Mapping[str, set[str]]:
