@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # `make demo` and `make test` set everything up by themselves, in .venv.
 
+JOBS ?= $(shell nproc)
 PYTHON ?= $(shell sh tests/system_tools.sh --python)
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,8 +26,9 @@ demo-mcu: $(VENV)/run
 demo-drive: $(VENV)/drive
 	$(BIN)/edgeguard drive --demo drive.gif
 
+# JOBS: processes for the tests, at most four; PYTEST: more arguments.
 test: $(VENV)/test ctest
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --dist loadfile $(PYTEST)
 	@need="$$(sh tests/system_tools.sh --proving)"; [ -z "$$need" ] || echo "make prove, mcdc, msan, mutants," \
 	  "fuzz, traces, firmware and rules need more than this: apt-get install -y $$need"
 

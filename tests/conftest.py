@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""In CI nothing is skipped but what that machine cannot have."""
+"""In CI nothing is skipped but what that machine cannot have; what needs the machine for itself,
+because a real clock decides (`pytest.mark.alone`), gets it.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Generator
 
 import pytest
+
+from tests import beside
 
 # The data set and the models of strangers; what the kernel or the processor does not do; packages
 # that have an environment of their own, or exist for a Raspberry Pi only.
@@ -14,6 +19,16 @@ EXCUSED = re.compile(
     r"EDGEGUARD_DATA|no models in|no /|Landlock|seccomp|32-bit|root|SIMD|no such provider"
     r"|environment of its own|picamera2|no release for this Python"
 )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    beside.share(config)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    with beside.turn(alone=item.get_closest_marker("alone") is not None):
+        return (yield)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

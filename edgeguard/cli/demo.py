@@ -162,7 +162,7 @@ def _frozen(console: Console, stated: dict[str, str], source: Path, allowed: boo
     what = f"{source.parent}: {', '.join(wrong)}: not as fixed before the stream was built"
     if not allowed:
         raise EdgeguardError(f"{what}; restore it, or give --allow-unfrozen to develop")
-    console.print(f"[bold yellow]{what}: these figures are no evidence[/]")
+    console.print(f"[bold yellow]{what}: these figures are no evidence[/]", soft_wrap=True)
 
 
 def _page(out: Path, results: Results, found: list[Figure]) -> Path:

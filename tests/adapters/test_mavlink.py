@@ -28,6 +28,8 @@ from edgeguard.errors import ConfigError, EdgeguardError
 from tests.adapters.autopilot import GUIDED, SET_MESSAGE_INTERVAL
 from tests.adapters.pages import ROOT, follow
 
+pytestmark = pytest.mark.alone
+
 PERIOD_NS = 20_000_000
 AXES = {"forward": "speed_target", "turn": "turn_rate"}
 

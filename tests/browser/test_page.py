@@ -23,6 +23,8 @@ from tests.output.telemetry.conftest import Served, Shown
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is in the extra dev").expect
 pytest.importorskip("prometheus_client", reason="the page needs the extra telemetry")
 
+pytestmark = pytest.mark.alone
+
 KEEP = os.environ.get("EDGEGUARD_KEEP_PICTURES")  # a folder; docs/telemetry.png was made with it
 LATEST_MS = 500.0
 TOO_WIDE = """() => [document.documentElement, ...document.querySelectorAll("section")]
@@ -74,7 +76,8 @@ def test_everything_is_shown_in_full(full: Run, looking: Looking) -> None:
     for member in ("plain", "compact", "robust"):
         expect(page.locator("#members")).to_contain_text(member)
     expect(page.locator("#members th").nth(3)).to_have_text("certainty")
-    page.wait_for_function("scene.naturalWidth > 0 && part.naturalWidth > 0")
+    for picture in ("#scene", "#part"):
+        expect(page.locator(picture)).not_to_have_js_property("naturalWidth", 0)
     expect(page.locator("#timing")).to_contain_text("late by")
     expect(page.locator("#risk")).to_have_text("not configured")
 

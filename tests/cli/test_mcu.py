@@ -24,6 +24,8 @@ from tests.cli.running import POLICY
 from tests.firmware_bridge.board import PATIENCE_S, Board, pseudo_terminal
 from tests.firmware_bridge.rig import KEYS
 
+pytestmark = pytest.mark.alone
+
 DEMO = str(models_dir() / "guard.toml")
 needs_qemu = pytest.mark.skipif(missing_tools() is not None, reason=f"needs: {missing_tools()}")
 

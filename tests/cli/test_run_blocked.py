@@ -28,6 +28,8 @@ from edgeguard.intake.sources import Frame
 from edgeguard.loop import Loop
 from tests.faults.bench import Bench, certain, write_policy
 
+pytestmark = pytest.mark.alone
+
 WAITS = 4  # decisions that may wait for something that may act on them, at 100 Hz
 LOST, MOST_TICKS = 40, 3000
 RESCUE_S = 60.0  # a tick that is held up after all fails the test instead of hanging it

@@ -22,6 +22,8 @@ from tests.faults.bench import POLICY, Bench, camera_guard, certain, write_polic
 
 can = pytest.importorskip("can", reason="needs the extra can")
 
+pytestmark = pytest.mark.alone
+
 NAME = "can:virtual/car"
 DETECTOR = """
 [detector.strangers]

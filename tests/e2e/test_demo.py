@@ -16,6 +16,8 @@ from edgeguard.cli import demo
 from edgeguard.streams import stream as streams
 from edgeguard.zoo import models_dir
 
+pytestmark = pytest.mark.alone
+
 FROZEN_TRACK = (4, 62)
 
 

@@ -18,6 +18,8 @@ from edgeguard.wiring import HANG_S, core_policy
 from edgeguard.zoo import models_dir
 from tests.faults.bench import MEMBERS, POLICY, Bench, camera_guard, certain, write_policy
 
+pytestmark = pytest.mark.alone
+
 
 def test_raising_asks_for_more_evidence_than_lowering(bench: Bench) -> None:
     """The same certainty, between the two thresholds: it lowers the command and raises none."""

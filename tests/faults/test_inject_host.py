@@ -35,6 +35,8 @@ from edgeguard.streams.campaign.run import BY_ID, chunk, inject
 from edgeguard.zoo import models_dir
 from firmware_bridge.campaign.store import Store
 
+pytestmark = pytest.mark.alone
+
 NOTHING = Fault("none", "no fault", "nothing happens", frozenset(), lambda c: None)
 
 

@@ -37,6 +37,8 @@ from edgeguard.streams.campaign.road import Road
 from edgeguard.streams.campaign.run import BY_ID, inject, seen_by
 from edgeguard.zoo import models_dir
 
+pytestmark = pytest.mark.alone
+
 DEMO = models_dir() / "guard.toml"
 CAUSES = faults_workers.CAUSES
 

@@ -21,6 +21,8 @@ from firmware_bridge.campaign.table import with_steering
 from firmware_bridge.sim import sources
 from tests.firmware_bridge.board import Board, pseudo_terminal
 
+pytestmark = pytest.mark.alone
+
 SEED = 0  # the first thing drawn is that the clock wraps
 ROW = {"f": "F17", "i": 3, "k": "noise x9", "w": 0}
 MACHINE = Disturbed("a tick or a frame came 7 ms late")

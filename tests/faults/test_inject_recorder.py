@@ -24,6 +24,8 @@ from edgeguard.output.recorder import recorder
 from edgeguard.output.recorder.log_reader import Entry, Log
 from edgeguard.output.recorder.topics import DECISION, GAP
 
+pytestmark = pytest.mark.alone
+
 CAUSES = frozenset({"RECORDER_LOST"})
 
 

@@ -23,6 +23,8 @@ from edgeguard.errors import ModelRefused
 from edgeguard.inference import supervisor
 from edgeguard.inference.members import MemberSpec, open_members
 
+pytestmark = pytest.mark.alone
+
 
 def test_scores_and_embedding_are_those_of_the_model(opened: Open) -> None:
     member = opened()

@@ -13,6 +13,8 @@ from child import READY_S, Open, ask, strike, until
 from edgeguard.inference import supervisor
 from edgeguard.inference.child import ChildProcess
 
+pytestmark = pytest.mark.alone
+
 LIAR = """
 import sys, json, os, select
 o = json.loads(sys.argv[1])

@@ -27,6 +27,8 @@ from edgeguard.inference.members import MemberSpec, open_members
 from edgeguard.inference.memory import Answers, Frames
 from edgeguard.inference.supervisor import Supervisor
 
+pytestmark = pytest.mark.alone
+
 OURS = {f"/memfd:edgeguard-{name}" for name in ("frames", "answers")}
 
 

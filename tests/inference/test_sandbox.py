@@ -20,6 +20,8 @@ from edgeguard.inference import supervisor
 from edgeguard.inference.child import ChildProcess, open_group
 from edgeguard.inference.members import MemberSpec
 
+pytestmark = pytest.mark.alone
+
 READY_S = 30.0
 needs_landlock = pytest.mark.skipif(
     _isolation.landlock_abi() < sandbox.LANDLOCK_ABI, reason="needs: Landlock 6 (Linux 6.12)"

@@ -14,6 +14,8 @@ from edgeguard.errors import EdgeguardError
 from edgeguard.intake.bus import EXTENDED, Reader
 
 can = pytest.importorskip("can", reason="needs the extra can")
+
+pytestmark = pytest.mark.alone
 Heard = tuple[str, Any]
 
 

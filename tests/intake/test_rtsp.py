@@ -25,6 +25,8 @@ from edgeguard.intake.sources import Frame
 cv2 = pytest.importorskip("cv2", reason="streams are read with OpenCV (extra images)")
 from tests.intake.rtsp_camera import RtspCamera  # noqa: E402
 
+pytestmark = pytest.mark.alone
+
 RATE_HZ = 25.0
 
 

@@ -25,6 +25,8 @@ from edgeguard.loop.loop import lasting, paced
 from edgeguard.loop.realtime import sleep_until
 from tests.faults.bench import MEMBERS, POLICY, Bench, camera_guard, certain, write_policy
 
+pytestmark = pytest.mark.alone
+
 PERIOD_NS = 10_000_000
 PICTURE = np.zeros((48, 64, 3), np.uint8)
 

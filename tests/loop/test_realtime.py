@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.alone
+
 LIMITED = """
 import mmap, os, resource
 from edgeguard.loop.realtime import prepare

@@ -20,6 +20,8 @@ from edgeguard.loop import Watcher
 from edgeguard.loop.systemd import Notify
 from tests.faults.bench import Bench, camera_guard, write_policy
 
+pytestmark = pytest.mark.alone
+
 SIGNALS = """
 import time
 began = []

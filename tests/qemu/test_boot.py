@@ -7,12 +7,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from firmware_bridge.host import HostLink
 from firmware_bridge.mcu import footprint
 from firmware_bridge.native import ONE
 from firmware_bridge.table import table_hash
 from tests.qemu.conftest import KEYS
 from tests.qemu.machine import Machine, plant_log
+
+pytestmark = pytest.mark.alone
 
 SELF_TEST = {"stack": 1, "ram": 2, "flash": 4, "policy": 8}
 BREAK = b"\xfe\xe7"  # Thumb: branch to itself

@@ -12,6 +12,8 @@ from click.testing import CliRunner
 from edgeguard.cli.inject import command
 from firmware_bridge.campaign.told import Told
 
+pytestmark = pytest.mark.alone
+
 
 def test_what_was_injected_is_stopped_and_called_by_its_name(tmp_path: Path) -> None:
     to = tmp_path / "figures.json"

@@ -17,6 +17,8 @@ from edgeguard.streams.ramp import Log
 
 pytest.importorskip("onnxruntime", reason="the demo's models need the extra onnx")
 
+pytestmark = pytest.mark.alone
+
 ONE = 65536
 MS = 1_000_000
 

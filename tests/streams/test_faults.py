@@ -27,6 +27,8 @@ from edgeguard.streams.faults import (
 from edgeguard.streams.run import Run
 from edgeguard.streams.stream import SignStream
 
+pytestmark = pytest.mark.alone
+
 FALL, FLOOR = 4.0, 5.5  # of the shipped policy: m/s2, m/s
 
 

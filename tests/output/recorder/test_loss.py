@@ -34,6 +34,8 @@ from tests.faults.bench import Bench, write_policy
 from tests.output.recorder.conftest import wait_for
 from tests.output.recorder.test_box import pair
 
+pytestmark = pytest.mark.alone
+
 DRIVE = """
 import sys, time
 from pathlib import Path

@@ -13,6 +13,8 @@ import pytest
 from edgeguard import _isolation
 from tests.output.telemetry.conftest import Served
 
+pytestmark = pytest.mark.alone
+
 TRIES = """
 import os, sys
 from edgeguard.output.telemetry.server import confine

@@ -13,6 +13,8 @@ import pytest
 
 from tests.output.telemetry.conftest import TOKEN, Served
 
+pytestmark = pytest.mark.alone
+
 
 def test_who_asks_slowly_keeps_nobody_out(served: Served) -> None:
     from edgeguard.output.telemetry.server import MOST_CONNECTIONS

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +21,8 @@ from edgeguard.output.telemetry import Requests
 from edgeguard.output.telemetry.process import Link
 from tests.faults.bench import Bench, write_policy
 from tests.output.telemetry.conftest import TOKEN, Served, Shown
+
+pytestmark = pytest.mark.alone
 
 
 def test_a_stopped_reader_costs_messages_and_nothing_else(served: Served, tmp_path: Path) -> None:

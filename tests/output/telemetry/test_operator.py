@@ -22,6 +22,8 @@ from edgeguard.output.telemetry.process import Link
 from tests.faults.bench import camera_guard
 from tests.output.telemetry.conftest import TOKEN, Served, Shown, meanwhile
 
+pytestmark = pytest.mark.alone
+
 RIGHT = {"token": TOKEN}
 SECOND_NS = 1_000_000_000
 
