@@ -38,7 +38,7 @@ lint: $(VENV)/test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(if $(SOURCES),,$(error no C or C++ sources in native/))
-	$(BIN)/clang-format --dry-run --Werror $(SOURCES)
+	@$(BIN)/clang-format --dry-run --Werror $(SOURCES)
 
 # The C tests of the decision core, with AddressSanitizer and UndefinedBehaviorSanitizer.
 ctest: $(VENV)/test

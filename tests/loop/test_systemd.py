@@ -119,7 +119,7 @@ def test_it_reports_what_all_others_were_told(
     recording = ["--record", "log.mcap", "--record-key", "key.json", "--seconds", "1"]
     done = CliRunner().invoke(run.command, ["camera.toml", "--source", "drive.npz", *recording])
     assert done.exit_code == 0, done.output
-    assert [type(watcher).__name__ for watcher in found[0]] == ["Seen", "Outputs", "Pace", "Notify"]
+    assert [type(watcher).__name__ for watcher in found[0]] == ["Outputs", "Pace", "Notify"]
 
 
 @pytest.mark.parametrize(
