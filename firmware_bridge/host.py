@@ -390,13 +390,12 @@ class HostLink:
 
 
 def _state(raw: Any) -> State:
-    known = bool(raw.measured_valid)
     return State(
         stamp_us=raw.stamp_us,
         mode=MODES[raw.mode],
         causes=causes_of(raw.causes),
-        speed=raw.speed / ONE if known else float("nan"),
-        steering=raw.steering / ONE if known else float("nan"),
+        speed=raw.speed / ONE if raw.measured_valid & 1 else float("nan"),
+        steering=raw.steering / ONE if raw.measured_valid & 2 else float("nan"),
         output=(raw.output[0] / ONE, raw.output[1] / ONE),
         command_age_us=raw.command_age_us,
     )

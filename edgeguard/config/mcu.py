@@ -23,9 +23,6 @@ from edgeguard.errors import ConfigError
 LINK_TIMEOUT_MS = 36.0
 ROUND_TRIP_MS = 20.0
 PERIODS_MS = (5.0, 17.0)  # a command may be lost: two periods are within the time limit
-COUNTERS, CLOCK = 2**16, 2**32  # where the frames' counter and the clocks in microseconds wrap
-MAX_DELTA = 3  # frames that a counter may be ahead
-REPLAY_US = 6 * 86_400_000_000  # no session lasts longer than six days
 STANDSTILL = 0.1  # m/s, where [rearm] says nothing about this signal
 CLASSIC_CAN = (
     'is "can": a classic CAN frame holds 8 bytes and the E2E header alone takes 12;'
@@ -75,17 +72,6 @@ class Roles:
         return {name: i for i, name in enumerate(named) if name is not None}
 
 
-def _repeats_us(period_us: int, age_us: int) -> int | None:
-    """When a recorded command would pass once more in the same session: its counter is due again,
-    and so is its stamp, to within the age that is allowed. None: not while a session lasts."""
-    for wraps in range(1, REPLAY_US // (COUNTERS * period_us) + 1):
-        for ahead in range(-MAX_DELTA, MAX_DELTA + 1):
-            after_us = (wraps * COUNTERS + ahead) * period_us
-            if min(after_us % CLOCK, -after_us % CLOCK) <= age_us:
-                return after_us
-    return None
-
-
 class _Unfit(Exception):
     """A key of [mcu] and what is wrong with it."""
 
@@ -121,15 +107,6 @@ class Parts:
                 ("mcu", "max_command_age_ms"),
                 f"is {age:g}; must be {period:g} (a period) to {most:g} ms (2 periods, or the"
                 " longest round trip)",
-            )
-        passes_us = fixed.us_floor(max(age or most, ROUND_TRIP_MS))
-        after_us = _repeats_us(fixed.us_floor(period), passes_us)
-        if low <= period <= high and after_us is not None:
-            yield (
-                ("guard", "period_ms"),
-                f"is {period:g}; with a microcontroller the frames' counter and the clocks would"
-                f" both stand as before after {after_us / 3.6e9:.1f} h, and a command recorded then"
-                " pass again; take a whole number of ms",
             )
         try:
             roles = self.roles()

@@ -9,8 +9,12 @@ bool eg_send(eg_mcu_t *m, const eg_message_t *message) {
   return board_tx(wire, n);
 }
 
+static uint8_t valid(const eg_number_t *n) {
+  return n->validity == EG_VALID ? 1u : 0u;
+}
+
 static int32_t valid_or_0(const eg_number_t *n) {
-  return n->validity == EG_VALID ? n->value : 0;
+  return valid(n) ? n->value : 0;
 }
 
 static void state(eg_mcu_t *m, uint32_t now_us) {
@@ -20,7 +24,7 @@ static void state(eg_mcu_t *m, uint32_t now_us) {
   s->causes = m->out.causes;
   s->command_age_us = m->out.member_age_us[0];
   s->mode = m->out.mode;
-  s->measured_valid = m->sensed.speed.validity == EG_VALID;
+  s->measured_valid = valid(&m->sensed.speed) | valid(&m->sensed.steering) << 1;
   s->speed = valid_or_0(&m->sensed.speed);
   s->steering = valid_or_0(&m->sensed.steering);
   for (uint32_t i = 0; i < EG_OUTPUTS; i++) s->output[i] = board_memory()->record->output[i];

@@ -27,7 +27,9 @@ static bool among(uint32_t types, uint8_t type) {
 /* Counters, windows and time limits begin anew. */
 static void restart(eg_link_t *l) {
   memset(l->counter, 0, sizeof l->counter);
+  memset(l->sent_round, 0, sizeof l->sent_round);
   memset(l->receiver, 0, sizeof l->receiver);
+  memset(l->heard_round, 0, sizeof l->heard_round);
   memset(l->credit, CREDIT_MAX, sizeof l->credit);
   eg_e2e_machine_init(&l->machine);
   l->quiet_us = 0;
@@ -70,9 +72,19 @@ static void fold(const uint8_t session[EG_SESSION_BYTES], uint8_t word[EG_SESSIO
     word[i] = session[i] ^ session[EG_SESSION_BYTES - 1u - i];
 }
 
-static void make_tag(const eg_link_t *l, uint8_t type, const uint8_t *frame, uint16_t n,
-                     uint8_t tag[EG_TAG_BYTES]) {
-  eg_cmac(l->config.key, session_of(l, type), EG_SESSION_BYTES, frame, n, tag);
+/* Whether its rounds are counted. What arms is fresh by its nonces; a STATE without a session is
+ * not, since its ends did not begin together. */
+static bool of_rounds(const eg_link_t *l, uint8_t type) {
+  return l->in_session && !among(ARMING, type);
+}
+
+static void make_tag(const eg_link_t *l, uint8_t type, uint16_t round, const uint8_t *frame,
+                     uint16_t n, uint8_t tag[EG_TAG_BYTES]) {
+  uint8_t fresh[EG_FRESH_BYTES];
+  memcpy(fresh, session_of(l, type), sizeof l->session);
+  fresh[sizeof fresh - 2u] = (uint8_t)(round >> 8);
+  fresh[sizeof fresh - 1u] = (uint8_t)round;
+  eg_cmac(l->config.key, fresh, sizeof fresh, frame, n, tag);
 }
 
 /* --------------------------------------------------------------------- send */
@@ -86,16 +98,22 @@ static void await(eg_link_t *l, uint8_t type) {
   if (type == EG_MSG_CHALLENGE) l->receiver[EG_MSG_ARM].started = 0;
 }
 
+static void count_sent(eg_link_t *l, uint8_t type) {
+  l->counter[type]++;
+  if (l->counter[type] == 0) l->sent_round[type]++;
+}
+
 uint16_t eg_link_frame(eg_link_t *l, const eg_message_t *m, uint8_t frame[EG_FRAME_MAX]) {
   uint16_t size = eg_message_pack(m, frame + EG_FRAME_HEAD);
   if (size == 0) return 0;
   uint16_t n = (uint16_t)(EG_FRAME_HEAD + size);
   fold(session_of(l, m->type), frame + EG_E2E_HEADER);
   eg_e2e_protect(frame, n, l->counter[m->type], eg_message_data_id((eg_message_type_t)m->type));
-  l->counter[m->type]++;
+  uint16_t round = of_rounds(l, m->type) ? l->sent_round[m->type] : 0;
+  count_sent(l, m->type);
   await(l, m->type);
   if (!l->config.authenticated) return n;
-  make_tag(l, m->type, frame, n, frame + n);
+  make_tag(l, m->type, round, frame, n, frame + n);
   return (uint16_t)(n + EG_TAG_BYTES);
 }
 
@@ -178,9 +196,24 @@ static bool of_session(const eg_link_t *l, uint8_t type, const uint8_t *frame) {
   return memcmp(word, frame + EG_E2E_HEADER, sizeof word) == 0;
 }
 
+/* Before the last one, by whichever way is shorter round the counter. */
+static bool behind(const eg_e2e_receiver_t *r, uint16_t counter) {
+  return r->started && (uint16_t)(counter - r->counter) > INT16_MAX;
+}
+
+/* In which round of its counter a frame was sent, if it is near the last one; of one that is not,
+ * and was recorded long ago, the tag says no. */
+static uint16_t round_of(const eg_link_t *l, uint8_t type, uint16_t counter) {
+  const eg_e2e_receiver_t *r = &l->receiver[type];
+  uint32_t last = ((uint32_t)l->heard_round[type] << 16) + r->counter;
+  uint32_t round = (last + (uint16_t)(counter - r->counter)) >> 16;
+  return (uint16_t)(round - (behind(r, counter) ? 1u : 0u));
+}
+
 static bool tag_right(const eg_link_t *l, uint8_t type, const uint8_t *frame, uint16_t n) {
+  uint16_t round = of_rounds(l, type) ? round_of(l, type, eg_get16(frame + 2)) : 0;
   uint8_t tag[EG_TAG_BYTES];
-  make_tag(l, type, frame, n, tag);
+  make_tag(l, type, round, frame, n, tag);
   return eg_tag_equal(tag, frame + n);
 }
 
@@ -208,9 +241,13 @@ static bool heed(eg_link_t *l, uint8_t type, const uint8_t *payload, uint16_t n,
   return welcome(l, type);
 }
 
-/* Whether it is new; the frame holds otherwise. */
+/* Whether it is new; the frame holds otherwise. In a session one from before is not followed: those
+ * recorded after it would pass. */
 static bool in_sequence(eg_link_t *l, uint8_t type, uint16_t counter) {
+  if (of_rounds(l, type) && behind(&l->receiver[type], counter))
+    return refuse(l, type, &l->counts.reordered, EG_E2E_WRONGSEQUENCE);
   uint16_t last = l->receiver[type].counter;
+  l->heard_round[type] = round_of(l, type, counter);
   eg_e2e_result_t result = eg_e2e_sequence(&l->receiver[type], counter);
   if (result == EG_E2E_REPEATED) return refuse(l, type, &l->counts.repeated, result);
   if (result == EG_E2E_WRONGSEQUENCE) return refuse_early(l, type, &l->counts.reordered, result);

@@ -115,7 +115,7 @@ static void state(walk_t *w, eg_message_t *m) {
   u32(w, &s->causes);
   u32(w, &s->command_age_us);
   u8(w, &s->mode, EG_SAFE_STOP);
-  u8(w, &s->measured_valid, 1);
+  u8(w, &s->measured_valid, 3);
   i32(w, &s->speed);
   i32(w, &s->steering);
   for (uint32_t i = 0; i < 2; i++) i32(w, &s->output[i]);

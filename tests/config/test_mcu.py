@@ -86,18 +86,8 @@ def test_a_period_that_the_link_cannot_keep(edited: Edit) -> None:
 SLOWER = "\n[mcu]\n\n[cause.CONTROLLER_LOST]\non_ms = 60\n"  # three periods of any
 
 
-@pytest.mark.parametrize(("period_ms", "hours"), [(16.384, "1.2"), (8.192, "1.2"), (12.288, "3.6")])
-def test_a_period_at_which_an_old_command_would_pass_again(
-    edited: Edit, period_ms: float, hours: str
-) -> None:
-    file = edited("period_ms = 10", f"period_ms = {period_ms}")
-    file.write_text(file.read_text() + SLOWER)
-    with pytest.raises(ConfigError, match=rf"period_ms: is {period_ms}; .* after {hours} h, and"):
-        config.load(file)
-
-
-@pytest.mark.parametrize("period_ms", [*range(5, 18), 12.5, 16.667, 8.333, 6.25])
-def test_periods_that_people_use_repeat_nothing_for_days(edited: Edit, period_ms: float) -> None:
+@pytest.mark.parametrize("period_ms", [5, 17, 12.5, 16.667, 16.384])
+def test_a_period_that_the_link_keeps(edited: Edit, period_ms: float) -> None:
     file = edited("period_ms = 10", f"period_ms = {period_ms}")
     file.write_text(file.read_text() + SLOWER)
     assert config.load(file).guard.period_ms == period_ms

@@ -39,7 +39,7 @@ MESSAGES = {
 }
 OF_HOST = ("HELLO", "ARM", "COMMAND", "VERDICT", "ANSWER", "LOG_HEAD")
 ARMING = ("HELLO", "ARM", "CHALLENGE", "ARMED", "BOOT")
-VERSION = 1
+VERSION = 2
 
 
 def data_id(name: str) -> int:
@@ -52,29 +52,33 @@ def session_of(name: str, session: bytes) -> bytes:
     return bytes(16) if name in ARMING else session
 
 
-def tag_of(key: bytes, session: bytes, frame: bytes) -> bytes:
-    """64 bits of the CMAC."""
+def tag_of(key: bytes, session: bytes, wraps: int, frame: bytes) -> bytes:
+    """64 bits of the CMAC; wraps: of the counter, in this session."""
     mac = CMAC(AES(key))
-    mac.update(session + frame)
+    mac.update(session + wraps.to_bytes(2, "big") + frame)
     return mac.finalize()[:8]
 
 
 def build(name: str, values: tuple[object, ...], counter: int, session: bytes, key: bytes) -> bytes:
-    """One frame; no tag where the key is empty."""
+    """One frame, as the one that `counter` others of its type came before; no tag where the key is
+    empty."""
+    wraps = 0 if name in ARMING else counter >> 16
     session = session_of(name, session)
     word = bytes(session[i] ^ session[15 - i] for i in range(4))
     frame = bytearray(12) + word + struct.pack(MESSAGES[name][1], *values)
-    frame[2:4] = counter.to_bytes(2, "big")
+    frame[2:4] = (counter & 0xFFFF).to_bytes(2, "big")
     e2e.p04.e2e_p04_protect(frame, data_id(name), increment_counter=False)
-    return bytes(frame) + (tag_of(key, session, bytes(frame)) if key else b"")
+    return bytes(frame) + (tag_of(key, session, wraps, bytes(frame)) if key else b"")
 
 
-def read(name: str, frame: bytes, session: bytes, key: bytes) -> tuple[int, tuple[object, ...]]:
+def read(
+    name: str, frame: bytes, session: bytes, key: bytes, wraps: int = 0
+) -> tuple[int, tuple[object, ...]]:
     """Counter and values of a frame; every check that the receiver makes must hold."""
     session = session_of(name, session)
     body = frame[:-8] if key else frame
     if key:
-        assert frame[-8:] == tag_of(key, session, body)
+        assert frame[-8:] == tag_of(key, session, wraps, body)
     assert e2e.p04.e2e_p04_check(bytearray(body), data_id(name))
     assert body[12:16] == bytes(session[i] ^ session[15 - i] for i in range(4))
     return int.from_bytes(body[2:4], "big"), struct.unpack(MESSAGES[name][1], body[16:])

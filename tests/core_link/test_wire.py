@@ -23,7 +23,7 @@ LIMITS = {
     "operator_request": 1,
     "policy_agrees": 1,
     "authenticated": 1,
-    "measured_valid": 1,
+    "measured_valid": 3,
     "result": 7,
     "reason": 4,
     "first": 4,

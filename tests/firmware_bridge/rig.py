@@ -42,6 +42,7 @@ class Rig:
         self.label = "twenty"
         self.up: Wire = one_to_one  # host to microcontroller
         self.down = True  # microcontroller to host
+        self.heard: Callable[[bytes], bytes] = lambda data: data  # what of it arrives
         self.down_us = 500
         self.alive = True  # the host's process
         self.decision: Decision | None = None
@@ -75,7 +76,7 @@ class Rig:
         data = self.twin.step(at_us)
         self.speed += (self.twin.actuator[0] - self.speed) * 0.05
         if self.alive and self.down:
-            self.host.receive(data, at_us + self.down_us)
+            self.host.receive(self.heard(data), at_us + self.down_us)
             self._send(at_us + self.down_us + 500)
 
     def ticks(self, n: int) -> None:

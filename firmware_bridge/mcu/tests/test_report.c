@@ -9,7 +9,7 @@ static void what_is_measured(void) {
   r.speed = Q(9.5);
   r.steering = Q(-0.01);
   rig_turn(&r);
-  CHECK(r.state.measured_valid && r.state.speed == Q(9.5), "speed %d", r.state.speed);
+  CHECK(r.state.measured_valid == 3 && r.state.speed == Q(9.5), "speed %d", r.state.speed);
   CHECK(r.state.steering == Q(-0.01), "steering %d", r.state.steering);
   CHECK(r.state.stamp_us == r.twin.now_us, "at %u, not %u", r.state.stamp_us, r.twin.now_us);
   CHECK(r.state.output[EG_SPEED] == Q(10), "output %d", r.state.output[EG_SPEED]);
@@ -27,6 +27,23 @@ static void nothing_where_nothing_is(void) {
     rig_turn(&r);
     CHECK(!r.state.measured_valid, "says that it measures");
     CHECK(r.state.speed == 0 && r.state.steering == 0, "%d %d", r.state.speed, r.state.steering);
+  }
+}
+
+/* A wire that breaks is no angle of 0. */
+static void one_of_the_two(void) {
+  for (uint32_t i = 0; i < 2; i++) {
+    rig_t r;
+    rig_steady(&r);
+    if (i == 0) r.twin.sensed.steering.validity = EG_INVALID;
+    if (i == 1) r.twin.sensed.speed.validity = EG_INVALID;
+    r.follows = 0;
+    r.speed = Q(9);
+    r.steering = Q(0.01);
+    rig_turn(&r);
+    CHECK(r.state.measured_valid == i + 1u, "%u", r.state.measured_valid);
+    CHECK(r.state.speed == (i ? 0 : Q(9)), "speed %d", r.state.speed);
+    CHECK(r.state.steering == (i ? Q(0.01) : 0), "steering %d", r.state.steering);
   }
 }
 
@@ -125,6 +142,7 @@ static void no_head_after_the_session(void) {
 int main(void) {
   what_is_measured();
   nothing_where_nothing_is();
+  one_of_the_two();
   how_old_the_command_is();
   what_the_actuators_got();
   until_when_to_answer();

@@ -174,7 +174,7 @@ static bool fields_ok(const eg_message_t *m) {
   case EG_MSG_CHALLENGE:
     return m->as.challenge.policy_agrees <= 1 && m->as.challenge.authenticated <= 1;
   case EG_MSG_ARMED: return m->as.armed.result <= EG_ARM_TOO_OFTEN;
-  case EG_MSG_STATE: return m->as.state.mode <= EG_SAFE_STOP && m->as.state.measured_valid <= 1;
+  case EG_MSG_STATE: return m->as.state.mode <= EG_SAFE_STOP && m->as.state.measured_valid <= 3;
   case EG_MSG_QUESTION: return m->as.question.question != 0;
   case EG_MSG_BOOT:
     return m->as.boot.reason <= EG_RESET_SELF_TEST && m->as.boot.first <= EG_RESET_SELF_TEST;

@@ -31,16 +31,34 @@ static uint64_t eight(const uint8_t *b) {
          (uint64_t)b[4] << 32 | (uint64_t)b[5] << 40 | (uint64_t)b[6] << 48 | (uint64_t)b[7] << 56;
 }
 
-/* The tag, as some function of key, session and where the frame's bytes stand. */
-uint64_t __CPROVER_uninterpreted_tag(const uint8_t *key, uint64_t host, uint64_t mcu,
-                                     const uint8_t *frame, uint32_t n);
+/* Whose counter has rounds. */
+#define ROUNDS(l, type) ((l)->in_session && !of_no_session(type))
 
-static bool tag_ok(const eg_link_t *l, uint8_t type, const uint8_t *frame, uint16_t n) {
+/* The tag, as some function of key, session, round and where the frame's bytes stand. */
+uint64_t __CPROVER_uninterpreted_tag(const uint8_t *key, uint64_t host, uint64_t mcu,
+                                     uint16_t round, const uint8_t *frame, uint32_t n);
+
+static bool tag_ok(const eg_link_t *l, uint8_t type, uint16_t round, const uint8_t *frame,
+                   uint16_t n) {
   bool none = of_no_session(type);
   return eight(frame + n) ==
          __CPROVER_uninterpreted_tag(l->config.key, none ? 0 : eight(l->session),
-                                     none ? 0 : eight(l->session + EG_NONCE_BYTES), frame, n);
+                                     none ? 0 : eight(l->session + EG_NONCE_BYTES),
+                                     ROUNDS(l, type) ? round : 0, frame, n);
 }
+
+/* How far a counter is from that of the last frame: -0x8000 to 0x7FFF. */
+#define AHEAD(last, counter) ((int32_t)(((counter) - (last) + 0x8000) & 0xFFFF) - 0x8000)
+/* Counter and round as one number: that of a frame, from those of the last one. */
+#define WHOLE(round, counter) ((uint32_t)(round) << 16 | (counter))
+#define WHOLE_OF(started, round, last, counter)                                                    \
+  (WHOLE(round, last) +                                                                            \
+   ((started) ? (uint32_t)AHEAD(last, counter) : (uint32_t)(uint16_t)((counter) - (last))))
+#define ROUND_OF(l, type, now)                                                                     \
+  (uint16_t)(WHOLE_OF((l)->receiver[type].started, (l)->heard_round[type],                         \
+                      (l)->receiver[type].counter, now) >>                                         \
+             16)
+#define BEHIND(started, last, counter) ((started) && AHEAD(last, counter) < 0)
 
 #define FOLD(l, i) ((l)->session[i] ^ (l)->session[15 - (i)])
 
@@ -78,7 +96,7 @@ static bool young(const eg_link_t *l, uint32_t now_us, uint32_t stamp_us) {
 #define CLOCK_STATE(l) (l)->clock.offset_us, (l)->clock.uncounted_us, (l)->clock.back_us
 #define RECEIVING                                                                                  \
   l->counts, l->window, l->worst, l->ahead, l->refused, l->quiet_us, l->credit, l->receiver,       \
-      CLOCK_STATE(l)
+      l->heard_round, CLOCK_STATE(l)
 #define DELTA_OF(t, new) DELTA(OLD(l->receiver[t].started), OLD(l->receiver[t].counter), new)
 #define FOLLOWS(t, new) (DELTA_OF(t, new) >= 1 && DELTA_OF(t, new) <= 3)
 #define END_OF(frame) (BE16(frame) + (l->config.authenticated ? EG_TAG_BYTES : 0u))
@@ -96,10 +114,21 @@ bool eg_link_accept(eg_link_t *l, const uint8_t *frame, uint16_t length, uint32_
     /* LINK-2 */ ENSURES(IMPLIES(RET, session_ok(l, m->type, frame)))
     /* LINK-3 */ ENSURES(IMPLIES(RET && l->config.authenticated,
                                  BE16(frame) + EG_TAG_BYTES <= length &&
-                                     tag_ok(l, m->type, frame, BE16(frame))))
+                                     tag_ok(l, m->type, l->heard_round[m->type], frame,
+                                            BE16(frame))))
     /* LINK-3 */ ENSURES(IMPLIES(RET &&a_byte < length - END_OF(frame),
                                  frame[END_OF(frame) + a_byte] == 0))
     /* LINK-4 */ ENSURES(IMPLIES(IS(a_type), FOLLOWS(a_type, BE16(frame + 2))))
+    /* LINK-14 */ ENSURES(
+        IMPLIES(IS(a_type) && ROUNDS(l, a_type) && OLD(l->receiver[a_type].started),
+                WHOLE(l->heard_round[a_type], l->receiver[a_type].counter) -
+                        WHOLE(OLD(l->heard_round[a_type]), OLD(l->receiver[a_type].counter)) - 1u <
+                    3))
+    /* LINK-14 */ ENSURES(IMPLIES(!RET && ROUNDS(l, a_type) && OLD(l->receiver[a_type].started),
+                                  WHOLE(l->heard_round[a_type], l->receiver[a_type].counter) -
+                                          WHOLE(OLD(l->heard_round[a_type]),
+                                                OLD(l->receiver[a_type].counter)) <
+                                      0x8000))
     /* LINK-5 */ ENSURES(IMPLIES(IS(EG_MSG_COMMAND), young(l, now_us, m->as.command.stamp_us)))
     /* LINK-6 */ ENSURES(IMPLIES(IS(a_type), OLD(l->credit[a_type]) != 0 &&
                                                  l->credit[a_type] == OLD(l->credit[a_type]) - 1))
@@ -118,6 +147,7 @@ bool eg_link_accept(eg_link_t *l, const uint8_t *frame, uint16_t length, uint32_
                                  l->receiver[a_type].counter == OLD(l->receiver[a_type].counter) &&
                                      l->receiver[a_type].started ==
                                          OLD(l->receiver[a_type].started) &&
+                                     l->heard_round[a_type] == OLD(l->heard_round[a_type]) &&
                                      l->clock.offset_us == OLD(l->clock.offset_us) &&
                                      l->clock.uncounted_us == OLD(l->clock.uncounted_us) &&
                                      l->clock.back_us == OLD(l->clock.back_us)))
@@ -128,10 +158,12 @@ bool eg_link_accept(eg_link_t *l, const uint8_t *frame, uint16_t length, uint32_
                                  (l->window & 1u) == 1));
 
 #define SESSION_ASSIGNS                                                                            \
-  l->counter, l->receiver, l->credit, l->machine, l->quiet_us, l->window, l->worst, l->ahead
+  l->counter, l->sent_round, l->receiver, l->heard_round, l->credit, l->machine, l->quiet_us,      \
+      l->window, l->worst, l->ahead
 /* Of any type. */
 #define ANEW                                                                                       \
-  (l->counter[a_type] == 0 && l->receiver[a_type].started == 0 && l->credit[a_type] == 8 &&        \
+  (l->counter[a_type] == 0 && l->sent_round[a_type] == 0 && l->heard_round[a_type] == 0 &&         \
+   l->receiver[a_type].started == 0 && l->credit[a_type] == 8 &&                                   \
    l->machine.state == EG_E2E_NODATA && l->quiet_us == 0 && l->window == 0 && l->worst == 0 &&     \
    l->ahead == 0)
 
@@ -158,10 +190,10 @@ void eg_link_close(eg_link_t *l)
 #define SENT_SIZE(m) (EG_FRAME_HEAD + size_of((m)->type))
 
 uint16_t eg_link_frame(eg_link_t *l, const eg_message_t *m, uint8_t frame[EG_FRAME_MAX])
-    REQUIRES(WRITES(l) && READS(m) && a_type < EG_MESSAGES)
-        REQUIRES(link_ok(l) && __CPROVER_rw_ok(frame, EG_FRAME_MAX))
-            ASSIGNS(l->counter, l->receiver, __CPROVER_object_upto(frame, EG_FRAME_MAX))
-                ENSURES(link_ok(l) && RET <= EG_FRAME_MAX)
+    REQUIRES(WRITES(l) && READS(m) &&
+             a_type < EG_MESSAGES) REQUIRES(link_ok(l) && __CPROVER_rw_ok(frame, EG_FRAME_MAX))
+        ASSIGNS(l->counter, l->sent_round, l->receiver, __CPROVER_object_upto(frame, EG_FRAME_MAX))
+            ENSURES(link_ok(l) && RET <= EG_FRAME_MAX)
     /* LINK-11 */ ENSURES(RET == (m->type >= EG_MESSAGES    ? 0
                                   : l->config.authenticated ? SENT_SIZE(m) + EG_TAG_BYTES
                                                             : SENT_SIZE(m)))
@@ -169,17 +201,19 @@ uint16_t eg_link_frame(eg_link_t *l, const eg_message_t *m, uint8_t frame[EG_FRA
                                            BE32(frame + 8) == FRAME_CRC(frame, SENT_SIZE(m)) &&
                                            word_ok(l, m->type, frame + EG_E2E_HEADER)))
     /* LINK-11 */ ENSURES(IMPLIES(RET && l->config.authenticated,
-                                  tag_ok(l, m->type, frame, (uint16_t)SENT_SIZE(m))))
-    /* LINK-11 */ ENSURES(IMPLIES(RET && m->type == a_type,
-                                  BE16(frame + 2) == OLD(l->counter[a_type]) &&
-                                      l->counter[a_type] ==
-                                          ((OLD(l->counter[a_type]) + 1u) & 0xFFFFu)));
+                                  tag_ok(l, m->type, OLD(l->sent_round[m->type % EG_MESSAGES]),
+                                         frame, (uint16_t)SENT_SIZE(m))))
+    /* LINK-11 */ ENSURES(
+        IMPLIES(RET && m->type == a_type,
+                BE16(frame + 2) == OLD(l->counter[a_type]) &&
+                    WHOLE(l->sent_round[a_type], l->counter[a_type]) ==
+                        WHOLE(OLD(l->sent_round[a_type]), OLD(l->counter[a_type])) + 1u));
 
 uint16_t eg_link_wire(eg_link_t *l, const eg_message_t *m, uint8_t wire[EG_WIRE_MAX])
-    REQUIRES(WRITES(l) && READS(m) && a_type < EG_MESSAGES)
-        REQUIRES(link_ok(l) && __CPROVER_rw_ok(wire, EG_WIRE_MAX))
-            ASSIGNS(l->counter, l->receiver, __CPROVER_object_upto(wire, EG_WIRE_MAX))
-                ENSURES(link_ok(l) && RET <= EG_WIRE_MAX)
+    REQUIRES(WRITES(l) && READS(m) &&
+             a_type < EG_MESSAGES) REQUIRES(link_ok(l) && __CPROVER_rw_ok(wire, EG_WIRE_MAX))
+        ASSIGNS(l->counter, l->sent_round, l->receiver, __CPROVER_object_upto(wire, EG_WIRE_MAX))
+            ENSURES(link_ok(l) && RET <= EG_WIRE_MAX)
     /* LINK-11 */ ENSURES(IMPLIES(RET, wire[0] == 0 && wire[RET - 1u] == 0))
     /* LINK-11 */ ENSURES(IMPLIES(RET &&a_byte < RET - 2u, wire[1u + a_byte] != 0));
 

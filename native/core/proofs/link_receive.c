@@ -21,14 +21,29 @@ static bool of_session_c(const eg_link_t *l, uint8_t type, const uint8_t *frame)
 
 static bool tag_right_c(const eg_link_t *l, uint8_t type, const uint8_t *frame, uint16_t n)
     REQUIRES(READS(l) && type < EG_MESSAGES && n <= EG_FRAME_MAX - EG_TAG_BYTES &&
-             HERE_IS(frame, n + EG_TAG_BYTES)) ASSIGNS()
-    /* LINK-3 */ ENSURES(RET == tag_ok(l, type, frame, n));
+             HERE_IS(frame, n + EG_TAG_BYTES) && n >= EG_FRAME_HEAD) ASSIGNS()
+    /* LINK-3 */ ENSURES(RET == tag_ok(l, type, ROUND_OF(l, type, BE16(frame + 2)), frame, n));
+
+#define MOVED(t)                                                                                   \
+  (WHOLE(l->heard_round[t], l->receiver[t].counter) -                                              \
+   WHOLE(OLD(l->heard_round[t]), OLD(l->receiver[t].counter)))
 
 static bool in_sequence_c(eg_link_t *l, uint8_t type, uint16_t counter) REQUIRES(WRITES(l))
     REQUIRES(link_ok(l) && type < EG_MESSAGES && a_type < EG_MESSAGES)
         ASSIGNS(l->counts.repeated, l->counts.reordered, l->counts.lost, l->window, l->worst,
-                l->refused, l->receiver[type]) ENSURES(l->worst <= EG_E2E_RESULTS)
+                l->refused, l->receiver[type], l->heard_round[type])
+            ENSURES(l->worst <= EG_E2E_RESULTS)
     /* LINK-4 */ ENSURES(RET == FOLLOWS(type, counter))
+    /* LINK-14 */ ENSURES(IMPLIES(RET, WHOLE(l->heard_round[type], l->receiver[type].counter) ==
+                                           WHOLE_OF(OLD(l->receiver[type].started),
+                                                    OLD(l->heard_round[type]),
+                                                    OLD(l->receiver[type].counter), counter)))
+    /* LINK-14 */ ENSURES(IMPLIES(ROUNDS(l, type) && OLD(l->receiver[type].started),
+                                  MOVED(type) < 0x8000))
+    /* LINK-14 */ ENSURES(IMPLIES(ROUNDS(l, type) &&
+                                      BEHIND(OLD(l->receiver[type].started),
+                                             OLD(l->receiver[type].counter), counter),
+                                  MOVED(type) == 0))
     /* LINK-9 */ ENSURES(IMPLIES(!RET && type == EXPECTED(l),
                                  l->window == (OLD(l->window) << 1 | 1u)))
     /* LINK-9 */ ENSURES(IMPLIES(RET &&type == EXPECTED(l) && OLD(l->refused) == 0,
@@ -92,7 +107,7 @@ void prove_of_session(void) {
   REACHED;
 }
 
-/*! enforce tag_right; replace eg_tag_equal */
+/*! enforce tag_right; replace eg_get16 eg_tag_equal */
 void prove_tag_right(void) {
   eg_link_t l;
   FRAME(frame, length);

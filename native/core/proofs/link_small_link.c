@@ -26,14 +26,31 @@ static void fold_c(const uint8_t session[EG_SESSION_BYTES], uint8_t word[EG_SESS
 
 #define OF_SESSION(type, bytes) (of_no_session(type) ? 0 : eight(bytes))
 
-static void make_tag_c(const eg_link_t *l, uint8_t type, const uint8_t *frame, uint16_t n,
-                       uint8_t tag[EG_TAG_BYTES]) REQUIRES(READS(l) && type < EG_MESSAGES)
-    REQUIRES(__CPROVER_r_ok(frame, n) && __CPROVER_rw_ok(tag, EG_TAG_BYTES))
-        ASSIGNS(__CPROVER_object_upto(tag, EG_TAG_BYTES))
+static bool of_rounds_c(const eg_link_t *l, uint8_t type) REQUIRES(READS(l) && type < EG_MESSAGES)
+    ASSIGNS()
+    /* LINK-14 */ ENSURES(RET == ROUNDS(l, type));
+
+static void count_sent_c(eg_link_t *l, uint8_t type) REQUIRES(WRITES(l) && type < EG_MESSAGES)
+    ASSIGNS(l->counter[type], l->sent_round[type])
+    /* LINK-14 */ ENSURES(WHOLE(l->sent_round[type], l->counter[type]) ==
+                          WHOLE(OLD(l->sent_round[type]), OLD(l->counter[type])) + 1u);
+
+static bool behind_c(const eg_e2e_receiver_t *r, uint16_t counter) REQUIRES(READS(r)) ASSIGNS()
+    /* LINK-14 */ ENSURES(RET == BEHIND(r->started, r->counter, counter));
+
+static uint16_t round_of_c(const eg_link_t *l, uint8_t type, uint16_t counter)
+    REQUIRES(READS(l) && type < EG_MESSAGES) ASSIGNS()
+    /* LINK-14 */ ENSURES(RET == ROUND_OF(l, type, counter));
+
+static void make_tag_c(const eg_link_t *l, uint8_t type, uint16_t round, const uint8_t *frame,
+                       uint16_t n, uint8_t tag[EG_TAG_BYTES])
+    REQUIRES(READS(l) && type < EG_MESSAGES)
+        REQUIRES(__CPROVER_r_ok(frame, n) && __CPROVER_rw_ok(tag, EG_TAG_BYTES))
+            ASSIGNS(__CPROVER_object_upto(tag, EG_TAG_BYTES))
     /* LINK-3 */ ENSURES(eight(tag) ==
                          __CPROVER_uninterpreted_tag(l->config.key, OF_SESSION(type, l->session),
                                                      OF_SESSION(type, l->session + EG_NONCE_BYTES),
-                                                     frame, n));
+                                                     round, frame, n));
 
 /* Of any type: a handshake lets its answers begin anew, and nobody else. */
 static void await_c(eg_link_t *l,
@@ -146,7 +163,8 @@ static bool nothing_behind(const uint8_t *frame, uint16_t from, uint16_t length)
 }
 
 #define TAG_RIGHT(l, type, frame, length)                                                          \
-  (BE16(frame) + EG_TAG_BYTES <= (length) && tag_ok(l, type, frame, BE16(frame)))
+  (BE16(frame) + EG_TAG_BYTES <= (length) &&                                                       \
+   tag_ok(l, type, ROUND_OF(l, type, BE16(frame + 2)), frame, BE16(frame)))
 
 static uint32_t *untrue_c(eg_link_t *l, uint8_t type, const uint8_t *frame, uint16_t length)
     REQUIRES(WRITES(l) && type < EG_MESSAGES && length >= EG_FRAME_HEAD && length <= EG_FRAME_MAX)
@@ -190,7 +208,35 @@ void prove_make_tag(void) {
   eg_link_t l;
   FRAME(frame, length);
   uint8_t tag[EG_TAG_BYTES];
-  make_tag(&l, nondet_u8(), frame, length, tag);
+  make_tag(&l, nondet_u8(), (uint16_t)nondet_u32(), frame, length, tag);
+  REACHED;
+}
+
+/*! enforce of_rounds; replace among */
+void prove_of_rounds(void) {
+  eg_link_t l;
+  of_rounds(&l, nondet_u8());
+  REACHED;
+}
+
+/*! enforce count_sent */
+void prove_count_sent(void) {
+  eg_link_t l;
+  count_sent(&l, nondet_u8());
+  REACHED;
+}
+
+/*! enforce behind */
+void prove_behind(void) {
+  eg_e2e_receiver_t r;
+  behind(&r, (uint16_t)nondet_u32());
+  REACHED;
+}
+
+/*! enforce round_of; replace behind */
+void prove_round_of(void) {
+  eg_link_t l;
+  round_of(&l, nondet_u8(), (uint16_t)nondet_u32());
   REACHED;
 }
 

@@ -114,7 +114,9 @@ bool ends_pass(ends_t *e, const eg_message_t *m) {
 void ends_seal(const eg_link_t *sender, uint8_t type, uint16_t counter, uint8_t *frame,
                uint16_t length) {
   eg_e2e_protect(frame, length, counter, eg_message_data_id((eg_message_type_t)type));
-  eg_cmac(sender->config.key, sender->session, EG_SESSION_BYTES, frame, length, frame + length);
+  uint8_t fresh[EG_FRESH_BYTES] = {0};
+  memcpy(fresh, sender->session, EG_SESSION_BYTES);
+  eg_cmac(sender->config.key, fresh, sizeof fresh, frame, length, frame + length);
 }
 
 uint32_t ends_tick(eg_link_t *l, uint32_t elapsed_us) {

@@ -37,7 +37,7 @@ bool ends_pass(ends_t *e, const eg_message_t *m);
 /* The frame as it is on CAN, padded to nothing. */
 uint16_t ends_frame(ends_t *e, const eg_message_t *m, uint8_t frame[EG_FRAME_MAX]);
 bool ends_accept(ends_t *e, uint8_t type, const uint8_t *frame, uint16_t length);
-/* A frame made by hand: E2E and tag are right for whatever it says. */
+/* A frame of the first round, made by hand: E2E and tag are right for whatever it says. */
 void ends_seal(const eg_link_t *sender, uint8_t type, uint16_t counter, uint8_t *frame,
                uint16_t length);
 /* Time passes, and then a tick. */

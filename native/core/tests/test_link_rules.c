@@ -45,9 +45,9 @@ static ends_t at_work(uint8_t type) {
 static eg_link_counts_t after_delta(uint16_t delta) {
   ends_t e = ends_together(1);
   eg_message_t m = ends_message(EG_MSG_VERDICT);
-  e.host.counter[m.type] = 7;
+  e.host.counter[m.type] = 0x8000; /* neither way is over the wrap */
   CHECK(ends_pass(&e, &m), "the first may have any counter");
-  e.host.counter[m.type] = (uint16_t)(7 + delta);
+  e.host.counter[m.type] = (uint16_t)(0x8000 + delta);
   CHECK(ends_pass(&e, &m) == (delta >= 1 && delta <= 3), "delta %u", delta);
   CHECK(ends_counted(&e.mcu.counts) == 2, "each is counted once");
   return e.mcu.counts;
@@ -73,8 +73,10 @@ static void counters_wrap(void) {
   CHECK(ends_pass(&e, &m), "one lost");
   COUNT(&e.mcu, lost, 1);
   e.host.counter[m.type] = 0xFFFF;
+  e.host.sent_round[m.type] = 0;
   CHECK(!ends_pass(&e, &m), "back over the wrap");
   COUNT(&e.mcu, reordered, 1);
+  COUNT(&e.mcu, forged, 0);
 }
 
 static void swapped(void) {

@@ -3,7 +3,9 @@
  *
  * Frame: E2E Profile 4 header (12), session word (4), payload (<= 40), tag (8 where the build asks
  * for it): at most 64 bytes, one CAN FD frame; on serial in COBS with a zero at both ends. E2E
- * length and CRC cover header, session word and payload; the tag covers these and the session.
+ * length and CRC cover header, session word and payload; the tag covers these, the session, and the
+ * round of the counter: how often it has wrapped, which both ends count and nobody sends. So a tag
+ * holds for one frame of a session, however long that lasts.
  *
  * The session word, nonces of the arming folded to 32 bits, tells frames of another session where
  * there are no tags. It also keeps CRC and payload 32 known bits apart: only so is every burst of
@@ -28,6 +30,7 @@
 #define EG_WIRE_MAX (EG_FRAME_MAX + 3u) /* COBS adds one, and the zeros */
 
 #define EG_SESSION_BYTES (2u * EG_NONCE_BYTES)
+#define EG_FRESH_BYTES (EG_SESSION_BYTES + 2u) /* what a tag covers beside the frame: the round */
 /* No good COMMAND (MCU) or STATE (host) for that long: LOST. Found by a turn, which is up to 10 ms
  * later; with up to 2 ms on the wire and 2 ms that a turn takes the ramp begins within 50 ms. Two
  * frames of 10 ms may be lost and the third come 6 ms late. */
@@ -76,9 +79,11 @@ typedef struct {
   eg_link_config_t config;
   uint8_t session[EG_SESSION_BYTES]; /* host's nonce, then the microcontroller's; 0 before */
   bool in_session;
-  uint16_t counter[EG_MESSAGES]; /* of the next frame of each kind that goes out */
+  uint16_t counter[EG_MESSAGES];    /* of the next frame of each kind that goes out */
+  uint16_t sent_round[EG_MESSAGES]; /* and its round */
   eg_e2e_receiver_t receiver[EG_MESSAGES];
-  eg_e2e_machine_t machine; /* of the frames that must come every period */
+  uint16_t heard_round[EG_MESSAGES]; /* of the last counter */
+  eg_e2e_machine_t machine;          /* of the frames that must come every period */
   eg_clock_t clock;
   uint32_t quiet_us;               /* since the last good expected frame, saturating */
   uint32_t window;                 /* error-rate rule: one bit an expected frame, 1 is bad */

@@ -15,7 +15,7 @@
 
 #include "edgeguard/types.h"
 
-#define EG_LINK_VERSION 1u
+#define EG_LINK_VERSION 2u
 #define EG_PAYLOAD_MAX 40u
 #define EG_NONCE_BYTES 8u
 #define EG_HASH_BYTES 32u
@@ -98,8 +98,8 @@ typedef struct {
   uint32_t stamp_us; /* the microcontroller's clock */
   uint32_t causes;   /* its own, active */
   uint32_t command_age_us;
-  uint8_t mode; /* its own eg_mode_t */
-  uint8_t measured_valid;
+  uint8_t mode;            /* its own eg_mode_t */
+  uint8_t measured_valid;  /* bit 0: speed, bit 1: steering; what is not is 0 */
   int32_t speed, steering; /* Q16.16 m/s and rad, as its own sensors say */
   int32_t output[2];       /* Q16.16 what it gave the actuators */
 } eg_state_msg_t;

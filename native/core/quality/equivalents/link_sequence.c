@@ -2,7 +2,7 @@
 /* Unit: link.c
  * Stub: refuse refuse_early miss
  * Unwind: 8
- * Mutants: 16f13eaf5a 70ed2f8afc
+ * Mutants: 84e6ca5e9f 1ab9866b12
  * Why: eg_e2e_sequence never says NONEWDATA or ERROR, so nothing stands above WRONGSEQUENCE, and
  * only OK below OKSOMELOST once REPEATED has left. */
 static eg_e2e_result_t sequence;
