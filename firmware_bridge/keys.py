@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 from attrs import field, frozen
 
 from edgeguard.errors import EdgeguardError
+from firmware_bridge.secret import write_secret
 
 KEY_BYTES = 16
 _HEX = re.compile(r"[0-9a-fA-F]{32}")
@@ -34,46 +36,47 @@ def make_keys() -> Keys:
 
 def create(path: Path) -> Keys:
     """New keys in a new file that only its owner may read. Raises EdgeguardError if it exists."""
+    try:
+        return _create(path)
+    except FileExistsError:
+        raise EdgeguardError(f"{path}: exists; keys are never overwritten") from None
+
+
+def _create(path: Path) -> Keys:
+    """Raises FileExistsError, which is no error when two begin at once."""
     keys = make_keys()
     text = json.dumps({"link_key": keys.link.hex(), "operator_key": keys.operator.hex()}, indent=1)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        write_secret(path, f"{text}\n".encode(), new=True)
     except FileExistsError:
-        raise EdgeguardError(f"{path}: exists; keys are never overwritten") from None
+        raise
     except OSError as error:
         raise EdgeguardError(f"{path}: {error.strerror}") from None
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        os.fchmod(file.fileno(), 0o600)  # whatever the umask took away
-        file.write(text + "\n")
     return keys
-
-
-def write_secret(path: Path, text: str) -> None:
-    """A file that only its owner may read, also if there was another one. Raises OSError."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        os.fchmod(file.fileno(), 0o600)
-        file.write(text)
 
 
 def load(path: Path) -> Keys:
     """Read a key file. Raises EdgeguardError when others may read it or it holds no keys."""
     try:
-        handle = os.open(path, os.O_RDONLY)
-        with os.fdopen(handle, encoding="utf-8") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            if mode & (stat.S_IRWXG | stat.S_IRWXO):
-                raise EdgeguardError(
-                    f"{path}: others than its owner may use it (mode {stat.S_IMODE(mode):03o});"
-                    f" chmod 600 {path}, and make new keys if somebody did"
-                )
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), encoding="utf-8") as file:
+            _check_private(path, os.fstat(file.fileno()).st_mode)
             raw = json.loads(file.read(4096))
     except OSError as error:
         raise EdgeguardError(f"{path}: {error.strerror}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise EdgeguardError(f"{path}: is no JSON") from None
     return _keys(path, raw)
+
+
+def _check_private(path: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise EdgeguardError(f"{path}: is no regular file, so it holds no keys; name another")
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise EdgeguardError(
+            f"{path}: others than its owner may use it (mode {stat.S_IMODE(mode):03o});"
+            f" chmod 600 {path}, and make new keys if somebody did"
+        )
 
 
 def _keys(path: Path, raw: object) -> Keys:
@@ -89,12 +92,10 @@ def _keys(path: Path, raw: object) -> Keys:
 
 def ensure(path: Path) -> Keys:
     """The keys of this file, which is made if there is none. Raises EdgeguardError."""
-    try:
-        return create(path) if not path.exists() else load(path)
-    except EdgeguardError:
-        if path.exists():  # another process was faster
-            return load(path)
-        raise
+    if not os.path.lexists(path):
+        with contextlib.suppress(FileExistsError):  # another process was faster
+            return _create(path)
+    return load(path)
 
 
 def default_path() -> Path:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from edgeguard.errors import EdgeguardError
-from firmware_bridge.keys import Keys, write_secret
+from firmware_bridge.keys import Keys
+from firmware_bridge.secret import write_secret
 from firmware_bridge.table import c_source
 
 MACHINE = "mps2-an386"
@@ -88,7 +89,7 @@ def build(mcu: Mapping[str, Any], keys: Keys, out: Path, board: str = "qemu_mps2
     require_tools()
     out.mkdir(parents=True, exist_ok=True, mode=0o700)
     table = out / "mcu_table.c"
-    write_secret(table, c_source(mcu, keys))
+    write_secret(table, c_source(mcu, keys).encode())
     done = subprocess.run(
         [
             "make", "-C", str(_HERE / "mcu"), f"BOARD={board}", f"TABLE={table.resolve()}",

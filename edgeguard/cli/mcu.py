@@ -53,11 +53,11 @@ def policy_command(policy: Path, key_file: Path | None, out: Path) -> None:
     The keys are in it, so only its owner may read it; keep it out of repositories.
     """
     from firmware_bridge import table
-    from firmware_bridge.keys import write_secret
+    from firmware_bridge.secret import write_secret
 
     mcu, keys = _mcu(policy), _keys(key_file)
     _apart("--out", out, policy, key_file)
-    write_secret(out, table.c_source(mcu, keys, f"from {policy.name}"))
+    write_secret(out, table.c_source(mcu, keys, f"from {policy.name}").encode())
     click.echo(f"{out}: SHA-256 {table.table_hash(mcu).hex()}")
 
 

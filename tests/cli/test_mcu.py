@@ -18,7 +18,8 @@ import pytest
 
 from edgeguard import config
 from edgeguard.zoo import models_dir
-from firmware_bridge.keys import Keys, write_secret
+from firmware_bridge.keys import Keys
+from firmware_bridge.secret import write_secret
 from firmware_bridge.sim import missing_tools
 from tests.cli.running import POLICY
 from tests.firmware_bridge.board import PATIENCE_S, Board, pseudo_terminal
@@ -64,6 +65,8 @@ def test_policy_writes_a_table_that_only_its_owner_reads(tmp_path: Path) -> None
         (["mcu", "policy", "none.toml"], "none.toml"),
         (["mcu", "policy", DEMO, "--keys", "open.json"], "open.json: others than its owner"),
         (["mcu", "policy", DEMO, "-o", "no/where.c"], "no/where.c: No such file"),
+        (["mcu", "policy", DEMO, "-o", "/dev/null"], "/dev/null: is no regular file"),
+        (["mcu", "policy", DEMO, "--keys", "/dev/null"], "/dev/null: is no regular file"),
         (["mcu", "monitor", "/dev/nowhere"], "/dev/nowhere: "),
         (["mcu", "monitor", "can://nothing"], "want can://INTERFACE/CHANNEL"),
         (["mcu", "sim"], "apt-get install -y make gcc-arm-none-eabi"),
@@ -132,7 +135,7 @@ class Monitor:
 
     def __init__(self, home: Path, port: str, keys: Keys, terminal: bool, seconds: float) -> None:
         text = {"link_key": keys.link.hex(), "operator_key": keys.operator.hex()}
-        write_secret(home / "keys.json", json.dumps(text))
+        write_secret(home / "keys.json", json.dumps(text).encode())
         self._master, slave = pty.openpty() if terminal else os.pipe()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "edgeguard", "mcu", "monitor", port,
