@@ -83,8 +83,8 @@ def sources() -> list[Path]:
 def build(mcu: Mapping[str, Any], keys: Keys, out: Path, board: str = "qemu_mps2") -> Path:
     """Compile the firmware with the table of a guard.toml; returns the ELF file.
 
-    out: a folder that only its owner should read, since the image holds the keys. Raises
-    EdgeguardError with what to install, or with what the compiler said.
+    out: made if it is not there; whatever is put there, only its owner may read, since the image
+    holds the keys. Raises EdgeguardError with what to install, or with what the compiler said.
     """
     require_tools()
     out.mkdir(parents=True, exist_ok=True, mode=0o700)

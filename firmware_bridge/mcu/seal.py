@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from firmware_bridge.mcu.elf import Elf, crc32p4
+from firmware_bridge.secret import write_secret
 
 
 def sums(image: bytes) -> tuple[int, int]:
@@ -38,7 +39,7 @@ def main(source: str, target: str) -> int:
     """Seal ``source`` into ``target``."""
     elf = Elf(Path(source))
     image, table = seal(elf)
-    Path(target).write_bytes(elf.data)
+    write_secret(Path(target), bytes(elf.data))
     print(f"{target}: image {image:08x}, table {table:08x}")
     return 0
 

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The firmware's build: what holds the keys is its owner's alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgeguard import config
+from edgeguard.zoo import models_dir
+from firmware_bridge import sim
+from tests.firmware_bridge.rig import KEYS
+
+needs_compiler = pytest.mark.skipif(
+    sim.missing_tools() is not None, reason=f"needs: {sim.missing_tools()}"
+)
+
+
+@pytest.fixture
+def table() -> dict[str, Any]:
+    return config.mcu_dict(config.load(models_dir() / "guard.toml"))
+
+
+@pytest.fixture
+def usual_umask() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@needs_compiler
+@pytest.mark.usefixtures("usual_umask")
+def test_only_its_owner_reads_what_holds_the_keys(table: dict[str, Any], tmp_path: Path) -> None:
+    """Also in a folder that is there, and where an image from elsewhere lies about."""
+    for name in ("firmware.elf", "firmware.elf.open", "mcu_table.o"):
+        (tmp_path / name).write_text("old")
+        os.utime(tmp_path / name, (0, 0))
+    tmp_path.chmod(0o755)
+    sim.build(table, KEYS, tmp_path)
+    secret = [file for file in tmp_path.iterdir() if KEYS.link in file.read_bytes()]
+    assert {f.name for f in secret} == {"firmware.elf", "firmware.elf.open", "mcu_table.o"}
+    for file in (*secret, tmp_path / "mcu_table.c"):
+        assert file.stat().st_mode & 0o077 == 0, file
