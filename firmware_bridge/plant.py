@@ -260,9 +260,9 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"--log {options.log}: {problem.strerror}")
     vehicle = Vehicle(options.speed, options.angle, target=options.speed, steering=options.angle)
     with log:
-        if wire.port():
-            print(wire.port(), flush=True)
-        run(Plant(log, vehicle), wire, running)
+        plant = Plant(log, vehicle)
+        print(wire.port() or "ready", flush=True)
+        run(plant, wire, running)
     return 0
 
 

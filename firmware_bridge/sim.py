@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeguard.errors import EdgeguardError
+from edgeguard.sandbox import command_line
 from firmware_bridge.keys import Keys
 from firmware_bridge.secret import write_secret
 from firmware_bridge.table import c_source
@@ -125,6 +126,7 @@ class Sim:
             self._start_plant(socket, speed)
             self.port = self._start_qemu(elf, socket, folder / "qemu.log", gdb)
             """The pty of the link."""
+            self._await_plant()
         except BaseException:
             self.close()
             raise
@@ -133,12 +135,19 @@ class Sim:
         self._processes.append(
             subprocess.Popen(
                 [
-                    *_with_us(), sys.executable, "-m", "firmware_bridge.plant",
+                    *_with_us(), *command_line("firmware_bridge.plant"),
                     "--connect", f"unix:{socket}", "--log", str(self.log), "--speed", str(speed),
                 ],
-                stdin=subprocess.DEVNULL, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True,
             )
         )  # fmt: skip
+
+    def _await_plant(self) -> None:
+        """It says a line when it is ready. Raises EdgeguardError when it ends before."""
+        assert self.plant.stdout is not None
+        with self.plant.stdout as said:
+            if not said.readline():
+                raise EdgeguardError(f"the plant ended with {self.plant.wait()} at once")
 
     def _start_qemu(self, elf: Path, socket: Path, said: Path, gdb: str | None) -> str:
         line = [

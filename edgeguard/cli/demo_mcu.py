@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -20,6 +19,7 @@ import click
 from attrs import field, frozen
 
 from edgeguard.errors import EdgeguardError
+from edgeguard.sandbox import command_line
 from edgeguard.streams import ramp
 from edgeguard.streams.ramp import Log
 from edgeguard.zoo import models_dir
@@ -151,8 +151,8 @@ class Host:
     def __enter__(self) -> Host:
         process = subprocess.Popen(
             [
-                sys.executable, "-m", "edgeguard", "run", str(self.policy), "--source", "simulated",
-                "--mcu", self.port, "--keys", str(self.key_file),
+                *command_line("edgeguard.cli.main"), "run", str(self.policy),
+                "--source", "simulated", "--mcu", self.port, "--keys", str(self.key_file),
                 "--sink", str(self.out / "decisions.jsonl"),
             ],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,

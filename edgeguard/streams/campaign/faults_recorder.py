@@ -11,7 +11,6 @@ import select
 import signal
 import struct
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ import numpy as np
 from attrs import define, field
 
 from edgeguard._core import Mode, Policy, Replayer
+from edgeguard.sandbox import command_line
 from edgeguard.streams.campaign.case import Case
 from edgeguard.streams.campaign.fault import Fault
 
@@ -331,9 +331,9 @@ def _run(c: Case, folder: Path) -> subprocess.Popen[str]:
     noise = np.random.default_rng(c.index).integers(0, 256, (int(2 * row.rate_hz), 32, 32, 3))
     np.savez(folder / "noise.npz", x=noise.astype(np.uint8))
     signals = [f"{n}={(s.range.low + s.range.high) / 2}" for n, s in config.signals.items()]
-    line = [sys.executable, "-m", "edgeguard", "run", str(config.source), "--realtime", "--camera",
-            camera, "--source", str(folder / "noise.npz"), "--sink", str(folder / "out.jsonl"),
-            "--sink", "-"]  # fmt: skip
+    line = [*command_line("edgeguard.cli.main"), "run", str(config.source), "--realtime",
+            "--camera", camera, "--source", str(folder / "noise.npz"),
+            "--sink", str(folder / "out.jsonl"), "--sink", "-"]  # fmt: skip
     line += [word for signal in signals for word in ("--signal", signal)]
     return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
