@@ -113,7 +113,7 @@ class Parts:
         found = {}
         for name, channel in self.config.channels.items():
             measured = signals.get(channel.measured) if channel.measured else None
-            found[name] = _real(measured, channel.stop)
+            found[name] = real(measured, channel.stop)
         return found
 
     def open_members(self) -> None:
@@ -252,10 +252,10 @@ class Parts:
 
 def finite(value: object) -> bool:
     """Whether the border would take it: a number, finite, within Q16.16."""
-    return math.isfinite(_real(value, math.nan))
+    return math.isfinite(real(value, math.nan))
 
 
-def _real(value: object, otherwise: float) -> float:
+def real(value: object, otherwise: float) -> float:
     """The number that the border would take, read once: a number of the caller's own may do
     anything."""
     try:

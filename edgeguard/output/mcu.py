@@ -12,8 +12,9 @@ from edgeguard.config import GuardConfig, mcu_dict
 from edgeguard.config.mcu import Roles, roles
 from edgeguard.decision import Decision
 from edgeguard.errors import EdgeguardError
-from edgeguard.guard import as_dict
-from firmware_bridge.host import HostLink, Phase, State
+from edgeguard.guard import as_dict, as_stamp
+from edgeguard.wiring import real
+from firmware_bridge.host import STOPPED, HostLink, Phase, State
 from firmware_bridge.keys import Keys
 from firmware_bridge.links import Unit
 from firmware_bridge.plant import Vehicle
@@ -22,9 +23,9 @@ from firmware_bridge.twin import McuTwin
 
 _log = logging.getLogger("edgeguard")
 
-MOST = 32767.0  # Q16.16
 WARM_TICKS = 20
 LOG_EVERY = 50  # ticks between two heads of the recording: a flush takes as long
+LONGEST_US = 10_000_000  # what a twin catches up with at once; it stops the vehicle long before
 ARM_S = 5.0  # a board that was just given power needs a part of it for its self-test
 
 
@@ -108,15 +109,16 @@ class Behind:
         authenticated: Mapping[str, float] | None = None,
     ) -> Decision:  # fmt: skip
         """One control step, which never waits for the port. See `Guard.decide`."""
-        heard = self._mcu.before(signals, t_ns)
+        given = as_dict(signals)
+        heard = self._mcu.before(given, t_ns)
         self.state = heard.state
         self._guard.ask(heard.question)
         self._guard.note(heard.causes)
         measured = _measured(self._roles, heard.state)
         if self._has_tags:
-            decision = self._guard.decide(signals, t_ns, {**as_dict(authenticated), **measured})
+            decision = self._guard.decide(given, t_ns, {**as_dict(authenticated), **measured})
         else:
-            decision = self._guard.decide({**signals, **measured}, t_ns, authenticated)
+            decision = self._guard.decide({**given, **measured}, t_ns, authenticated)
         self._mcu.after(decision, t_ns)
         self._ticks += 1
         if self._ticks % LOG_EVERY == 0:
@@ -196,9 +198,9 @@ def _measured(found: Roles, state: State | None) -> dict[str, float]:
 
 
 def _number(value: object) -> float | None:
-    """What a sensor can say: a finite number that fits, or nothing."""
-    fits = isinstance(value, int | float) and abs(value) < MOST
-    return float(value) if fits else None  # type: ignore[arg-type]
+    """What a sensor can say: a number that the border takes, or nothing."""
+    number = real(value, math.nan)
+    return number if math.isfinite(number) else None
 
 
 class OnPort:
@@ -288,7 +290,9 @@ class InTwin:
 
     def before(self, signals: Mapping[str, float], t_ns: int) -> Heard:
         """Let the twin run up to now. Raises EdgeguardError when it does not arm."""
-        now_us = t_ns // 1000
+        now_us = self._now_us(t_ns)
+        if now_us is None:
+            return Heard(0, STOPPED, None)
         if self._last_us is None:
             self._begin(signals, now_us)
         self._run(signals, now_us)
@@ -296,6 +300,14 @@ class InTwin:
         causes = self.host.tick(now_us)
         self._give(self.host.take(), now_us)
         return Heard(self.host.question(now_us), causes, self.host.measured(now_us))
+
+    def _now_us(self, t_ns: object) -> int | None:
+        """Of what is no stamp, the last one's: to the guard it is a TIME_FAULT. None before the
+        first."""
+        try:
+            return as_stamp(t_ns) // 1000
+        except Exception:  # a number of the caller's own may do anything
+            return self._last_us
 
     def _begin(self, signals: Mapping[str, float], now_us: int) -> None:
         """Power comes shortly before the first tick, and a person agrees to arming."""
@@ -312,7 +324,8 @@ class InTwin:
             raise EdgeguardError(f"--mcu twin: does not arm: {self.host.refusal or 'no answer'}")
 
     def _run(self, signals: Mapping[str, float], until_us: int) -> None:
-        """Its turns lie between the host's ticks."""
+        """Its turns lie between the host's ticks; nobody waits for those of a clock that jumped."""
+        self._next_us = max(self._next_us, until_us - LONGEST_US)
         while self._next_us <= until_us:
             self._sense(signals)
             self._hear(self.twin.step(self._next_us), self._next_us)
@@ -343,8 +356,10 @@ class InTwin:
 
     def after(self, decision: Decision, t_ns: int) -> None:
         """The bytes arrive at once."""
-        self.host.decided(decision, t_ns // 1000)
-        self._give(self.host.take(), t_ns // 1000)
+        now_us = self._now_us(t_ns)
+        if now_us is not None:
+            self.host.decided(decision, now_us)
+            self._give(self.host.take(), now_us)
 
     def log(self, sequence: int, digest: bytes) -> None:
         """It arrives on the twin's next turn."""

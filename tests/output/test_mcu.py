@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from edgeguard import config
@@ -134,3 +138,44 @@ def test_a_signal_that_anybody_may_have_sent_is_absent(tmp_path: Path) -> None:
     for nothing in (7, ["speed"], {"speed": float("nan")}, {}):
         bench.now_ns += 20_000_000
         assert "INPUT_INVALID" in bench.guard.decide({"speed": 1.0}, bench.now_ns, nothing).present  # type: ignore[arg-type]
+
+
+class Broken(dict[str, float]):
+    """A mapping that does not do what one does."""
+
+    def keys(self) -> Any:
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize("tags", [True, False])
+def test_it_takes_whatever_the_guard_takes(tmp_path: Path, tags: bool) -> None:
+    driven = Driven(tmp_path, POLICY if tags else POLICY + "\n[mcu]\nauthenticated = false\n")
+    signals: list[Any] = [None, 7, ["speed"], Broken(speed=0.0), {"speed": "fast"}, {}]
+    stamps: list[Any] = [None, "now", 1.5e9, 2**80, driven.now_ns]
+    for given in signals:
+        for t_ns in stamps:
+            made = driven.behind.decide(given, t_ns)
+            assert ("TIME_FAULT" in made.present) or t_ns is driven.now_ns
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int64, np.float64, Decimal, Fraction])
+def test_the_twins_sensors_take_the_numbers_that_the_guard_takes(tmp_path: Path, kind: Any) -> None:
+    driven = Driven(tmp_path)
+    driven.ticks(50, speed=kind(0))
+    assert driven.behind.said.startswith("NOMINAL")
+    assert "INPUT_INVALID" not in driven.decision.present
+    driven.ticks(5, speed=kind(3))
+    assert driven.behind.state is not None
+    assert driven.behind.state.speed == 3.0
+
+
+def test_nobody_waits_for_the_turns_of_a_clock_that_jumped(tmp_path: Path) -> None:
+    driven = Driven(tmp_path)
+    driven.ticks(50)
+    turns = driven.mcu.twin.turns
+    driven.now_ns += 10**18
+    driven.ticks(1)
+    assert driven.mcu.twin.turns - turns <= 1100
+    assert driven.behind.said == "silent"
+    driven.ticks(2)
+    assert driven.behind.said.startswith("SAFE_STOP")
