@@ -31,6 +31,7 @@ START_S = 20.0
 NO_ESCAPE = ("-echr", "256")  # matches no byte, so that the multiplexer keeps its hands off
 
 _HERE = Path(__file__).resolve().parent
+_UNFIT = re.compile(r"[^\w@+,./=~-]")  # make takes these apart, quoted or not
 _PTY = re.compile(r"char device redirected to (\S+) \(label serial0(?:-base)?\)")
 
 
@@ -81,20 +82,32 @@ def sources() -> list[Path]:
     return sorted([*found, *core.glob("*.[ch]"), *core.glob("include/**/*.h")])
 
 
+def _check_paths(out: Path) -> None:
+    """Raises EdgeguardError: what make says of a space names neither it nor the folder."""
+    install = "install edgeguard in another folder"
+    ways = {out: "build in another folder (--build)", _HERE: install, Path(sys.executable): install}
+    for path, way in ways.items():
+        found = _UNFIT.search(str(path))
+        if found:
+            raise EdgeguardError(f"{path}: make takes no {found[0]!r} in a path; {way}")
+
+
 def build(mcu: Mapping[str, Any], keys: Keys, out: Path, board: str = "qemu_mps2") -> Path:
     """Compile the firmware with the table of a guard.toml; returns the ELF file.
 
     out: made if it is not there; whatever is put there, only its owner may read, since the image
     holds the keys. Raises EdgeguardError with what to install, or with what the compiler said.
     """
+    out = out.resolve()
+    _check_paths(out)
     require_tools()
     out.mkdir(parents=True, exist_ok=True, mode=0o700)
     table = out / "mcu_table.c"
     write_secret(table, c_source(mcu, keys).encode())
     done = subprocess.run(
         [
-            "make", "-C", str(_HERE / "mcu"), f"BOARD={board}", f"TABLE={table.resolve()}",
-            f"CORE={_core()}", f"OUT={out.resolve()}", f"PYTHON={sys.executable}",
+            "make", "-C", str(_HERE / "mcu"), f"BOARD={board}", f"TABLE={table}",
+            f"CORE={_core()}", f"OUT={out}", f"PYTHON={sys.executable}",
         ],
         capture_output=True, text=True, check=False,
     )  # fmt: skip

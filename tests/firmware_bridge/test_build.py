@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from edgeguard import config
+from edgeguard.errors import EdgeguardError
 from edgeguard.zoo import models_dir
 from firmware_bridge import sim
 from tests.firmware_bridge.rig import KEYS
@@ -30,6 +31,20 @@ def usual_umask() -> Iterator[None]:
     before = os.umask(0o022)
     yield
     os.umask(before)
+
+
+@pytest.mark.parametrize("name", ["my dir", "a\ttab", "a$x", "a#x", "a:x"])
+def test_a_folder_that_make_cannot_name_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(EdgeguardError, match=r"make takes no .* in a path; .*--build") as caught:
+        sim.build({}, KEYS, tmp_path / name)
+    assert str(caught.value).startswith(f"{tmp_path / name}: ")
+    assert not (tmp_path / name).exists()
+
+
+def test_so_is_that_of_the_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sim, "_HERE", tmp_path / "my venv")
+    with pytest.raises(EdgeguardError, match="my venv: make takes no ' ' in a path; install"):
+        sim.build({}, KEYS, tmp_path)
 
 
 @needs_compiler
