@@ -34,6 +34,12 @@ DEBUG = "EDGEGUARD_DEBUG"  # any value: workers write to our stderr
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+# Of our environment: what an interpreter, its libraries and a driver read. Others may be secret.
+_VARIABLES = ("PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TZDIR", "TMPDIR")
+_KINDS = (
+    "LC_", "LD_", "PYTHON", "MALLOC_", "OMP_", "GOMP_", "KMP_", "OPENBLAS_", "MKL_", "ORT_",
+    "OPENCV_", "CUDA_", "NVIDIA_", "EDGEGUARD_",
+)  # fmt: skip
 _SPARE_FILES = 32
 _INSTALLED = ("site-packages", "dist-packages")
 # What libraries ask of the machine while they run: processors, memory, time zone, shared objects.
@@ -134,7 +140,7 @@ def start(
     kept = sorted(fds)
     options = options | {"path": import_path(), "parent": os.getpid(), "kept": kept}
     arguments = [sys.executable, "-c", source, json.dumps(options)]
-    variables = {**os.environ, **_ONE_THREAD, **environment}
+    variables = {**passed(os.environ), **_ONE_THREAD, **environment}
     return Process(
         _isolation.spawn(
             [os.fsencode(argument) for argument in arguments],
@@ -143,6 +149,11 @@ def start(
             quiet=not os.environ.get(DEBUG),
         )
     )
+
+
+def passed(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that a process may know which may be taken over."""
+    return {k: v for k, v in environment.items() if k in _VARIABLES or k.startswith(_KINDS)}
 
 
 def import_path() -> list[str]:

@@ -281,6 +281,24 @@ def test_f02_whatever_a_model_does_the_member_abstains_and_the_guard_goes_on(
     member.close()
 
 
+def test_a_worker_does_not_know_the_environment_of_the_guard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("API_TOKEN", "secret")
+    monkeypatch.setenv("LC_TIME", "C")
+    run = """
+given = open("/proc/self/environ").read()
+worker._say(o["mouth"], failed=f"{'secret' in given} {'LC_TIME=C' in given} {'PATH=' in given}")
+os._exit(1)
+"""
+    monkeypatch.setattr(supervisor, "_PROGRAM", program(run))
+    member = ChildProcess(MemberSpec("m", tiny(tmp_path), restarts=0))
+    member.await_ready(READY_S)
+    assert member.submit(1, 1)
+    assert until(lambda: member.reason.startswith("False True True")), member.reason
+    member.close()
+
+
 def free_memory() -> int:
     lines = Path("/proc/meminfo").read_text().splitlines()
     return 1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1])
