@@ -317,7 +317,10 @@ def tighten(need: Need) -> None:
 
 
 class Clock:
-    """Extends the processor time of a worker that answers; one that only burns it is ended."""
+    """Extends the processor time of a worker that answers; one that only burns it is ended.
+
+    Against accidents: one that was taken over extends its own.
+    """
 
     def __init__(self) -> None:
         self._extended_s = -1.0
