@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from edgeguard.errors import EdgeguardError
-from edgeguard.lab.cards import beside
 from edgeguard.lab.verification.net import Net
+from edgeguard.lab.verification.read import card_of
 
 U8 = npt.NDArray[np.uint8]
 
@@ -36,7 +36,7 @@ class Pixels:
     def of(cls, net: Net) -> Pixels:
         """By the card beside the file, or p / 255 in the layout that the shape shows."""
         path = Path(net.source)
-        card = beside(path)
+        card = card_of(path)
         if card is not None:
             entry = card.input
             return cls(net, entry.layout, entry.mean, entry.std, entry.colour == "BGR")

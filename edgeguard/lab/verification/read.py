@@ -8,6 +8,8 @@ quantizers may be one linear operator with ReLU, Clip, MaxPool and changes of sh
 
 from __future__ import annotations
 
+import hashlib
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,9 @@ import onnx
 import torch
 from onnx import helper, numpy_helper
 
+from edgeguard.card import Card, card_path
 from edgeguard.errors import EdgeguardError
+from edgeguard.lab.cards import beside
 from edgeguard.lab.verification.maps import Conv, Dense, Shape
 from edgeguard.lab.verification.net import (
     Grid,
@@ -134,7 +138,8 @@ class Reader:
 
 
 def read_net(path: Path, output: str | None = None) -> Net:
-    """Read a file; output: name of the scores, by default "scores" or the first output.
+    """Read a file; output: name of the scores, by default those of the card beside it, without a
+    card "scores" or the only output.
 
     Raises UnsupportedModel (an EdgeguardError) that names what is not known.
     """
@@ -158,17 +163,50 @@ def read_net(path: Path, output: str | None = None) -> Net:
     return _finish(reader, output, name, shape, kind not in INTEGER)
 
 
-def _finish(reader: Reader, output: str | None, name: str, shape: Shape, real: bool) -> Net:
+def card_of(path: Path) -> Card | None:
+    """The card beside a file, None without one. Raises EdgeguardError for a broken card, or one
+    that was written for another file."""
+    card = beside(path)
+    if card is not None and hashlib.sha256(path.read_bytes()).hexdigest() != card.sha256:
+        raise EdgeguardError(
+            f"{path}: its card {card_path(path).name} was written for another file: it says "
+            f"sha256 {card.sha256[:12]}... of {card.file}; restore the file, or write a new card "
+            "with `edgeguard init`"
+        )
+    return card
+
+
+def _wanted(reader: Reader, output: str | None) -> str:
+    """The name of the output that holds the scores."""
     names = [v.name for v in reader.graph.output]
-    wanted = output or ("scores" if "scores" in names else names[0])
+    card = card_of(reader.path) if output is None else None
+    if output is None and card is None and "scores" not in names and len(names) != 1:
+        raise reader.refuse(
+            f"has {len(names)} outputs ({', '.join(names)}) and no card that tells which are the "
+            'scores; write one with `edgeguard init`, or name that output "scores"'
+        )
+    plain = "scores" if "scores" in names else names[0]
+    wanted = output or (plain if card is None else card.scores.name)
     if wanted not in names:
         raise reader.refuse(f"has no output {wanted}; its outputs are {', '.join(names)}")
+    return wanted
+
+
+def _finish(reader: Reader, output: str | None, name: str, shape: Shape, real: bool) -> Net:
+    wanted = _wanted(reader, output)
     value = reader.values[wanted]
     if isinstance(value, Pending):  # float scores that no quantizer follows
         if value.ends != Ends():
             raise reader.refuse(f"output {wanted}: a Relu or Clip on float scores is not known")
+        if len(value.shape) != 1 or value.then not in (None, value.shape):
+            raise reader.refuse(
+                f"output {wanted}: float scores that a layer of the shape {list(value.shape)} "
+                "makes are not known; quantize the scores, or make them with a Gemm or MatMul"
+            )
         value = reader.quantize(value, Grid(1.0, 0, 0, 0), raw=True)
     if not isinstance(value, Integers) or reader.input is None or not reader.layers:
         raise reader.refuse("nothing quantized lies between input and scores: not an int8 file")
+    # Whoever asks for scores counts along one axis: [K, 1, 1] would be one class, or none.
+    value = reader.reshape(value, (math.prod(reader.shape(value.number)),))
     return Net(reader.input, shape, real, tuple(reader.layers), value.number, name, wanted,
                str(reader.path))  # fmt: skip

@@ -24,6 +24,7 @@ from edgeguard.lab.verification.runtime import Runtime, check
 from edgeguard.lab.zoo import quantize_onnx
 from edgeguard.zoo import models_dir
 from tests.lab.verification import toys
+from tests.lab.verification.toys import node
 
 PLAIN = models_dir() / "plain.onnx"
 
@@ -95,10 +96,6 @@ def test_another_scale_of_the_bias_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(UnsupportedModel, match="bias has another scale"):
         read_net(changed(tmp_path, change))
-
-
-def node(kind: str, inputs: str, output: str, **attributes: object) -> onnx.NodeProto:
-    return helper.make_node(kind, inputs.split(), [output], **attributes)
 
 
 CONSTANTS = {

@@ -85,16 +85,26 @@ def make(kind: str, seed: int, folder: Path) -> Path:
     return file
 
 
-def write(path: Path, nodes: Sequence[Any], constants: Mapping[str, Any]) -> Path:
-    """Write a file of these nodes, from x float32 [N, 4] to scores float32 [N, 3]."""
+def node(kind: str, inputs: str, output: str, **attributes: object) -> onnx.NodeProto:
+    """An operator; names of inputs are separated by spaces."""
+    return helper.make_node(kind, inputs.split(), [output], **attributes)
+
+
+def write(path: Path, nodes: Sequence[Any], constants: Mapping[str, Any],
+          inside: tuple[int, ...] = (4,), outputs: Mapping[str, tuple[int, ...]] | None = None,
+          opset: int = 17) -> Path:  # fmt: skip
+    """Write a file of these nodes, from x float32 [N, *inside] to outputs float32, by default
+    scores [N, 3]."""
+    shapes = {"scores": (3,)} if outputs is None else outputs
+    entry = helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, *inside])
     graph = helper.make_graph(
-        list(nodes), "toy",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 4])],
-        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [None, 3])],
+        list(nodes), "toy", [entry],
+        [helper.make_tensor_value_info(k, TensorProto.FLOAT, [None, *v])
+         for k, v in shapes.items()],
         [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()],
     )  # fmt: skip
-    opsets = [helper.make_opsetid("", 17)]
-    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), str(path))
+    opsets = [helper.make_opsetid("", opset)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), str(path))
     return path
 
 
