@@ -144,6 +144,8 @@ def refine(net: Net, found: Bounds, number: int) -> None:
     crown = Crown(net, found)
     n = len(least)
     open_ = torch.nonzero((found.low[number] < found.high[number]).flatten(1).any(0)).view(-1)
+    if not len(open_):
+        return
     width = layer.constant.numel()
     for part in torch.split(open_, max(1, ROWS // (2 * n))):
         rows = torch.zeros(len(part), width, dtype=torch.float64)

@@ -21,10 +21,11 @@ factors, of the bias and its scale (read refuses one that is more than 4 u away)
 scale, of the conversion of an integer sum, of the last product or division. The sum of the absolute
 terms is bounded over the box that is looked at.
 
-Sums of two tensors have kernels of their own (MLAS, qladd.cpp), which do not add products of q less
-its zero point: those for x86-64 and POWER begin with the zero points of both inputs and of the
-output, so that larger terms than those of the result are rounded; the one for ARM rounds both
-ratios of the scales to whole numbers of 2**-21 of the power of two below the larger ratio.
+Sums of two quantized tensors, of which one may be a constant of the file, have kernels of their own
+(MLAS, qladd.cpp), which do not add products of q less its zero point: those for x86-64 and POWER
+begin with the zero points of both inputs and of the output, so that larger terms than those of the
+result are rounded; the one for ARM rounds both ratios of the scales to whole numbers of 2**-21 of
+the power of two below the larger ratio.
 ``Steps._added`` pays for them.
 
 **Files without that error.** Where the scales of input and weight are m * 2**k with small odd m,
@@ -74,13 +75,24 @@ class Grid:
 
 
 @dataclass(frozen=True)
+class Operand:
+    """A quantized constant that is added: factor * (whole - zero), whole float64 to be broadcast
+    over the shape of the sum, factor in steps of the output."""
+
+    whole: Tensor
+    zero: int
+    factor: float
+
+
+@dataclass(frozen=True)
 class Steps:
     """p = sum(maps[i](q[inputs[i]])) + constant; q = clip(round(p - zero) + zero, low, high).
 
     constant and bias float64 [*shape] in steps of the output; bias is that on top of
     map(q - zero); zeros are the zero points of the inputs. exact float64, to be broadcast over
     shape: sums of absolute terms below it are exact. raw: the last layer of a file with float
-    scores, which are p in units of ``grid.scale`` and are not rounded.
+    scores, which are p in units of ``grid.scale`` and are not rounded. operand: what of constant
+    is an operand of a quantized Add.
     """
 
     inputs: tuple[int, ...]
@@ -94,6 +106,7 @@ class Steps:
     high: int
     name: str
     raw: bool = False
+    operand: Operand | None = None
 
     @property
     def shape(self) -> Shape:
@@ -114,14 +127,25 @@ class Steps:
         n = sum(one.terms for one in self.maps) + SLACK
         share = n * UNIT / (1 - n * UNIT)
         found = torch.where(size < self.exact, LAST * UNIT, share) * size + 1e-9
-        return found if len(self.maps) == 1 else found + self._added(low, high)
+        return found if len(self._operands(low, high)) == 1 else found + self._added(low, high)
+
+    def _operands(
+        self, low: Sequence[Tensor], high: Sequence[Tensor]
+    ) -> list[tuple[Map, int, Tensor, Tensor]]:
+        """Map, zero point and ends of the integers of everything that is summed."""
+        found = list(zip(self.maps, self.zeros, low, high, strict=True))
+        if self.operand is not None:
+            whole = self.operand.whole
+            found.append((Scale(self.operand.factor), self.operand.zero, whole, whole))
+        return found
 
     def _added(self, low: Sequence[Tensor], high: Sequence[Tensor]) -> Tensor:
         """What the kernels of QLinearAdd are further from p, [N, *shape]."""
         far = torch.zeros(())
         size = torch.tensor(float(abs(self.grid.zero)))
-        largest = max(abs(cast(Scale, one).factor) for one in self.maps)
-        for one, zero, least, most in zip(self.maps, self.zeros, low, high, strict=True):
+        operands = self._operands(low, high)
+        largest = max(abs(cast(Scale, one).factor) for one, *_ in operands)
+        for one, zero, least, most in operands:
             far = far + torch.maximum((least - zero).abs(), (most - zero).abs())
             size = size + one.spread(torch.maximum(least.abs(), most.abs()) + abs(zero))
         return FIXED * largest * far + ADDED * UNIT * size

@@ -13,6 +13,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from onnx import helper, numpy_helper
@@ -26,6 +27,7 @@ from edgeguard.lab.verification.net import (
     Layer,
     MaxPool,
     Net,
+    Operand,
     Reshape,
     Steps,
     exact_below,
@@ -59,6 +61,7 @@ class Reader:
         self.shapes: list[Shape] = []
         self.node = ""
         self.input: Grid | None = None
+        self.real_input = True
 
     def refuse(self, what: str) -> UnsupportedModel:
         """An error that names file and node."""
@@ -91,6 +94,14 @@ class Reader:
         """The shape of a layer's output."""
         return self.shapes[number]
 
+    def was_rounded(self, x: Integers, grid: Grid) -> bool:
+        """Whether a quantizer of the file made these integers, on another grid than this one."""
+        own, number = self.grid(x.number), x.number
+        while number and isinstance(layer := self.layers[number - 1], (MaxPool, Reshape)):
+            number = layer.inputs[0]
+        same = Grid(x.scale, x.zero, own.low, own.high) == grid
+        return not same and (number > 0 or self.real_input)
+
     def reshape(self, x: Integers, shape: Shape) -> Integers:
         """The integers in another shape."""
         if shape == self.shape(x.number):
@@ -113,6 +124,12 @@ class Reader:
 
     def quantize(self, p: Pending, grid: Grid, raw: bool = False) -> Integers:
         """Close a linear operator by a quantizer: one ``Steps`` layer."""
+        if p.float_bias and not raw:
+            raise self.refuse(
+                f"{p.float_bias} has a float bias, which ONNX Runtime may round to int32 before it "
+                "adds it; quantize it: int32, with a DequantizeLinear of input scale * weight "
+                "scale and zero point 0"
+            )
         maps = tuple(term.at(grid.scale) for term in p.terms)
         bias = p.constant / grid.scale
         constant = bias + grid.zero
@@ -127,7 +144,8 @@ class Reader:
         low, high = p.ends.on(grid)
         layer = Steps(
             tuple(term.source.number for term in p.terms), maps, constant, bias,
-            tuple(term.source.zero for term in p.terms), exact, grid, low, high, self.node, raw
+            tuple(term.source.zero for term in p.terms), exact, grid, low, high, self.node, raw,
+            None if p.operand is None else _operand(p.operand, grid),
         )  # fmt: skip
         result = Integers(self.add(layer), grid.scale, grid.zero, real=raw)
         return result if p.then is None else self.reshape(result, p.then)
@@ -135,6 +153,12 @@ class Reader:
     def attributes(self, node: Any) -> dict[str, Any]:
         """Attributes of a node by name."""
         return {a.name: helper.get_attribute_value(a) for a in node.attribute}
+
+
+def _operand(value: Constant, grid: Grid) -> Operand:
+    assert value.scale is not None and value.zero is not None
+    whole = torch.from_numpy(value.array.astype(np.float64))
+    return Operand(whole, int(value.zero.item()), float(value.scale.item()) / grid.scale)
 
 
 def read_net(path: Path, output: str | None = None) -> Net:
@@ -148,8 +172,9 @@ def read_net(path: Path, output: str | None = None) -> Net:
     reader = Reader(Path(path))
     name, shape, kind = reader.entry()
     reader.shapes.append(shape)
-    reader.values[name] = Integers(0, 0.0, 0, real=kind not in INTEGER)
-    if kind in INTEGER:
+    reader.real_input = kind not in INTEGER
+    reader.values[name] = Integers(0, 0.0, 0, real=reader.real_input)
+    if not reader.real_input:
         reader.input = Grid(1.0, 0, *INTEGER[kind])
     for node in reader.graph.node:
         reader.node = f"node {node.name or node.output[0]} ({node.op_type}): "
@@ -160,7 +185,7 @@ def read_net(path: Path, output: str | None = None) -> Net:
             reader, inputs, reader.attributes(node)
         )
     reader.node = ""
-    return _finish(reader, output, name, shape, kind not in INTEGER)
+    return _finish(reader, output, name, shape)
 
 
 def card_of(path: Path) -> Card | None:
@@ -192,7 +217,7 @@ def _wanted(reader: Reader, output: str | None) -> str:
     return wanted
 
 
-def _finish(reader: Reader, output: str | None, name: str, shape: Shape, real: bool) -> Net:
+def _finish(reader: Reader, output: str | None, name: str, shape: Shape) -> Net:
     wanted = _wanted(reader, output)
     value = reader.values[wanted]
     if isinstance(value, Pending):  # float scores that no quantizer follows
@@ -208,5 +233,5 @@ def _finish(reader: Reader, output: str | None, name: str, shape: Shape, real: b
         raise reader.refuse("nothing quantized lies between input and scores: not an int8 file")
     # Whoever asks for scores counts along one axis: [K, 1, 1] would be one class, or none.
     value = reader.reshape(value, (math.prod(reader.shape(value.number)),))
-    return Net(reader.input, shape, real, tuple(reader.layers), value.number, name, wanted,
-               str(reader.path))  # fmt: skip
+    return Net(reader.input, shape, reader.real_input, tuple(reader.layers), value.number, name,
+               wanted, str(reader.path))  # fmt: skip

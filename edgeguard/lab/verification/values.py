@@ -87,13 +87,17 @@ class Ends:
 class Pending:
     """A float tensor, linear in integers, that waits for its quantizer; constant is in real units.
 
-    shape is that of the sum, ``then`` the shape that it is given afterwards.
+    shape is that of the sum, ``then`` the shape that it is given afterwards. float_bias: the node
+    whose bias is no integer of its sum, or nothing. operand: the quantized constant that a tensor
+    is added to.
     """
 
     terms: tuple[Term, ...]
     constant: Tensor
     ends: Ends = field(default_factory=Ends)
     then: Shape | None = None
+    float_bias: str = ""
+    operand: Constant | None = None
 
     @property
     def shape(self) -> Shape:

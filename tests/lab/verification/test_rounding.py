@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ pytest.importorskip("torch", reason="the lab needs it")
 import torch
 
 from edgeguard.lab.verification.maps import Scale
-from edgeguard.lab.verification.net import Grid, Steps
+from edgeguard.lab.verification.net import Grid, Operand, Steps
 
 F32 = np.float32
 Kernel = Callable[[Steps, list[float]], float]
@@ -73,3 +74,18 @@ def test_no_sum_is_further_away_than_its_error(kernel: Kernel) -> None:
         layer = add(ratios, (numbers[0], numbers[1]), numbers[2])
         off, allowed = away(kernel, layer, [float(v) for v in numbers[3:]])
         assert off <= allowed
+
+
+def test_a_quantized_constant_is_paid_for_as_the_tensor_that_it_is() -> None:
+    both = add((1.5, 209715.5 * 2.0**-21), (3, -128), 5)
+    first, other = both.maps
+    whole, point = torch.tensor([[127.0]]).double(), torch.tensor([[3.0]]).double()
+    alone = replace(
+        both, inputs=(0,), maps=(first,), zeros=(3,), constant=both.constant + other.apply(whole),
+        bias=both.bias + other.apply(whole + 128),
+        operand=Operand(whole, -128, other.factor),  # type: ignore[attr-defined]
+    )  # fmt: skip
+    off, allowed = away(fixed_point, both, [3.0, 127.0])
+    paid = float(alone.error([point], [point]).max())
+    assert off <= paid and paid == pytest.approx(allowed, rel=1e-2)
+    assert float(replace(alone, operand=None).error([point], [point]).max()) < off
