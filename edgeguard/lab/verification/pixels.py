@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """8-bit pictures as input integers of a net, and boxes of pictures as boxes of integers.
 
-A pixel enters as (p / 255 - mean) / std and is then quantized, as the runtime's card says. Both are
-monotone for each channel, so the box of all 8-bit pictures within a radius becomes a box.
+A pixel enters as (p / 255 - mean) / std and is then quantized, as the runtime's card says. The
+guard folds this into one product and one sum, which rounds some ties otherwise than the formula
+does step by step; so the integer of each grey level is asked of the guard's own preprocessing. It
+is monotone for each channel, so the box of all 8-bit pictures within a radius becomes a box.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from edgeguard.card import Input
 from edgeguard.errors import EdgeguardError
+from edgeguard.intake.preprocess import InputSpec, Preprocessor
 from edgeguard.lab.verification.net import Net
 from edgeguard.lab.verification.read import card_of
 
@@ -24,12 +28,12 @@ U8 = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Pixels:
-    """How pictures uint8 [N, H, W, C] become what a net takes."""
+    """How pictures uint8 [N, H, W, C] become what a net takes: table float64 [C, 256] holds the
+    integer of each grey level in each of its channels."""
 
     net: Net
+    table: Tensor
     layout: str = "CHW"
-    mean: tuple[float, ...] = (0.0,)
-    std: tuple[float, ...] = (1.0,)
     swap: bool = False  # the net takes BGR
 
     @classmethod
@@ -38,14 +42,19 @@ class Pixels:
         path = Path(net.source)
         card = card_of(path)
         if card is not None:
-            entry = card.input
-            return cls(net, entry.layout, entry.mean, entry.std, entry.colour == "BGR")
+            _check(net, card.input)
+            return cls(net, _prepared(net, card.input), card.input.layout,
+                       card.input.colour == "BGR")  # fmt: skip
         if len(net.shape) != 3 or (net.shape[0] in (1, 3)) == (net.shape[2] in (1, 3)):
             raise EdgeguardError(
                 f"{path}: its input {list(net.shape)} is no picture [C, H, W] or [H, W, C]; "
                 "give --properties with boxes of numbers"
             )
-        return cls(net, "CHW" if net.shape[0] in (1, 3) else "HWC")
+        if not net.real_input and net.input.scale == 1.0 and net.input.zero == 0:
+            raise EdgeguardError(f"{path}: no scale is known for its integer input")
+        layout, channels = ("CHW", 0) if net.shape[0] in (1, 3) else ("HWC", 2)
+        share = torch.arange(256, dtype=torch.float32) / 255
+        return cls(net, net.input.steps(share).expand(net.shape[channels], -1), layout)
 
     def integers(self, pictures: U8) -> Tensor:
         """Input integers float64 [N, *shape]. Raises EdgeguardError for another size."""
@@ -56,19 +65,42 @@ class Pixels:
                 f"{list(size)}"
             )
         order = pictures[..., ::-1] if self.swap else pictures
-        share = order.astype(np.float32) / np.float32(255)
-        real = (share - np.float32(self.mean)) / np.float32(self.std)
-        real = real if self.layout == "HWC" else real.transpose(0, 3, 1, 2)
-        return self._grid(real, order)
-
-    def _grid(self, real: npt.NDArray[np.float32], pixels: U8) -> Tensor:
-        grid = self.net.input
-        if not self.net.real_input and grid.scale == 1.0 and grid.zero == 0:
-            raise EdgeguardError(f"{self.net.source}: no scale is known for its integer input")
-        return grid.steps(torch.from_numpy(np.ascontiguousarray(real)))
+        made = self.table.numpy()[np.arange(size[-1]), order]
+        made = made if self.layout == "HWC" else made.transpose(0, 3, 1, 2)
+        return torch.from_numpy(np.ascontiguousarray(made))
 
     def box(self, pictures: U8, radius: int) -> tuple[Tensor, Tensor]:
         """Ends of all pictures that differ by at most ``radius`` grey levels in every pixel."""
         wide = pictures.astype(np.int16)
         low, high = ((wide + r).clip(0, 255).astype(np.uint8) for r in (-radius, radius))
         return self.integers(low), self.integers(high)
+
+
+def _check(net: Net, entry: Input) -> None:
+    """Raises EdgeguardError where a card is about no picture, or about another input."""
+    if entry.layout == "VECTOR":
+        raise EdgeguardError(
+            f"{net.source}: its card says that it takes no picture (layout VECTOR); give "
+            "--properties with boxes of numbers"
+        )
+    takes = "float32" if net.real_input else "int8" if net.input.low < 0 else "uint8"
+    if (entry.dtype, entry.shape[1:]) != (takes, net.shape):
+        raise EdgeguardError(
+            f"{net.source}: takes {takes} {list(net.shape)}, its card says {entry.dtype} "
+            f"{list(entry.shape[1:])}; write a new card with `edgeguard init`"
+        )
+
+
+def _prepared(net: Net, entry: Input) -> Tensor:
+    """The table of what the guard's own preprocessing makes of pictures of one grey level."""
+    spec, is_grey = InputSpec.of(entry), entry.colour == "GRAY"
+    frame = np.zeros(entry.size if is_grey else (*entry.size, 3), np.uint8)
+    plan = Preprocessor(spec, *frame.shape[:2], "GRAY" if is_grey else "RGB", statistics=False)
+    tensor, found = spec.empty(), []
+    for level in range(256):
+        frame.fill(level)
+        plan.run(frame, tensor)
+        pixel = tensor[0, :, 0, 0] if entry.layout == "CHW" else tensor[0, 0, 0]
+        found.append(torch.from_numpy(pixel.copy()))
+    made = torch.stack(found, 1)
+    return net.input.steps(made) if net.real_input else made.double()

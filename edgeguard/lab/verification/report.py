@@ -109,10 +109,11 @@ def second_opinions(
     """What Marabou says of each certificate; `refutable` are those that it was asked about from the
     input on, of which alone it can contradict any. Raises EdgeguardError without it."""
     says: dict[int, list[Opinion]] = {}
+    pixels = Pixels.of(net)
     certified = [(i, r) for i, v in enumerate(verdicts) for r in v if v[r].says == "certified"]
     with Progress(transient=True) as progress:
         for i, r in progress.track(certified, description="second opinion"):
-            low, high = Pixels.of(net).box(given.x[i : i + 1], r)
+            low, high = pixels.box(given.x[i : i + 1], r)
             y = int(given.y[i])
 
             def real(q: torch.Tensor, y: int = y) -> bool:

@@ -92,11 +92,11 @@ def node(kind: str, inputs: str, output: str, **attributes: object) -> onnx.Node
 
 def write(path: Path, nodes: Sequence[Any], constants: Mapping[str, Any],
           inside: tuple[int, ...] = (4,), outputs: Mapping[str, tuple[int, ...]] | None = None,
-          opset: int = 17) -> Path:  # fmt: skip
-    """Write a file of these nodes, from x float32 [N, *inside] to outputs float32, by default
-    scores [N, 3]."""
+          opset: int = 17, kind: str = "FLOAT") -> Path:  # fmt: skip
+    """Write a file of these nodes, from x [N, *inside], float32 or of another kind, to outputs
+    float32, by default scores [N, 3]."""
     shapes = {"scores": (3,)} if outputs is None else outputs
-    entry = helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, *inside])
+    entry = helper.make_tensor_value_info("x", TensorProto.DataType.Value(kind), [None, *inside])
     graph = helper.make_graph(
         list(nodes), "toy", [entry],
         [helper.make_tensor_value_info(k, TensorProto.FLOAT, [None, *v])
