@@ -92,11 +92,13 @@ def _check(properties: Path | None, **given: Any) -> None:
 def _pictures(net: Any, runtime: Any, **given: Any) -> tuple[list[Figure], str]:
     """Figures about pictures, and a text about how they were decided."""
     from edgeguard.lab.verification import report
+    from edgeguard.lab.verification.pixels import Pixels
     from edgeguard.lab.verification.verify import Effort
 
     path = given["pictures"] or _test_half(given["data_dir"])
     many = min(given["many"], 50) if given["quick"] else given["many"]
     labelled = report.read_pictures(path, many, net.layers[net.output - 1].shape[0])
+    report.compare_all(runtime, Pixels.of(net).integers(labelled.x))
     effort = Effort(**{key: given[key] for key in ("dense", "milp_s", "order", "regions")})
     radii = sorted(set(given["radii"]))
     if given["ablate"]:
