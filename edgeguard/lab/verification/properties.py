@@ -26,6 +26,7 @@ violated when the deployed file shows an input that breaks it, and is open other
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,14 +80,26 @@ class Finding:
 
 def read_properties(path: Path, net: Net) -> list[Property]:
     """Read a file of properties for a net. Raises ConfigError that names property and key."""
-    tables = toml.read(path)[0].get("property")
+    content = toml.read(path)[0]
+    tables = content.pop("property", None)
+    if content:
+        raise ConfigError(f"{path}: unknown key {min(content)}; properties are [[property]]")
     if not isinstance(tables, list) or not tables:
         raise ConfigError(f"{path}: has no [[property]]")
-    return [_property(path, number, table, net) for number, table in enumerate(tables, 1)]
+    found: list[Property] = []
+    for number, table in enumerate(tables, 1):
+        found.append(_property(path, number, table, net))
+        if any(other.name == found[-1].name for other in found[:-1]):
+            raise ConfigError(
+                f"{path}: property {number}: name: another one is called {found[-1].name}"
+            )
+    return found
 
 
-def _property(path: Path, number: int, table: Mapping[str, Any], net: Net) -> Property:
+def _property(path: Path, number: int, table: Any, net: Net) -> Property:
     where = f"{path}: property {number}"
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where}: want a table; write [[property]]")
     unknown = sorted(set(table) - KEYS)
     if unknown:
         raise ConfigError(f"{where}: unknown key {unknown[0]}; known: {', '.join(sorted(KEYS))}")
@@ -104,14 +117,7 @@ def _boxes(path: Path, where: str, table: Mapping[str, Any], net: Net) -> tuple[
     if "radius" in table and "pictures" not in table:
         raise ConfigError(f"{where}: radius: belongs to pictures; widen the box itself")
     if "pictures" in table:
-        file = path.parent / str(table["pictures"])
-        pictures = read_npz(file)
-        radius = table.get("radius", 0)
-        if "x" not in pictures or pictures["x"].dtype != np.uint8:
-            raise ConfigError(f"{where}: pictures: {file} has no x of uint8 [N, H, W, C]")
-        if not isinstance(radius, int) or not 0 <= radius <= 255:
-            raise ConfigError(f"{where}: radius: want whole grey levels from 0 to 255")
-        return Pixels.of(net).box(pictures["x"], radius)
+        return _around(path, where, table, net)
     box = table["box"]
     if not isinstance(box, dict) or set(box) != {"low", "high"}:
         raise ConfigError(f"{where}: box: want {{ low = ..., high = ... }}")
@@ -121,14 +127,32 @@ def _boxes(path: Path, where: str, table: Mapping[str, Any], net: Net) -> tuple[
     return net.input.steps(low), net.input.steps(high)
 
 
+def _around(path: Path, where: str, table: Mapping[str, Any], net: Net) -> tuple[Tensor, Tensor]:
+    """Boxes around pictures."""
+    name, radius = table["pictures"], table.get("radius", 0)
+    if not isinstance(name, str):
+        raise ConfigError(f"{where}: pictures: want the name of a file")
+    file = path.parent / name
+    x = read_npz(file).get("x")
+    if x is None or x.dtype != np.uint8 or x.ndim != 4 or not len(x):
+        raise ConfigError(f"{where}: pictures: {file} has no x of uint8 [N, H, W, C], N > 0")
+    if type(radius) is not int or not 0 <= radius <= 255:
+        raise ConfigError(f"{where}: radius: want whole grey levels from 0 to 255")
+    return Pixels.of(net).box(x, radius)
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value of TOML, which also has inf, nan and integers of any size, is finite."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and abs(value) <= sys.float_info.max
+
+
 def _end(where: str, value: Any, net: Net) -> Tensor:
-    try:
-        real = torch.tensor(value, dtype=torch.float64)
-    except (TypeError, ValueError):
-        raise ConfigError(f"{where}: want a number or a list of numbers") from None
+    values = value if isinstance(value, list) else [value]
     count = int(np.prod(net.shape))
-    if real.numel() not in (1, count) or not bool(torch.isfinite(real).all()):
-        raise ConfigError(f"{where}: want 1 or {count} finite numbers, has {real.numel()}")
+    if len(values) not in (1, count) or not all(_is_number(v) for v in values):
+        raise ConfigError(f"{where}: want 1 or {count} finite numbers, has {len(values)}")
+    real = torch.tensor([float(v) for v in values], dtype=torch.float64)
     return real.reshape(-1).expand(count).reshape(1, *net.shape)
 
 
@@ -148,26 +172,29 @@ def _rows(where: str, table: Mapping[str, Any], net: Net) -> tuple[Tensor, Tenso
         return one[:0], torch.zeros(0, dtype=torch.float64), False
     if kinds == ["label"]:
         label = table["label"]
-        if not isinstance(label, int) or not 0 <= label < classes:
+        if type(label) is not int or not 0 <= label < classes:
             raise ConfigError(f"{where}: label: want a class from 0 to {classes - 1}")
         others = [k for k in range(classes) if k != label]
         return one[label] - one[others], torch.zeros(classes - 1, dtype=torch.float64), True
     row = _weights(where, table["score"], classes)
-    if not ends or not all(isinstance(v, (int, float)) for v in ends.values()):
-        raise ConfigError(f"{where}: score needs a number at_least or at_most, or both")
+    if not ends or not all(_is_number(v) for v in ends.values()):
+        raise ConfigError(f"{where}: score needs a finite number at_least or at_most, or both")
     signs = [(1.0 if key == "at_least" else -1.0) for key in ends]
-    least = torch.tensor([s * float(v) for s, v in zip(signs, ends.values(), strict=True)])
-    return torch.stack([s * row for s in signs]), least.double(), False
+    limits = [s * float(v) for s, v in zip(signs, ends.values(), strict=True)]
+    least = torch.tensor(limits, dtype=torch.float64)
+    return torch.stack([s * row for s in signs]), least, False
 
 
 def _weights(where: str, table: Any, classes: int) -> Tensor:
     row = torch.zeros(classes, dtype=torch.float64)
+    known = {str(k) for k in range(classes)}
     if not isinstance(table, dict) or not table:
         raise ConfigError(f"{where}: score: want {{ CLASS = WEIGHT, ... }}")
     for key, weight in table.items():
-        known = str(key).isdecimal() and int(key) < classes
-        if not known or not isinstance(weight, (int, float)):
-            raise ConfigError(f"{where}: score.{key}: want a class below {classes} and a number")
+        if key not in known or not _is_number(weight):
+            raise ConfigError(
+                f"{where}: score.{key}: want a class below {classes} and a finite number"
+            )
         row[int(key)] = float(weight)
     return row
 

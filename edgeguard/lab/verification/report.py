@@ -45,14 +45,20 @@ def read_pictures(path: Path, n: int, classes: int) -> Labelled:
     content = read_npz(path)
     if "x" not in content or "y" not in content:
         raise EdgeguardError(f"{path}: has no x (uint8 [N, H, W, C]) and y (classes)")
-    x, y = content["x"], content["y"].astype(np.int64)
+    x, y = content["x"], content["y"]
     if x.dtype != np.uint8 or x.ndim != 4 or y.shape != (len(x),) or not len(x):
         raise EdgeguardError(
             f"{path}: want x uint8 [N, H, W, C] and y [N], got {x.dtype} {list(x.shape)} and "
             f"{list(y.shape)}"
         )
-    if y.min() < 0 or y.max() >= classes:
-        raise EdgeguardError(f"{path}: y has the class {y.max()}; the model has {classes}")
+    if y.dtype.kind not in "iu":
+        raise EdgeguardError(f"{path}: y is {y.dtype}; want classes as whole numbers (int64)")
+    outside = y[(y < 0) | (y >= classes)]
+    if len(outside):
+        raise EdgeguardError(
+            f"{path}: y has the class {outside[0]}; the model has {classes}, from 0 on"
+        )
+    y = y.astype(np.int64)
     pick = np.sort(np.random.default_rng(SEED).permutation(len(y))[:n])
     return Labelled(x[pick], torch.from_numpy(y[pick]))
 

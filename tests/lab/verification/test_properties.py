@@ -24,7 +24,7 @@ from edgeguard.lab.verification.pixels import Pixels
 from edgeguard.lab.verification.properties import judge, read_properties
 from edgeguard.lab.verification.read import read_net
 from edgeguard.lab.verification.regions import clusters, hull
-from edgeguard.lab.verification.report import Labelled, ablate, second_opinions
+from edgeguard.lab.verification.report import Labelled, ablate, read_pictures, second_opinions
 from edgeguard.lab.verification.runtime import Runtime
 from edgeguard.lab.verification.verify import Effort, Verdict
 from edgeguard.zoo import models_dir
@@ -102,6 +102,9 @@ def test_a_linear_property_is_judged_as_brute_force_judges_it(
     assert found(toy, tmp_path, text + str(worst - out * spread))[0] == "violated"
 
 
+BOX = '[[property]]\nname = "a"\nbox = { low = 0.0, high = 1.0 }\n'
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -127,11 +130,59 @@ def test_a_linear_property_is_judged_as_brute_force_judges_it(
          "range: want true"),
         ('[[property]]\nname = "a"\nlabel = 1\nradius = 2\nbox = { low = 0.0, high = 1.0 }\n',
          "radius: belongs to pictures"),
+        ("property = [1]", "property 1: want a table"),
+        (BOX + "label = true\n", "label: want a class from 0 to 2"),
+        (BOX + "score = { 0 = 1.0 }\nat_least = true\n", "finite number at_least or at_most"),
+        (BOX + "score = { 0 = 1.0 }\nat_least = -inf\n", "finite number at_least or at_most"),
+        (BOX + "score = { 0 = 1.0 }\nat_most = nan\n", "finite number at_least or at_most"),
+        (BOX + "score = { 0 = 1.0 }\nat_most = 1" + "0" * 400 + "\n", "finite number"),
+        (BOX + "score = { 0 = true }\nat_most = 0\n", r"score\.0: want a class below 3 and a"),
+        (BOX + "score = { 0 = 1" + "0" * 400 + " }\nat_most = 0\n", r"score\.0"),
+        (BOX + 'score = { 0 = 1.0, "00" = 1.0 }\nat_most = 0\n', r"score\.00"),
+        ('[[property]]\nname = "a"\nlabel = 1\nbox = { low = true, high = 1.0 }\n',
+         r"box\.low: want 1 or 4 finite numbers"),
+        ('[[property]]\nname = "a"\nlabel = 1\nbox = { low = 1' + "0" * 400 + ", high = 1.0 }\n",
+         r"box\.low: want 1 or 4 finite numbers"),
+        ('[[property]]\nname = "a"\nlabel = 1\npictures = 5\n', "pictures: want the name"),
+        ('[[property]]\nname = "a"\nlabel = 1\npictures = "none.npz"\n', r"none\.npz has no x"),
+        ('[[property]]\nname = "a"\nlabel = 1\npictures = "one.npz"\n', r"one\.npz has no x"),
+        ('[[property]]\nname = "a"\nlabel = 1\npictures = "x.npz"\nradius = true\n',
+         "radius: want whole grey levels"),
+        (BOX + "label = 1\n" + BOX + "label = 2\n", "property 2: name: another one is called a"),
+        (BOX + "label = 1\n[[propertys]]\n", "unknown key propertys; properties are"),
     ],
 )  # fmt: skip
 def test_a_wrong_file_is_refused_by_key(toy: Toy, tmp_path: Path, text: str, message: str) -> None:
+    for name, shape in (("none", (0, 2, 2, 1)), ("x", (1, 2, 2, 1)), ("one", ())):
+        np.savez(tmp_path / f"{name}.npz", x=np.zeros(shape, np.uint8))
     with pytest.raises(ConfigError, match=message):
         found(toy, tmp_path, text)
+
+
+def test_limits_keep_their_digits(toy: Toy, tmp_path: Path) -> None:
+    (tmp_path / "p.toml").write_text(
+        BOX + "score = { 0 = 1.0 }\nat_least = 0.1\nat_most = 16777217\n"
+    )
+    (wanted,) = read_properties(tmp_path / "p.toml", toy[1])
+    assert wanted.least.tolist() == [0.1, -16777217.0]
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (["a", "b"], r"y is <U1; want classes as whole numbers"),
+        ([0.5, 1.0], r"y is float64; want classes"),
+        ([np.nan, 1.0], r"y is float64; want classes"),
+        ([True, False], r"y is bool; want classes"),
+        ([-1, 2], r"y has the class -1; the model has 3"),
+        ([2, 7], r"y has the class 7; the model has 3"),
+        (np.array([2**64 - 1, 0], np.uint64), r"y has the class 18446744073709551615"),
+    ],
+)
+def test_labels_that_are_no_classes_are_named(y: object, message: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x=np.zeros((2, 2, 2, 1), np.uint8), y=y)
+    with pytest.raises(EdgeguardError, match=message):
+        read_pictures(tmp_path / "x.npz", 2, 3)
 
 
 def pictures(toy: Toy, folder: Path) -> Path:
