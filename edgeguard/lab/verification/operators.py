@@ -34,9 +34,9 @@ Handler = Callable[[Reader, Inputs, Attributes], Value]
 
 def _kind(r: Reader, zero: Value | None, a: Attributes) -> str:
     """The type that QuantizeLinear makes: that of its zero point, or what it names itself."""
-    types = {number: name.lower() for name, number in TensorProto.DataType.items()}
+    types: dict[int, str] = {number: name.lower() for name, number in TensorProto.DataType.items()}
     named = types.get(a.get("output_dtype", 0), "unknown")
-    own = zero.array.dtype.name if isinstance(zero, Constant) else "uint8"
+    own = str(zero.array.dtype) if isinstance(zero, Constant) else "uint8"
     if named == "undefined":
         return own
     if isinstance(zero, Constant) and named != own:

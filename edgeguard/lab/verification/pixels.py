@@ -93,9 +93,10 @@ def _check(net: Net, entry: Input) -> None:
 
 def _prepared(net: Net, entry: Input) -> Tensor:
     """The table of what the guard's own preprocessing makes of pictures of one grey level."""
-    spec, is_grey = InputSpec.of(entry), entry.colour == "GRAY"
-    frame = np.zeros(entry.size if is_grey else (*entry.size, 3), np.uint8)
-    plan = Preprocessor(spec, *frame.shape[:2], "GRAY" if is_grey else "RGB", statistics=False)
+    spec, (height, width) = InputSpec.of(entry), entry.size
+    grey = entry.colour == "GRAY"
+    plan = Preprocessor(spec, height, width, "GRAY" if grey else "RGB", statistics=False)
+    frame = np.zeros((height, width) if grey else (height, width, 3), np.uint8)
     tensor, found = spec.empty(), []
     for level in range(256):
         frame.fill(level)
