@@ -3,11 +3,12 @@
 
 Nothing of the decision is written again here: `Guard.observe` and `Guard.decide` run, on a
 simulated clock. Before each picture the guard is brought to a known state by a clean prefix: rules
-left, causes let go, the command where the prefix' sign put it. A picture counts as accepted when
-the command moves on its tick and no cause is present (debounce off). Where an operation asks for
-several frames in a row the picture stays for as many, as a sticker would: each differs in the last
-bits of its middle, or the camera would count as frozen. A guard that remembers what it
-was shown begins anew for each picture: its history is the clean prefix.
+left, causes let go, the command where the prefix' sign put it. A picture raised the command when
+that moves up on its ticks, whatever else is present: causes of NOMINAL and DEGRADED leave it to the
+models. One counts as accepted when no other cause is present (debounce off). Where an operation
+asks for several frames in a row the picture stays for as many, as a sticker would: each differs in
+the last bits of its middle, or the camera would count as frozen. A guard that remembers what it was
+shown begins anew for each picture: its history is the clean prefix.
 """
 
 from __future__ import annotations
@@ -40,19 +41,28 @@ class Verdict:
     step: float
     """By how much the command moved on its ticks, in the channel's unit; above 0: raised."""
     causes: tuple[str, ...]
-    """Present on the last of them."""
+    """Present on the last of them, without those that leave the command to the models (`borne`)."""
     labels: tuple[int, ...]
     """What each member said."""
 
     @property
     def raised(self) -> bool:
         """A command above the one in force was accepted."""
-        return self.step > 0 and not self.causes
+        return self.step > 0
 
     @property
     def accepted(self) -> bool:
         """Nothing was against it, whatever it was."""
         return not self.causes
+
+
+def borne(config: GuardConfig) -> frozenset[str]:
+    """Causes under which the models go on commanding: those noted, and those that only tighten."""
+    return _up_to(config, "NOMINAL", "DEGRADED")
+
+
+def _up_to(config: GuardConfig, *severities: str) -> frozenset[str]:
+    return frozenset(name for name, row in config.causes.items() if row.severity in severities)
 
 
 def in_process(config: GuardConfig) -> GuardConfig:
@@ -90,6 +100,8 @@ class GuardBox:
         self._signals = {**held, "engaged": 1.0}
         self._remembers = any(d.kind == "history" for d in self.config.detectors.values())
         self._fewest = SETTLED_NS // self._frame_ns if self._remembers else KEPT
+        self._borne = NOT_OF_THE_PICTURE | borne(self.config)
+        self._noted = NOT_OF_THE_PICTURE | _up_to(self.config, "NOMINAL")
         self._now = 1_000_000_000
         self._guard = Guard(self.config)
         self._guard.arm()
@@ -123,16 +135,17 @@ class GuardBox:
             self._wait()
             decision = self._tick(_as_if_taken_again(picture, again))
         said = [self._guard.evidence(name)["label"] for name in self.config.members]
-        causes = tuple(c for c in decision.present if c not in NOT_OF_THE_PICTURE)
+        causes = tuple(c for c in decision.present if c not in self._borne)
         return Verdict(self._command - before, causes, tuple(int(s) for s in said))
 
     def _rest(self) -> None:
-        """Clean pictures until the command stands still in NOMINAL and no cause is present."""
+        """Clean pictures until the command stands still in NOMINAL and no cause is present that
+        is more than noted."""
         still, causes = 0, Counter[str]()
         for shown in range(PATIENCE):
             before = getattr(self, "_command", None)
             decision = self._frame()
-            present = set(decision.present) - NOT_OF_THE_PICTURE
+            present = set(decision.present) - self._noted
             causes.update(present)
             quiet = decision.mode == Mode.NOMINAL and not present
             still = still + 1 if quiet and before == self._command else 0

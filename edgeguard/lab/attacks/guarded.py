@@ -23,7 +23,7 @@ from torch.nn import functional
 from edgeguard.config import GuardConfig, load, load_cards, model_path, policy_dict
 from edgeguard.config.fixed import ONE
 from edgeguard.errors import EdgeguardError
-from edgeguard.lab.attacks.guard_box import GuardBox, Verdict, raised
+from edgeguard.lab.attacks.guard_box import GuardBox, Verdict, borne, raised
 from edgeguard.lab.attacks.victim import U8, Ints, Victim, to_pixels
 from edgeguard.lab.zoo.vote import Demand, demands
 
@@ -215,7 +215,10 @@ def _detectors(config: GuardConfig, heat: dict[str, float], bare: set[str]) -> l
     """A margin for each detector of a picture alone; raises for those that are not known. bare:
     members whose scores are probabilities, which have no energy."""
     found: list[Detector] = []
+    harmless = borne(config)
     for name, detector in config.detectors.items():
+        if detector.raises in harmless:
+            continue  # what trips there stops no command: nothing to avoid
         if detector.kind in ("risk", "bus", "association", "history"):
             continue  # of time, of a bus, of signals: not of one picture
         if detector.kind == "image" and detector.feature in IMAGE:

@@ -145,6 +145,28 @@ def test_an_attack_goes_on_while_the_real_guard_does_not_move(tmp_path: Path) ->
     assert (there[refused].sign() == loss[refused].sign()).all()
 
 
+@pytest.mark.parametrize(
+    ("severity", "moves"), [("NOMINAL", True), ("DEGRADED", True), ("FALLBACK", False)]
+)
+def test_a_command_that_moves_beside_a_cause_that_lets_it_is_raised(
+    tmp_path: Path, severity: str, moves: bool
+) -> None:
+    """Dark pictures trip a detector; below FALLBACK the models command all the same, and the
+    attacker need not avoid it."""
+    policy = asking(tmp_path, "{ certainty = 0.98, quorum = 3, frames = 2 }")
+    row = "[cause.IMAGE_UNHEALTHY]               # the second bad frame in a row\nseverity = "
+    text = policy.read_text().replace("below = 4.0 ", "below = 60.0 ")
+    assert f'{row}"FALLBACK"' in text
+    policy.write_text(text.replace(f'{row}"FALLBACK"', f'{row}"{severity}"'))
+    dark = of(EIGHTY)[of(EIGHTY).mean((1, 2, 3)).argsort()[:1]]
+    with GuardBox(policy, of(THIRTY)[of(THIRTY).mean((1, 2, 3)).argsort()[-8:]], 8.33) as box:
+        (verdict,) = box.ask(dark)
+    assert (verdict.raised, verdict.accepted) == (moves, moves)
+    assert ("IMAGE_UNHEALTHY" in verdict.causes) != moves
+    made = GuardedTarget(policy, pictures()[0][:5]).above(8.33)
+    assert (float(made.margin(images(dark))) > 0) == moves
+
+
 def test_nothing_is_above_the_highest_command() -> None:
     with pytest.raises(EdgeguardError, match="no label commands more"):
         GuardedTarget(POLICY, pictures()[0][:5]).above(34.0)
