@@ -83,11 +83,21 @@ class Surrogate:
         values = self._program.run(x)
         return self._scores(values, scores), self._number(values, self._index(embedding))
 
+    def with_scores(self, x: Tensor, index: int) -> tuple[list[Tensor], Tensor]:
+        """All outputs as the file gives them, and what `scores` gives for one, in one pass."""
+        values = self._program.run(x)
+        found = [values[name] for name in self._program.outputs]
+        return found, self._scores(values, self.spec.outputs[index].name)
+
     def _scores(self, values: dict[str, Tensor], output: str | None) -> Tensor:
-        if self._program.logits is None:
-            return self._number(values, self._index(output))
-        name, affine = self._program.logits
-        return values[name] if affine is None else Dequantize(affine)(values[name])
+        index = self._index(output)
+        made = self._program.outputs[index]
+        before = self._program.before_softmax(made)
+        if before is None:
+            return self._number(values, index)
+        name, affine = before
+        logits = values[name] if affine is None else Dequantize(affine)(values[name])
+        return logits.reshape(values[made].shape)
 
     def _index(self, output: str | None) -> int:
         names = [o.name for o in self.spec.outputs]
@@ -158,7 +168,8 @@ class Agreement:
     differing: int
     """Inputs with any difference."""
     labels_differing: int
-    """Inputs whose largest score is another; of the output that holds the scores."""
+    """Inputs whose largest score is another, or to which what attacks climb (`Surrogate.scores`)
+    says another label; of the output that holds the scores."""
 
     @property
     def allowed_steps(self) -> float:
@@ -173,14 +184,22 @@ def agrees(surrogate: Surrogate, answer: Answer, inputs: Array, scores: int = 0)
     for part in np.array_split(inputs, -(-len(inputs) // BATCH)) if len(inputs) else ():
         wanted = answer(part)
         with torch.no_grad():
-            got = surrogate(torch.from_numpy(part.astype(np.float32)))
+            got, climbed = surrogate.with_scores(torch.from_numpy(part.astype(np.float32)), scores)
         apart = [_steps(g.numpy(), w, s) for g, w, s in
                  zip(got, wanted, surrogate.spec.outputs, strict=True)]  # fmt: skip
         worst = np.max(apart, axis=0)
         largest = max(largest, float(worst.max(initial=0.0)))
         differing += int((worst > 0).sum())
-        labels += int((got[scores].numpy().argmax(1) != wanted[scores].argmax(1)).sum())
+        other = got[scores].numpy().argmax(1) != wanted[scores].argmax(1)
+        labels += int((other | _misled(climbed.numpy(), got[scores].numpy())).sum())
     return Agreement(surrogate.path, len(inputs), largest, differing, labels)
+
+
+def _misled(climbed: Array, scores: Array) -> Array:
+    """Whether the largest of what attacks climb is not the label [N]; probabilities in steps may be
+    equal where what their softmax reads is not."""
+    chosen = np.take_along_axis(scores, climbed.argmax(1)[:, None], 1)[:, 0]
+    return np.asarray(chosen < scores.max(1))
 
 
 def _steps(got: Array, wanted: Array, spec: TensorSpec) -> Array:

@@ -219,12 +219,22 @@ class Program:
     outputs: list[str] = field(default_factory=list)
     steps: list[tuple[Layer, list[str], str]] = field(default_factory=list)
     constants: dict[str, Tensor] = field(default_factory=dict)
-    logits: tuple[str, Affine | None] | None = None
-    """What a last softmax reads, with its quantization where it holds steps."""
+    logits: dict[str, tuple[str, Affine | None]] = field(default_factory=dict)
+    """By the output of each softmax what it reads, with its quantization where it holds steps."""
+    same: dict[str, str] = field(default_factory=dict)
+    """Tensors that hold nothing but another one, in other steps or another shape: which."""
 
-    def add(self, layer: Layer, inputs: list[str], output: str) -> None:
-        """One more layer: what it reads, and the tensor that it writes."""
+    def add(self, layer: Layer, inputs: list[str], output: str, same: bool = False) -> None:
+        """One more layer: what it reads, and the tensor that it writes. same: see there."""
         self.steps.append((layer, inputs, output))
+        if same or isinstance(layer, Quantize | Dequantize):
+            self.same[output] = inputs[0]
+
+    def before_softmax(self, tensor: str) -> tuple[str, Affine | None] | None:
+        """What the softmax reads that makes this tensor; None: no softmax does."""
+        while tensor not in self.logits and tensor in self.same:
+            tensor = self.same[tensor]
+        return self.logits.get(tensor)
 
     def lacking(self) -> list[str]:
         """Tensors that are read before any layer has made them."""

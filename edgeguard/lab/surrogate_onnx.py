@@ -36,6 +36,8 @@ from edgeguard.lab.surrogate_numbers import NUMBERS, Attributes, window_of
 
 Array = npt.NDArray[Any]
 RANGE = {"int8": (-128, 127), "uint8": (0, 255)}
+RESHAPED = ("Flatten", "Identity", "Reshape")
+"""Operators that leave the values of a picture in their order."""
 
 
 @dataclass(frozen=True)
@@ -288,7 +290,7 @@ def _on_steps(reader: _Reader, node: Any, a: Attributes) -> bool:
     if found is None or after is None or found[1] != after[1]:
         return False
     layer = NUMBERS[node.op_type](a, reader.settings(node))
-    reader.program.add(layer, [found[0]], after[0])
+    reader.program.add(layer, [found[0]], after[0], node.op_type in RESHAPED)
     reader.done.add(after[0])
     return True
 
@@ -328,9 +330,9 @@ def _on_numbers(reader: _Reader, node: Any, a: Attributes) -> None:
     is_sum = node.op_type == "Add"
     data = [reader.numbers(name) for name in (node.input if is_sum else node.input[:1])]
     if node.op_type == "Softmax":
-        reader.program.logits = data[0], None
+        reader.program.logits[node.output[0]] = data[0], None
     layer = NUMBERS[node.op_type](a, [] if is_sum else reader.settings(node))
-    reader.program.add(layer, data, node.output[0])
+    reader.program.add(layer, data, node.output[0], node.op_type in RESHAPED)
 
 
 HANDLERS: dict[str, Callable[[_Reader, Any, Attributes], bool]] = {

@@ -124,7 +124,8 @@ def read_tflite(path: Path) -> Program:
         )
     for name, node in zip(names, graph.operators, strict=True):
         layer, inputs = HANDLERS[name](reader, node)
-        reader.program.add(layer, [reader.name(i) for i in inputs], reader.name(node.outputs[0]))
+        ends = [reader.name(i) for i in inputs], reader.name(node.outputs[0])
+        reader.program.add(layer, *ends, name in ("QUANTIZE", "RESHAPE"))
     made = reader.program
     made.input = reader.name(graph.inputs[0])
     made.outputs = [reader.name(i) for i in graph.outputs]
@@ -284,7 +285,7 @@ def _softmax(reader: _Reader, node: Any) -> Made:
         p = ((steps - x.zero) * (x.scale * beta)).softmax(-1)
         return saturated(rounded(p / y.scale), y)
 
-    reader.program.logits = reader.name(node.inputs[0]), x
+    reader.program.logits[reader.name(node.outputs[0])] = reader.name(node.inputs[0]), x
     return layer, [node.inputs[0]]
 
 

@@ -15,7 +15,15 @@ from onnx import numpy_helper
 from edgeguard.errors import ModelRefused
 from edgeguard.lab.attacks.victim import Pixels, Victim
 from edgeguard.lab.surrogate import Surrogate, SurrogateDisagrees, agrees, deployed, require
-from edgeguard.lab.surrogate_layers import Affine, Linear, ScaledSum, Window
+from edgeguard.lab.surrogate_layers import (
+    Affine,
+    Dequantize,
+    Linear,
+    Program,
+    Quantize,
+    ScaledSum,
+    Window,
+)
 from edgeguard.zoo import models_dir
 from tests.lab.signs import signs
 
@@ -173,3 +181,56 @@ def test_labels_are_compared_on_the_output_with_the_scores() -> None:
     x = inputs(surrogate, 8)
     assert agrees(surrogate, other, x).labels_differing == 0
     assert agrees(surrogate, other, x, scores=1).labels_differing == 8
+
+
+def with_another_head(folder: Path) -> Path:
+    """The shipped file with a softmax on its embedding as a third output."""
+    model = onnx.load(str(models_dir("gtsrb") / "plain.onnx"))
+    graph = model.graph
+    quantizer = next(n for n in graph.node if n.op_type == "QuantizeLinear"
+                     and n.output[0] == "embedding")  # fmt: skip
+    graph.node.append(
+        onnx.helper.make_node("DequantizeLinear", ["embedding", *quantizer.input[1:]], ["numbers"])
+    )
+    graph.node.append(onnx.helper.make_node("Softmax", ["numbers"], ["aux"], axis=-1))
+    kind = onnx.TensorProto.FLOAT
+    graph.output.append(onnx.helper.make_tensor_value_info("aux", kind, ["N", 96]))
+    onnx.save(model, str(folder / "two.onnx"))
+    return folder / "two.onnx"
+
+
+def test_a_softmax_elsewhere_is_not_taken_for_the_scores(tmp_path: Path) -> None:
+    two = Surrogate.load(with_another_head(tmp_path))
+    plain = Surrogate.load(models_dir("gtsrb") / "plain.onnx")
+    x = torch.from_numpy(inputs(plain, 4).astype(np.float32))
+    assert torch.equal(two.scores(x), plain.scores(x))
+    assert two.scores(x, "aux").shape == (4, 96)
+    assert not torch.allclose(two.scores(x, "aux"), two(x)[2])  # before the softmax, not behind it
+
+
+def test_scores_behind_a_softmax_are_what_it_reads() -> None:
+    """Also where its probabilities are steps, and are made numbers again."""
+    made = Program("x", ["y"])
+    made.add(lambda x: x.softmax(1), ["x"], "p")
+    made.logits["p"] = "x", None
+    made.add(Quantize(Affine(1 / 256, -128)), ["p"], "steps")
+    made.add(lambda x: x, ["steps"], "kept", same=True)
+    made.add(Dequantize(Affine(1 / 256, -128)), ["kept"], "y")
+    made.add(torch.relu, ["y"], "z")
+    assert made.before_softmax("y") == ("x", None)
+    assert made.before_softmax("z") is None
+
+
+def test_scores_that_name_another_label_than_the_file_are_no_agreement(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What attacks climb has to say what the file says."""
+    path = models_dir("gtsrb") / "compact.tflite"
+    surrogate = Surrogate.load(path)
+    x = inputs(surrogate, 8)
+    right = surrogate._scores
+    monkeypatch.setattr(surrogate, "_scores", lambda *a: right(*a).roll(1, 1))
+    found = agrees(surrogate, deployed(path), x)
+    assert (found.largest_steps, found.labels_differing) == (0, 8)
+    with pytest.raises(SurrogateDisagrees, match="8 in the label"):
+        require(found)
