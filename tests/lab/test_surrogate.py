@@ -12,7 +12,10 @@ import pytest
 import torch
 from onnx import numpy_helper
 
+from edgeguard.card import Card, Input
 from edgeguard.errors import ModelRefused
+from edgeguard.inference.quantization import TensorSpec
+from edgeguard.intake.preprocess import InputSpec, Preprocessor
 from edgeguard.lab.attacks.victim import Pixels, Victim
 from edgeguard.lab.surrogate import Surrogate, SurrogateDisagrees, agrees, deployed, require
 from edgeguard.lab.surrogate_layers import (
@@ -152,21 +155,45 @@ def test_uneven_pads_are_kept() -> None:
     assert made.flatten().tolist() == [4.0, 2.0, 2.0, 1.0]
 
 
-@pytest.mark.parametrize("path", ZOO[:3], ids=lambda p: p.name)
-def test_pictures_enter_as_the_card_says(path: Path) -> None:
-    """The pixels' formula against the deployed preprocessing kernel."""
-    from edgeguard.card import Card
-    from edgeguard.intake.preprocess import InputSpec, Preprocessor
-
-    card = Card.beside(path)
-    pictures = signs(5)[0]
-    got = Pixels(Surrogate.load(path).spec.inputs[0], card.input).array(pictures)
-    spec = InputSpec.of(card.input)
-    run = Preprocessor(spec, 32, 32, "RGB", statistics=False).run
+def held_to_the_kernel(entry: Input, spec: TensorSpec) -> None:
+    """The lab's pixels against the deployed preprocessing: every grey level, and real signs."""
+    levels = np.arange(1024, dtype=np.uint8).reshape(32, 32)
+    pictures = np.concatenate([signs(5)[0], np.stack([levels, levels[::-1], levels.T])[None]])
+    got = Pixels(spec, entry).array(pictures)
+    kernel = InputSpec.of(entry)
+    run = Preprocessor(kernel, 32, 32, "RGB", statistics=False).run
     for picture, tensor in zip(pictures, got, strict=True):
-        want = spec.empty()
+        want = kernel.empty()
         run(np.ascontiguousarray(picture.transpose(1, 2, 0)), want)
         np.testing.assert_array_equal(tensor[None], want)
+
+
+@pytest.mark.parametrize("path", ZOO[:3], ids=lambda p: p.name)
+def test_pictures_enter_as_the_card_says(path: Path) -> None:
+    held_to_the_kernel(Card.beside(path).input, Surrogate.load(path).spec.inputs[0])
+
+
+UNEQUAL = {"mean": (0.406, 0.456, 0.485), "std": (0.225, 0.224, 0.229)}
+HALF = {"mean": (0.5,) * 3, "std": (0.5,) * 3, "scale": 2 / 255}
+
+
+@pytest.mark.parametrize("entry", [
+    Input("CHW", "float32", (32, 32), colour="BGR", **UNEQUAL),
+    Input("CHW", "int8", (32, 32), 0.02, 3, "BGR", **UNEQUAL),
+    Input("HWC", "uint8", (32, 32), 0.02, 110, "RGB", **UNEQUAL),
+    Input("CHW", "int8", (32, 32), colour="RGB", **HALF),
+    Input("HWC", "int8", (32, 32), 1 / 255, -128, "BGR"),
+], ids=["bgr", "bgr int8", "rgb uint8", "ties", "direct"])  # fmt: skip
+def test_pictures_enter_as_any_card_says(entry: Input) -> None:
+    """Also where mean and std are each channel's own, and where float32 decides ties."""
+    spec = TensorSpec("x", entry.dtype, entry.shape, entry.scale, entry.zero_point)
+    held_to_the_kernel(entry, spec)
+    x = torch.full((1, 3, 32, 32), 0.5, requires_grad=True)
+    made = Pixels(spec, entry)(x)
+    made = made.permute(0, 3, 1, 2) if entry.layout == "HWC" else made
+    (slope,) = torch.autograd.grad(made.sum(), x)
+    std = torch.tensor(entry.std[:: -1 if entry.colour == "BGR" else 1])
+    torch.testing.assert_close(slope[0, :, 0, 0], 1 / std / (entry.scale or 1.0))
 
 
 def test_labels_are_compared_on_the_output_with_the_scores() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+import attrs
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from edgeguard.card import Card, Input
 from edgeguard.errors import EdgeguardError, ModelRefused
 from edgeguard.inference.quantization import TensorSpec
+from edgeguard.intake.preprocess import InputSpec, Preprocessor
 from edgeguard.lab.attacks.threat import LEVELS
 from edgeguard.lab.surrogate import Answer, Surrogate, agrees, deployed, require
 from edgeguard.lab.surrogate_layers import Affine, Quantize, rounded
@@ -34,26 +36,60 @@ class Target(Protocol):
         """What the deployed model says to pictures uint8 [N, C, H, W], [N]."""
 
 
+class Reals:
+    """From a picture RGB in [0, 1] to what a card calls real: channels in the order of its colour,
+    each less its mean, over its std. Without a card the picture itself."""
+
+    def __init__(self, entry: Input | None) -> None:
+        self._bgr = entry is not None and entry.colour == "BGR"
+        mean, std = ((0.0,), (1.0,)) if entry is None else (entry.mean, entry.std)
+        self._mean, self._std = (
+            torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1) for values in (mean, std)
+        )
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """float32 [N, C, H, W]."""
+        return (self.ordered(x) - self._mean) / self._std
+
+    def ordered(self, x: Tensor) -> Tensor:
+        """Channels as the file has them."""
+        return x.flip(1) if self._bgr else x
+
+
+class _Read(torch.autograd.Function):
+    """What was read off a table; the gradient is that of what is near it."""
+
+    @staticmethod
+    def forward(ctx: Any, near: Tensor, exact: Tensor) -> Tensor:
+        return exact.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return gradient, None
+
+
 class Pixels:
-    """From a picture in [0, 1] to what a file takes: the card's formula, rounded to 8 bits first.
+    """From a picture in [0, 1] to what a file takes: rounded to 8 bits, then as the guard's own
+    preprocessing makes it, value by value; the gradient is that of the card's formula.
 
     Without a card an 8-bit input takes the pixel itself: p as uint8, p - 128 as int8.
     """
 
     def __init__(self, spec: TensorSpec, entry: Input | None) -> None:
-        """Raises ModelRefused for a float input without a card: nobody says what it holds."""
+        """Raises ModelRefused for a float input without a card: nobody says what it holds; and for
+        one that is no picture."""
         if entry is None and spec.dtype not in ("int8", "uint8"):
             raise ModelRefused(
                 f"input {spec.name!r} is {spec.dtype}: write a card with `edgeguard init`"
             )
+        if entry is not None and entry.layout == "VECTOR":
+            raise ModelRefused(f"input {spec.name!r} is a VECTOR by its card: it takes no picture")
         self.dtype = spec.dtype
         self.hwc = spec.shape[-1] in (1, 3) if entry is None else entry.layout == "HWC"
-        self.bgr = entry is not None and entry.colour == "BGR"
-        zero = 0 if spec.dtype == "uint8" else -128
-        self._direct = entry is None or _is_direct(entry, zero)
-        self._zero = zero
-        if entry is not None:
-            self._mean, self._std = (_column(v) for v in (entry.mean, entry.std))
+        self._real = Reals(entry)
+        self._zero = 0 if spec.dtype == "uint8" else -128
+        self._table = None if entry is None or _is_direct(entry, self._zero) else _table(entry)
+        if self._table is not None:
             low, high = (0, 255) if spec.dtype == "uint8" else (-128, 127)
             self._quantize = None if spec.dtype == "float32" else Quantize(
                 Affine(entry.scale, entry.zero_point, low, high)
@@ -62,12 +98,14 @@ class Pixels:
     def __call__(self, x: Tensor) -> Tensor:
         """The file's input, float32; the gradient passes the rounding unchanged."""
         pixels = rounded(x * LEVELS)
-        if self._direct:
-            made = pixels + self._zero
+        if self._table is None:
+            made = self._real.ordered(pixels) + self._zero
         else:
-            made = (pixels / LEVELS - self._mean) / self._std
-            made = made if self._quantize is None else self._quantize(made)
-        made = made.flip(1) if self.bgr else made
+            near = self._real(pixels / LEVELS)
+            near = near if self._quantize is None else self._quantize(near)
+            levels = self._real.ordered(pixels.detach()).clamp(0, LEVELS).long()
+            channels = torch.arange(levels.shape[1])[:, None, None]
+            made = _Read.apply(near, self._table[channels, levels])
         return made.permute(0, 2, 3, 1) if self.hwc else made
 
     def array(self, pixels: U8) -> npt.NDArray[Any]:
@@ -76,15 +114,22 @@ class Pixels:
         return np.ascontiguousarray(self(x).numpy().astype(self.dtype))
 
 
+def _table(entry: Input) -> Tensor:
+    """What the guard's preprocessing makes of each grey level, float32 [C, 256], channels in the
+    order of the card's colour: float32 in another order of steps rounds some ties otherwise."""
+    spec = InputSpec.of(attrs.evolve(entry, size=(16, 16), layout="CHW"))
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    frame, kind = (levels, "GRAY") if spec.channels == 1 else (np.dstack([levels] * 3), "RGB")
+    made = spec.empty()
+    Preprocessor(spec, 16, 16, kind, statistics=False).run(frame, made)
+    return torch.from_numpy(made.astype(np.float32).reshape(spec.channels, 256))
+
+
 def _is_direct(entry: Input, zero: int) -> bool:
     """Whether the card's formula is p + zero."""
     plain = set(entry.mean) == {0.0} and set(entry.std) == {1.0}
     scale = abs(entry.scale * LEVELS - 1) < 1e-6
     return entry.dtype != "float32" and plain and scale and entry.zero_point == zero
-
-
-def _column(values: tuple[float, ...]) -> Tensor:
-    return torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1)
 
 
 class Victim:
