@@ -10,7 +10,7 @@ Labels and certainties are the evidence kernel's, on the scores of the deployed 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -111,11 +111,13 @@ class At:
         return self.accepted / max(self.shown, 1)
 
 
-def at_coverage(rows: Handful, accepted: int) -> At:
-    """The strictest threshold that still accepts so many clean images; 0 where none does."""
+def at_coverage(rows: Handful, accepted: int, left_out: int = 0) -> At:
+    """The strictest threshold that still accepts so many clean images; 0 where none does.
+    left_out: images shown that nobody judged, accepted by nobody."""
     level = _level(rows)
     ranked = -np.sort(-level)
-    return _at(rows, max(0, int(ranked[accepted - 1])) if 0 < accepted <= len(level) else 0)
+    at = _at(rows, max(0, int(ranked[accepted - 1])) if 0 < accepted <= len(level) else 0)
+    return replace(at, shown=at.shown + left_out)
 
 
 def curve(rows: Handful) -> list[At]:

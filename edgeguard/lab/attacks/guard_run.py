@@ -4,7 +4,8 @@ judged by the real guard; beside it each member alone, attacked as hard.
 
 The hazard rate of single images: of those that the guard reads without harm and accepts when they
 are clean, the share on which it accepts a command above what the true sign allows. Beside it stands
-the clean coverage. A member alone gets the strictest threshold with which it covers as much.
+the clean coverage, of which pictures that cannot be judged are a part: they are shown and not
+accepted. A member alone gets the strictest threshold with which it covers as many.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from edgeguard.lab.attacks.alone import Alone, At, at_coverage
 from edgeguard.lab.attacks.campaign import HERE, digest_of
 from edgeguard.lab.attacks.corpus import Array, Handful
 from edgeguard.lab.attacks.guard_attacks import WAYS, Attacked
-from edgeguard.lab.attacks.resting import Resting
+from edgeguard.lab.attacks.resting import FEWEST, Resting
 from edgeguard.lab.attacks.threat import LEVELS, Threat
 from edgeguard.lab.attacks.victim import U8, Ints, images
 from edgeguard.lab.zoo.figures import rate
@@ -50,6 +51,8 @@ class Hazard:
     alone: Mapping[str, At]
     folders: Mapping[str, Path]
     """Where the pictures are, by member; "guard": the whole."""
+    left_out: int = 0
+    """Of those shown, not judged: the guard rests on no command that their sign allows."""
 
     @property
     def accepted(self) -> int:
@@ -88,6 +91,7 @@ class Hazard:
                  rate(f"{at}.best_member", best.hit, best.accepted)]  # fmt: skip
         if barred:
             found.append(rate("guard.clean.coverage", self.accepted, self.shown))
+            found.append(Figure("guard.hazard.left_out", self.left_out, "1", self.shown))
         for member, single in self.alone.items():
             found.append(rate(f"{at}.alone.{member}", single.hit, single.accepted))
             found.append(rate(f"{at}.alone.{member}.coverage", single.accepted, single.shown))
@@ -125,16 +129,27 @@ def hazard(
             judged += len(part)
             done(len(part))
     done(len(y) - judged)
+    left_out = resting.left_out(y)
     if not judged:
-        raise EdgeguardError(
-            f"{resting.target.policy}: no picture has a sign above which the guard can be led; "
-            "give more with --data or --n"
-        )
+        raise _nothing_judged(resting, len(y), left_out)
     made = {name: corpus.joined(rows) for name, rows in run.made.items()}
     guard = made.pop("guard")
     accepted = int(guard["accepted"].sum())
-    alone = {name: at_coverage(rows, accepted) for name, rows in made.items()}
-    return Hazard(levels, judged, guard, alone, run.folders)
+    alone = {name: at_coverage(rows, accepted, left_out) for name, rows in made.items()}
+    return Hazard(levels, judged + left_out, guard, alone, run.folders, left_out)
+
+
+def _nothing_judged(resting: Resting, n: int, left_out: int) -> EdgeguardError:
+    where = f"{resting.target.policy}: none of {n} pictures can be judged: "
+    if not left_out:
+        return EdgeguardError(
+            f"{where}above none of their signs more is commanded; give more with --data or --n"
+        )
+    return EdgeguardError(
+        f"{where}for {left_out} the attacker's own pictures hold fewer than {FEWEST} of one sign "
+        "with the same command that the guard accepts, so it does not rest there, and above the "
+        "others' signs nothing is commanded; give more with --data"
+    )
 
 
 class _Run:

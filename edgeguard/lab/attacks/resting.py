@@ -54,11 +54,21 @@ class Resting:
     def groups(self, y: Ints) -> Iterator[tuple[float, Ints]]:
         """Commands in force, and the rows of y [N] that are met while they are; without those above
         which nothing is commanded, or for which no picture brings the guard to rest."""
+        for command, rows in self._commands(y):
+            if self.at(command) is not None:
+                yield command, rows
+
+    def left_out(self, y: Ints) -> int:
+        """How many of y [N] cannot be judged although something above them is commanded: no clean
+        picture brings the guard to rest on what their sign allows."""
+        return sum(len(rows) for command, rows in self._commands(y) if self.at(command) is None)
+
+    def _commands(self, y: Ints) -> Iterator[tuple[float, Ints]]:
         value = self.target.value[y]
         allowed = np.where(np.isnan(value), HOLDING, value)
-        for command in np.unique(allowed):
-            if self._higher(command) and self.at(float(command)) is not None:
-                yield float(command), np.flatnonzero(allowed == command)
+        for command in np.unique(allowed).tolist():
+            if self._higher(command):
+                yield command, np.flatnonzero(allowed == command)
 
     def at(self, command: float) -> GuardBox | None:
         """The guard while this command is in force; None: no clean picture puts it there."""

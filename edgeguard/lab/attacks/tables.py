@@ -58,9 +58,10 @@ def guard(found: Hazard) -> None:
     """One radius."""
     stopped = ", ".join(f"{cause} {count}" for cause, count in found.causes.items())
     name, best = found.best
+    left = f", {found.left_out} not judged" if found.left_out else ""
     Console(highlight=False).print(
         f"guard, adaptive, linf {found.levels:g}/255: wrong command accepted on {found.hit} of"
-        f" {found.accepted} (clean accepted: {found.accepted} of {found.shown}); stopped by:"
+        f" {found.accepted} (clean accepted: {found.accepted} of {found.shown}{left}); stopped by:"
         f" {stopped or 'the vote alone'}; the best member alone, {name}: {best.hit} of"
         f" {best.accepted} at a certainty of {best.threshold:.4f}"
     )

@@ -16,12 +16,14 @@ import torch
 
 from edgeguard.config.calibration import own_sha256
 from edgeguard.config.toml import parse
+from edgeguard.errors import EdgeguardError
 from edgeguard.lab.attacks import corpus, guard_rules
 from edgeguard.lab.attacks.alone import Alone, At, at_coverage, attacked, curve
 from edgeguard.lab.attacks.campaign import Outcome, worst_case
 from edgeguard.lab.attacks.guard_attacks import WAYS, Attacked
 from edgeguard.lab.attacks.guard_box import GuardBox
 from edgeguard.lab.attacks.guard_run import Hazard, _Run
+from edgeguard.lab.attacks.guard_run import hazard as run_hazard
 from edgeguard.lab.attacks.guarded import GuardedTarget
 from edgeguard.lab.attacks.intervals import mean_interval, median_interval
 from edgeguard.lab.attacks.plan import jobs
@@ -35,7 +37,7 @@ from tests.lab.attacks.linear import LinearVictim
 from tests.lab.signs import signs
 
 POLICY = models_dir() / "guard.toml"
-THIRTY, EIGHTY = 1, 5
+THIRTY, FIFTY, EIGHTY = 1, 2, 5
 
 
 def certainties(*pairs: tuple[float, float | None]) -> dict[str, Any]:
@@ -130,6 +132,40 @@ def test_results_of_other_pictures_or_another_calibration_are_not_continued(
     assert folder(GuardedTarget(watched, x[:2]), x[:4]) not in (before, after)
 
 
+def test_pictures_that_cannot_be_judged_are_shown_and_not_accepted(
+    target: GuardedTarget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The attacker has clean pictures of one sign only: of the other sign none is judged."""
+
+    def handful(run: _Run, *of: Any) -> None:
+        row = {**certainties((0.9, None)), "accepted": np.ones(1, bool)}
+        for rows in run.made.values():
+            rows.append(row)
+
+    monkeypatch.setattr(_Run, "handful", handful)
+    x, y = np.concatenate([of(THIRTY)[:1], of(FIFTY)[:3]]), np.array([THIRTY] + 3 * [FIFTY])
+    mine = (np.concatenate([of(THIRTY)[-8:], of(EIGHTY)[-8:]]), np.repeat([THIRTY, EIGHTY], 8))
+    with Resting(target, mine) as resting:
+        assert resting.left_out(y) == 3
+        found = run_hazard(resting, x, y, 1, tmp_path, 10)
+        assert (found.shown, found.left_out, found.accepted) == (4, 3, 1)
+        rows = {
+            "fell": np.zeros((1, 3), bool),
+            "causes": np.array([""]),
+            "tried": np.zeros(1, bool),
+        }
+        found.rows.update(rows, hit=rows["tried"], **dict.fromkeys(WAYS, rows["tried"]))
+        made = {f.id: f for f in found.figures(barred=True)}
+        assert made["guard.clean.coverage"].value == 0.25
+        assert made["guard.hazard.linf.1.alone.plain.coverage"].value == 0.25
+        assert (made["guard.hazard.left_out"].value, made["guard.hazard.left_out"].n) == (3, 4)
+        with pytest.raises(EdgeguardError, match=r"none of 3 pictures.*: for 3 the attacker's own"):
+            run_hazard(resting, x[1:], y[1:], 1, tmp_path, 10)
+        top = np.array([int(np.nanargmax(target.value))])
+        with pytest.raises(EdgeguardError, match="above none of their signs more is commanded"):
+            run_hazard(resting, x[:1], top, 1, tmp_path, 10)
+
+
 def hazard(hits: int, best: int, n: int = 10, levels: float = 4, **ways: int) -> Hazard:
     """Of n accepted pictures, as many hits of each way as are named."""
     rows = {
@@ -156,7 +192,9 @@ def test_the_bar_of_the_guard_is_half_of_the_best_member() -> None:
     assert found[f"{at}.fell.weak"].value == 0.6
     assert found[f"{at}.stopped_by.LOW_CERTAINTY"].value == 0.2
     assert found[f"{at}.label_only"].n == 0  # nothing was tried
-    assert all(f.n and f.interval for f in found.values() if not f.id.endswith("label_only"))
+    assert (found["guard.hazard.left_out"].value, found["guard.hazard.left_out"].n) == (0, 10)
+    counted = [f for f in found.values() if not f.id.endswith(("label_only", "left_out"))]
+    assert all(f.n and f.interval for f in counted)
 
 
 def test_a_guard_that_accepts_nothing_holds_no_bar() -> None:

@@ -115,13 +115,15 @@ def _over_queries(view: View) -> Iterator[str]:
 
 
 def _over_coverage(view: View) -> Iterator[str]:
+    left = view.figures.get("guard.hazard.left_out")  # shown, and judged by nobody
+    judged = 1 - left["value"] / left["n"] if left is not None and left["n"] else 1.0
     for hazard in view.of_attack("adaptive"):
         lines = []
         for member in view.members:
             single = view.figures.get(f"{hazard['id']}.alone.{member}")
             if single is not None and "kept" in single:
                 rows = view.whole_part(single)
-                points = [(at.coverage, at.hazard) for at in curve(rows)]
+                points = [(at.coverage * judged, at.hazard) for at in curve(rows)]
                 lines.append(Line(f"{member} alone, n = {len(rows['y'])}", points))
         coverage = view.figures["guard.clean.coverage"]["value"]
         low, high = hazard["interval"]

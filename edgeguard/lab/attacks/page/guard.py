@@ -20,8 +20,15 @@ def whole(view: View) -> str:
         " Hazard: share of the pictures which it accepts without harm when clean on which it"
         " accepts a command above what the true sign allows. A member alone commands what it says"
         " above one certainty: the strictest with which it covers at least as many clean"
-        f" pictures. Clean coverage of the guard: {coverage['value']:.1%}, {count(coverage)}.</p>"
+        f" pictures. Clean coverage of the guard: {coverage['value']:.1%}, {count(coverage)}."
     )
+    left = view.figures.get("guard.hazard.left_out")
+    if left is not None and left["value"]:
+        said += (
+            f" {left['value']:.0f} of these could not be judged, for it never came to rest on what"
+            " their sign allows: they count as not accepted."
+        )
+    said += "</p>"
     head = ["L-inf at most#", "who", "n#", "hazard%", "clean coverage%"]
     rows = [row for hazard in hazards for row in _rows(view, hazard, coverage)]
     return section("The whole guard", said + table(head, rows) + _parts(view, hazards))
