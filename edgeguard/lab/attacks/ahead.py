@@ -114,8 +114,8 @@ def _handfuls(request: Request, unit: Unit) -> list[dict[str, Any]]:
         own = campaign.folder_of(of, job, x[: unit.images], request.results)
         if own.name != unit.folder.name:
             raise EdgeguardError(
-                f"{unit.folder}: a worker would file it as {own.name}, so its edgeguard, models or "
-                "pictures are others; give every worker the same"
+                f"{unit.folder}: a worker would file it as {own.name}, so its edgeguard, packages, "
+                "models or pictures are others; give every worker the same"
             )
         rows = [unit.rows(first) for first in unit.firsts]
         return [campaign.attacked(of, job, x[r], y[r]) for r in rows]

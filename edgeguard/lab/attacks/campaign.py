@@ -2,7 +2,7 @@
 """Run attacks on one model, a handful of images at a time; what is there is not made again.
 
 Each handful is one file of the corpus; a part's folder carries the hash of all that it depends on:
-the model, the images, the attack's source and the surrogate's.
+the model, the images, the attack's source, the surrogate's, and the packages that judged.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from edgeguard.card import Card
-from edgeguard.figures import Figure
+from edgeguard.figures import Figure, version
 from edgeguard.lab.attacks import corpus
 from edgeguard.lab.attacks.eot import HELD_OUT, survival
 from edgeguard.lab.attacks.intervals import median_interval
@@ -31,7 +31,9 @@ from edgeguard.lab.zoo.figures import rate
 
 CHUNK = 25
 HERE = Path(__file__).resolve().parent
-COMMON = ("threat", "judge", "victim", "losses", "plan")
+COMMON = ("campaign", "threat", "judge", "victim", "losses", "plan")
+JUDGES = ("edgeguard-monitor", "onnxruntime", "ai-edge-litert", "torch", "Pillow")
+"""Packages of another version of which nothing is continued: kept verdicts are not asked again."""
 SLACK = 0.02
 """By how much a weaker attack may be stronger than a stronger one (E4)."""
 MOST_FLAT = 0.2
@@ -99,8 +101,9 @@ for _module in HERE.glob("*.py"):  # as they are loaded with this one
 
 
 def digest_of(sources: Iterable[Path], model: Path, *more: bytes) -> str:
-    """12 hex digits of what a result depends on: sources, the surrogate's, the model, and more."""
-    digest = hashlib.sha256()
+    """12 hex digits of what a result depends on: sources, the surrogate's, the model, what judges,
+    and more."""
+    digest = hashlib.sha256(repr([(package, version(package)) for package in JUDGES]).encode())
     for file in [*sources, *sorted(HERE.parent.glob("surrogate*.py")), model]:
         digest.update(_source(file) if file.suffix == ".py" else file.read_bytes())
     for part in more:

@@ -24,19 +24,17 @@ from edgeguard.figures import Figure
 from edgeguard.lab.attacks import alone as lone
 from edgeguard.lab.attacks import corpus
 from edgeguard.lab.attacks.alone import Alone, At, at_coverage
-from edgeguard.lab.attacks.campaign import HERE, digest_of
+from edgeguard.lab.attacks.campaign import digest_of
 from edgeguard.lab.attacks.corpus import Array, Handful
 from edgeguard.lab.attacks.guard_attacks import WAYS, Attacked
 from edgeguard.lab.attacks.resting import FEWEST, Resting
 from edgeguard.lab.attacks.threat import LEVELS, Threat
 from edgeguard.lab.attacks.victim import U8, Ints, images
 from edgeguard.lab.zoo.figures import rate
+from edgeguard.provenance import key_of
 
 BATCH = 25
 QUERIES = 2000  # of the label-only attacker for each picture
-MODULES = ("guard_run", "guard_attacks", "guarded", "guard_box", "steady", "resting", "alone",
-           "apgd", "pgd", "fgsm", "hopskipjump", "losses", "threat", "judge",
-           "victim")  # fmt: skip
 BAR = 0.5  # of the best single member's hazard
 
 
@@ -160,14 +158,14 @@ class _Run:
         queries: int = QUERIES,
     ) -> None:  # fmt: skip
         """pixels, y: all pictures of the run and their labels; another choice has folders of its
-        own, since what is read there afterwards is all that lies there."""
+        own, since what is read there afterwards is all that lies there. So has another edgeguard:
+        all of it decides."""
         self.resting, self.target, self.threat = resting, resting.target, threat
         self.black = replace(threat, knowledge="labels", queries=queries)
         files = {name: victim.path for name, victim in self.target.victims.items()}
-        sources = [HERE / f"{module}.py" for module in MODULES]
         shown = [np.ascontiguousarray(part).tobytes() for part in (pixels, y, *resting.own)]
-        key = digest_of([*sources, *files.values()], self.target.policy, self.target.state(),
-                        repr((threat, self.black)).encode(), *shown)  # fmt: skip
+        key = digest_of(files.values(), self.target.policy, self.target.state(),
+                        key_of().encode(), repr((threat, self.black)).encode(), *shown)  # fmt: skip
         self.folders = {}
         for name, path in {"guard": self.target.policy, **files}.items():
             attack = "adaptive" if name == "guard" else "alone"

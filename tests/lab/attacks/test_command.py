@@ -121,6 +121,25 @@ def test_the_key_of_results_holds_the_card_the_twin_and_the_attackers_pictures(
     assert not differ(replace(of, twin=FloatVictim(twin)), "deepfool.l2.min")
 
 
+@pytest.mark.parametrize("package", ["onnxruntime", "ai-edge-litert", "torch", "Pillow"])
+def test_results_that_another_package_judged_are_not_continued(
+    package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (pixels, _), of, job = signs(2), scene("compact.tflite"), jobs()["noise.linf.8"]
+    before, version = key_of(of, job, pixels), campaign.version
+    monkeypatch.setattr(campaign, "version", lambda p: "other" if p == package else version(p))
+    assert key_of(of, job, pixels) != before
+
+
+def test_results_that_another_campaign_counted_are_not_continued(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (pixels, _), of, job = signs(2), scene("compact.tflite"), jobs()["noise.linf.8"]
+    before, source = key_of(of, job, pixels), campaign._source
+    monkeypatch.setattr(campaign, "_source", lambda f: source(f) + b"#" * (f.name == "campaign.py"))
+    assert key_of(of, job, pixels) != before
+
+
 def test_what_has_to_survive_views_is_judged_in_held_out_ones(tmp_path: Path) -> None:
     """E11, beside the clean pictures in as many views."""
     x, y = signs(40)

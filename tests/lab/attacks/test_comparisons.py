@@ -17,7 +17,7 @@ import torch
 from edgeguard.config.calibration import own_sha256
 from edgeguard.config.toml import parse
 from edgeguard.errors import EdgeguardError
-from edgeguard.lab.attacks import corpus, guard_rules
+from edgeguard.lab.attacks import corpus, guard_rules, guard_run
 from edgeguard.lab.attacks.alone import Alone, At, at_coverage, attacked, curve
 from edgeguard.lab.attacks.campaign import Outcome, worst_case
 from edgeguard.lab.attacks.guard_attacks import WAYS, Attacked
@@ -102,7 +102,7 @@ def test_the_attack_on_a_member_alone_makes_it_sure_of_more_speed(target: Guarde
 
 
 def test_results_of_other_pictures_or_another_calibration_are_not_continued(
-    target: GuardedTarget, tmp_path: Path
+    target: GuardedTarget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x, y = signs(600)
     own, threat = (x[::50], y[::50]), Threat("linf", 4 / 255)
@@ -114,6 +114,9 @@ def test_results_of_other_pictures_or_another_calibration_are_not_continued(
     assert folder(target, x[:4]) == first
     assert folder(target, x[:4] ^ 1) != first
     assert folder(target, x[:4], (own[0] ^ 1, own[1])) != first
+    with monkeypatch.context() as other:  # a change of any source of edgeguard: all of it decides
+        other.setattr(guard_run, "key_of", lambda: "another")
+        assert folder(target, x[:4]) != first
 
     there = tmp_path / "models"
     shutil.copytree(models_dir(), there)
