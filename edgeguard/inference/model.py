@@ -86,14 +86,7 @@ def open_model(
         raise ModelRefused(
             f"{path}: runtime: the card says {card.runtime}, the configuration says {runtime}"
         )
-    data = _read(path)
-    found = hashlib.sha256(data).hexdigest()
-    if found != card.sha256:
-        raise ModelRefused(
-            f"{path}: is not the file of its card {card.name!r}: SHA-256 {found[:12]}..., "
-            f"the card says {card.sha256[:12]}...; restore the file, or write a new card with "
-            "`edgeguard init`"
-        )
+    data = read_model(card, path)
     with refusing(str(path)):
         if runtime == "onnx":
             from edgeguard.inference.onnx import OnnxModel
@@ -102,6 +95,19 @@ def open_model(
         from edgeguard.inference.litert import LiteRtModel
 
         return LiteRtModel(card, data, str(path), providers, flavour=runtime)
+
+
+def read_model(card: Card, path: Path) -> bytes:
+    """The file that the card was written for. Raises ModelRefused for another one."""
+    data = _read(path)
+    found = hashlib.sha256(data).hexdigest()
+    if found != card.sha256:
+        raise ModelRefused(
+            f"{path}: is not the file of its card {card.name!r}: SHA-256 {found[:12]}..., "
+            f"the card says {card.sha256[:12]}...; restore the file, or write a new card with "
+            "`edgeguard init`"
+        )
+    return data
 
 
 def inspect_model(model_path: str | Path) -> FileSpec:

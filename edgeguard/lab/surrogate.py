@@ -81,7 +81,7 @@ class Surrogate:
     def both(self, x: Tensor, scores: str, embedding: str) -> tuple[Tensor, Tensor]:
         """What `scores` gives [N, n] and the embedding [N, d] as numbers, in one pass."""
         values = self._program.run(x)
-        return self._scores(values, scores), self._number(values, self._index(embedding))
+        return self._scores(values, scores), self._number(values, self.index(embedding))
 
     def with_scores(self, x: Tensor, index: int) -> tuple[list[Tensor], Tensor]:
         """All outputs as the file gives them, and what `scores` gives for one, in one pass."""
@@ -90,7 +90,7 @@ class Surrogate:
         return found, self._scores(values, self.spec.outputs[index].name)
 
     def _scores(self, values: dict[str, Tensor], output: str | None) -> Tensor:
-        index = self._index(output)
+        index = self.index(output)
         made = self._program.outputs[index]
         before = self._program.before_softmax(made)
         if before is None:
@@ -99,8 +99,14 @@ class Surrogate:
         logits = values[name] if affine is None else Dequantize(affine)(values[name])
         return logits.reshape(values[made].shape)
 
-    def _index(self, output: str | None) -> int:
+    def index(self, output: str | None) -> int:
+        """Where an output of this name stands; None: the first. Raises ModelRefused."""
         names = [o.name for o in self.spec.outputs]
+        if output is not None and output not in names:
+            raise ModelRefused(
+                f"{self.path}: has no output {output!r} but {', '.join(map(repr, names))}; write "
+                "its card again with `edgeguard init`"
+            )
         return 0 if output is None else names.index(output)
 
     def _number(self, values: dict[str, Tensor], index: int) -> Tensor:

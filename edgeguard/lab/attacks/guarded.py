@@ -24,7 +24,7 @@ from edgeguard.config import GuardConfig, load, load_cards, model_path, policy_d
 from edgeguard.config.fixed import ONE
 from edgeguard.errors import EdgeguardError
 from edgeguard.lab.attacks.guard_box import GuardBox, Verdict, borne, raised
-from edgeguard.lab.attacks.victim import U8, Ints, Victim, to_pixels
+from edgeguard.lab.attacks.victim import U8, Ints, Victim, hold, to_pixels
 from edgeguard.lab.zoo.vote import Demand, demands
 
 EDGE = 0.02  # how far beyond its edge a part is pushed, in the unit of its margin
@@ -49,8 +49,11 @@ class GuardedTarget:
         table = policy_dict(self.config, cards)
         self._rows = {row["name"]: row for row in table["members"]}
         made = dict(victims or {})
+        files = {name: model_path(self.config, name, card) for name, card in cards.items()}
+        for name in files.keys() - made.keys():
+            hold(files[name], cards[name])
         self.victims = {
-            name: made.get(name) or Victim(model_path(self.config, name, card), pixels, card)
+            name: made.get(name) or Victim(files[name], pixels, card)
             for name, card in cards.items()
         }
         self._cards, self._table = cards, table

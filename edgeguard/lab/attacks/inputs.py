@@ -15,7 +15,7 @@ from edgeguard.config import load, load_cards, model_path
 from edgeguard.errors import EdgeguardError
 from edgeguard.lab import cards as cards_of_files
 from edgeguard.lab.attacks.plan import Job, Scene, jobs
-from edgeguard.lab.attacks.victim import U8, FloatVictim, Ints, Victim
+from edgeguard.lab.attacks.victim import U8, FloatVictim, Ints, Victim, hold
 from edgeguard.lab.zoo import data
 from edgeguard.npz import read_npz
 from edgeguard.zoo import models_dir
@@ -166,8 +166,11 @@ def _chw(x: U8) -> U8:
 
 
 def scene(path: Path, card: Card | None, pictures: Pictures, quick: bool) -> Scene:
-    """A victim, and what the attacker has besides. Raises SurrogateDisagrees (E2), or
-    EdgeguardError for pictures or a float twin that do not go with the file."""
+    """A victim, and what the attacker has besides. Raises SurrogateDisagrees (E2), ModelRefused for
+    a file that is not its card's, or EdgeguardError for pictures or a float twin that do not go
+    with it."""
+    if card is not None:
+        hold(path, card)
     twin = twin_of(path)
     float_twin = FloatVictim(twin) if twin.is_file() else None
     victim = Victim(path, pictures.agreed, card)

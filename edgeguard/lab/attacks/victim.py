@@ -15,7 +15,8 @@ from torch import Tensor
 
 from edgeguard.card import Card, Input
 from edgeguard.errors import EdgeguardError, ModelRefused
-from edgeguard.inference.quantization import TensorSpec
+from edgeguard.inference.model import inspect_model, read_model
+from edgeguard.inference.quantization import TensorSpec, agree
 from edgeguard.intake.preprocess import InputSpec, Preprocessor
 from edgeguard.lab.attacks.threat import LEVELS
 from edgeguard.lab.surrogate import Answer, Surrogate, agrees, deployed, require
@@ -132,6 +133,13 @@ def _is_direct(entry: Input, zero: int) -> bool:
     return entry.dtype != "float32" and plain and scale and entry.zero_point == zero
 
 
+def hold(path: Path, card: Card) -> None:
+    """A file to its card, as the guard does before it runs one: hash, shapes, quantization. Raises
+    ModelRefused: an attack would say nothing of what the card describes."""
+    read_model(card, path)
+    agree(card, inspect_model(path), str(path))
+
+
 class Victim:
     """A deployed file: `scores` through its surrogate, `labels` by its own runtime.
 
@@ -149,8 +157,7 @@ class Victim:
         self.pixels = Pixels(spec.inputs[0], None if card is None else card.input)
         self._fits(pixels)
         self._answer: Answer = deployed(path)
-        names = [o.name for o in spec.outputs]
-        self.output = 0 if card is None else names.index(card.scores.name)
+        self.output = self.surrogate.index(None if card is None else card.scores.name)
         self._spec = spec.outputs[self.output]
         self.agreement = agrees(
             self.surrogate, self._answer, self.pixels.array(pixels), self.output

@@ -245,6 +245,38 @@ def test_a_float_twin_that_cannot_be_read_is_named(data: Path) -> None:
                  "--results", str(data.parent / "kept")], r"mine\.float\.onnx: ")  # fmt: skip
 
 
+def carded(folder: Path, edit: Any) -> Path:
+    """A shipped file with a card that says something else."""
+    for name in ("plain.onnx", "labels.json"):
+        shutil.copy(models_dir() / name, folder)
+    card = json.loads((models_dir() / "plain.card.json").read_text())
+    edit(card)
+    (folder / "plain.card.json").write_text(json.dumps(card))
+    return folder / "plain.onnx"
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda c: c.update(sha256="0" * 64), "is not the file of its card 'plain'.*restore the"),
+        (
+            lambda c: c["outputs"][0].update(name="others"),
+            "outputs.0..name: the card says 'others'",
+        ),
+    ],
+    ids=["file", "output"],
+)
+def test_a_file_that_is_not_its_cards_is_refused(data: Path, edit: Any, message: str) -> None:
+    model = carded(data.parent, edit)
+    refused([str(model), "--data", str(data), "--jobs", "1", "--attack", "noise",
+             "--results", str(data.parent / "kept")], message)  # fmt: skip
+
+
+def test_an_output_that_a_file_has_not_is_named() -> None:
+    with pytest.raises(EdgeguardError, match=r"plain\.onnx: has no output 'others' but '.*init"):
+        scene("plain.onnx").victim.surrogate.index("others")
+
+
 def test_an_unknown_attack_is_named(data: Path) -> None:
     with pytest.raises(Exception, match=r"--attack pdg: known are .*pgd"):
         run(data, "--attack", "pdg")
