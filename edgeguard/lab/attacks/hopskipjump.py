@@ -19,6 +19,7 @@ from torch import Generator, Tensor
 from edgeguard.lab.attacks.threat import LEVELS, Threat, on_grid
 from edgeguard.lab.attacks.victim import Counted, Ints
 
+BATCH = 8  # pictures to start from that are asked about at once
 Wrong = Callable[[Tensor], npt.NDArray[np.bool_]]
 
 
@@ -87,12 +88,12 @@ class _Walk:
 
     def _start(self, starts: Tensor) -> Tensor | None:
         """The nearest of the pictures that are wrong; else noise."""
-        order = (starts - self.x).flatten(1).norm(dim=1).argsort()[:8]
-        noise = on_grid(torch.rand((8, *self.x.shape), generator=self.g))
-        for batch in (starts[order], noise):
-            hit = torch.from_numpy(self.wrong(batch))
-            if hit.any():
-                return batch[hit][0]
+        order = (starts - self.x).flatten(1).norm(dim=1).argsort()
+        noise = on_grid(torch.rand((BATCH, *self.x.shape), generator=self.g))
+        for batch in (*starts[order].split(BATCH), noise):
+            tried = batch[: self.left()]
+            if len(tried) and (hit := torch.from_numpy(self.wrong(tried))).any():
+                return tried[hit][0]
         return None
 
     def _border(self, adv: Tensor) -> Tensor:

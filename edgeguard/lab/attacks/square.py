@@ -18,6 +18,8 @@ from edgeguard.lab.attacks.victim import Counted, Ints
 
 FALLS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000: where squares get smaller
 
+REDRAWS = 16  # of one square: at a radius below half a grey level none changes anything
+
 
 @dataclass(frozen=True)
 class Square:
@@ -40,15 +42,26 @@ class Square:
             left = rows[value <= 0]
             if len(left) == 0:
                 break
-            tried = self._squares(x[left], best[left], at / budget, g)
+            tried = self._moved(x[left], best[left], at / budget, g)
             found = self._value(ask, tried, y[left], left)
-            better = found > value[left]
+            better = found >= value[left]  # quantized scores tie: along a tie it goes on
             best[left[better]], value[left[better]] = tried[better], found[better]
         return best, ask.queries
 
     @staticmethod
     def _value(ask: Counted, adv: Tensor, y: Tensor, rows: Tensor) -> Tensor:
         return margin(torch.from_numpy(np.asarray(ask(adv, rows))), y)
+
+    def _moved(self, x: Tensor, best: Tensor, progress: float, g: Generator) -> Tensor:
+        """One square in each image; one that changes nothing would cost an answer, and is drawn
+        again."""
+        tried, same = best.clone(), torch.arange(len(x))
+        for _ in range(REDRAWS):
+            tried[same] = self._squares(x[same], best[same], progress, g)
+            same = same[(tried[same] == best[same]).flatten(1).all(1)]
+            if len(same) == 0:
+                break
+        return tried
 
     def _squares(self, x: Tensor, best: Tensor, progress: float, g: Generator) -> Tensor:
         """The images with one square each moved to another corner of the ball."""

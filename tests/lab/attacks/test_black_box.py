@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 
@@ -13,7 +15,7 @@ from edgeguard.lab.attacks.losses import margin
 from edgeguard.lab.attacks.square import Square
 from edgeguard.lab.attacks.substitute import Papernot
 from edgeguard.lab.attacks.threat import Threat
-from edgeguard.lab.attacks.victim import Counted, images
+from edgeguard.lab.attacks.victim import Counted, images, to_pixels
 from tests.lab.attacks.linear import LinearVictim
 
 
@@ -76,6 +78,50 @@ def test_hopskipjump_gives_back_the_clean_image_where_nothing_is_wrong() -> None
     )
     assert torch.equal(adv, images(pixels))
     assert 0 < queries[0] <= 100
+
+
+def test_hopskipjump_goes_on_to_a_start_that_is_wrong_within_its_queries() -> None:
+    """The nearest twenty are all read as the picture itself, and so is noise."""
+    pixels = np.full((1, 3, 4, 4), 99, np.uint8)
+    starts = np.concatenate([np.full((20, 3, 4, 4), 101, np.uint8), np.full_like(pixels, 200)])
+    x, y = images(pixels), torch.tensor([0])
+    for granted, found in ((200, True), (20, False)):
+        threat = Threat("l2", None, knowledge="labels", queries=granted)
+        counted = Counted(lambda p: (p.min((1, 2, 3)) > 150).astype(np.int64), 1)
+        adv, queries = HopSkipJump(threat)(counted, x, y, images(starts[::-1].copy()))
+        assert (not torch.equal(adv, x)) == found
+        assert 20 <= queries[0] <= granted
+
+
+def test_square_walks_along_what_changes_nothing() -> None:
+    """A score in coarse steps: most squares that help leave it where it is."""
+    pixels = np.full((4, 3, 8, 8), 128, np.uint8)
+    x, y = images(pixels), torch.zeros(4, dtype=torch.long)
+
+    def scores(p: np.ndarray) -> np.ndarray:
+        bright = (p[:, 0].astype(int) - 128).mean((1, 2)) // 1
+        return np.stack([np.full(len(p), 3.5), bright], 1)
+
+    threat = Threat("linf", 8 / 255, knowledge="scores", queries=800)
+    adv, queries = Square(threat)(Counted(scores, 4), x, y)
+    assert (scores(to_pixels(adv)).argmax(1) == 1).all()
+    assert (queries < 800).all()
+
+
+def test_no_square_is_one_that_changes_nothing() -> None:
+    """It would cost an answer and teach nothing."""
+    asked: list[np.ndarray] = []
+
+    def scores(p: np.ndarray) -> np.ndarray:
+        asked.append(p)
+        return np.stack([np.ones(len(p)), np.zeros(len(p))], 1)
+
+    pixels = np.full((1, 3, 4, 4), 128, np.uint8)
+    threat = Threat("linf", 8 / 255, knowledge="scores", queries=60)
+    Square(threat)(Counted(scores, 1), images(pixels), torch.zeros(1, dtype=torch.long))
+    changed = [(a != b).any() for a, b in pairwise(asked)]
+    assert len(changed) == 59
+    assert all(changed)
 
 
 def test_a_substitute_learns_within_its_queries() -> None:
