@@ -4,10 +4,11 @@ the attacker's own (Shafahi et al. 2020)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from edgeguard.lab.attacks.losses import Loss, climb, margin
 from edgeguard.lab.attacks.threat import Threat, on_grid
@@ -24,9 +25,9 @@ class Universal:
     """threat: L-inf with a radius."""
 
     threat: Threat
-    epochs: int = 5
+    steps: int = 80  # whatever the number of images: with fewer it would not reach the radius
     batch: int = 64
-    step: float = 0.1  # share of the radius
+    step: float = 0.1  # share of the radius, falling to none
     loss: Loss = clipped
     seed: int = 0
 
@@ -35,10 +36,15 @@ class Universal:
         g = torch.Generator().manual_seed(self.seed)
         bound = self.threat.bound
         delta = torch.zeros_like(x[:1])
-        for epoch in range(self.epochs):
-            rate = self.step * bound * (1 - epoch / self.epochs)
-            for rows in torch.randperm(len(x), generator=g).split(self.batch):
-                adv = (x[rows] + delta).clamp(0, 1)
-                gradient = climb(victim, adv, y[rows], self.loss)[0].sum(0, keepdim=True)
-                delta = (delta + rate * gradient.sign()).clamp(-bound, bound)
+        for at, rows in zip(range(self.steps), _batches(len(x), self.batch, g), strict=False):
+            rate = self.step * bound * (1 - at / self.steps)
+            adv = (x[rows] + delta).clamp(0, 1)
+            gradient = climb(victim, adv, y[rows], self.loss)[0].sum(0, keepdim=True)
+            delta = (delta + rate * gradient.sign()).clamp(-bound, bound)
         return on_grid(delta)
+
+
+def _batches(n: int, size: int, g: Generator) -> Iterator[Tensor]:
+    """Rows of n images, over and over in another order."""
+    while True:
+        yield from torch.randperm(n, generator=g).split(size)

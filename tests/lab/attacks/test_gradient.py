@@ -170,6 +170,13 @@ def test_one_change_for_all() -> None:
     assert fooled >= best - 0.05 > 0.3
 
 
+def test_a_universal_change_of_few_images_reaches_its_radius() -> None:
+    victim = LinearVictim.random(3)
+    pixels, y = victim.near(3, 4)
+    delta = Universal(EIGHT)(victim, images(pixels[y == 0]), torch.from_numpy(y[y == 0]))
+    assert (delta.abs() * 255).round().eq(8).float().mean() > 0.9
+
+
 @cache
 def deployed() -> tuple[Victim, Any, Any]:
     """The shipped compact member, and signs that it reads rightly."""
