@@ -10,8 +10,9 @@ an earlier run. A worker opens a model and the pictures once, and works on one p
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Executor, as_completed
+from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -68,21 +69,36 @@ def images_of(job: Job, there: int, request: Request) -> int:
 
 def make(request: Request, scenes: Mapping[str, Scene], seen: Pictures, executor: Executor) -> None:
     """What the corpus lacks of attacks on single members, as it comes. Raises EdgeguardError where
-    a worker has other sources, models or pictures."""
+    a worker has other sources, models or pictures, or dies."""
     units = list(_lacking(request, scenes, seen))
     with tables.progress() as bar:
         task = bar.add_task("ahead", total=sum(len(unit.firsts) for unit in units))
-        waiting = {executor.submit(_handfuls, request, unit): unit for unit in units}
+        waiting: dict[Future[Any], Unit] = {}
         try:
+            for unit in units:
+                waiting[executor.submit(_handfuls, request, unit)] = unit
             for future in as_completed(waiting):
                 unit = waiting[future]
                 for first, row in zip(unit.firsts, future.result(), strict=True):
                     corpus.write(campaign.file_of(unit.folder, first), row)
                 bar.advance(task, len(unit.firsts))
-        except BaseException:  # Ctrl-C too: what has not begun is not worked through
+        except BaseException as error:  # Ctrl-C too: what has not begun is not worked through
             for future in waiting:
                 future.cancel()
+            if _is_a_death(error):
+                raise EdgeguardError(
+                    "a worker died, as one does that is killed or has no memory left; run again "
+                    f"with fewer --jobs, what is there in {request.results} is kept"
+                ) from None
             raise
+
+
+def _is_a_death(error: BaseException) -> bool:
+    """Of a process, or of a cluster's worker, of which there is none without the extra dask."""
+    if isinstance(error, BrokenExecutor):
+        return True
+    distributed = sys.modules.get("distributed")
+    return distributed is not None and isinstance(error, distributed.KilledWorker)
 
 
 def _lacking(request: Request, scenes: Mapping[str, Scene], seen: Pictures) -> Iterator[Unit]:

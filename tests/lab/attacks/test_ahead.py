@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,36 @@ def test_what_has_not_begun_is_given_up_with_the_command(tmp_path: Path) -> None
         ahead.make(request, *opened(request), executor)
     # a member's two handfuls of FGSM are two pieces, those of a substitute learned once are one
     assert [future.cancelled() for future in executor.given] == [False] + 5 * [True]
+
+
+class Dying(Executor):
+    """A worker is killed while its piece is waited for, or before the last is given to it."""
+
+    def __init__(self, error: Exception, at_submit: bool) -> None:
+        self.error, self.at_submit, self.given = error, at_submit, 0
+
+    def submit(self, fn: Any, /, *args: Any, **more: Any) -> Future[Any]:
+        self.given += 1
+        if self.at_submit and self.given == 3:
+            raise self.error
+        future: Future[Any] = Future()
+        if not self.at_submit:
+            future.set_exception(self.error)
+        return future
+
+
+@pytest.mark.parametrize("at_submit", [False, True])
+@pytest.mark.parametrize("cluster", [False, True])
+def test_a_worker_that_dies_is_told_without_a_traceback(
+    tmp_path: Path, cluster: bool, at_submit: bool
+) -> None:
+    error: Exception = BrokenProcessPool("terminated abruptly")
+    if cluster:
+        distributed = pytest.importorskip("distributed", reason="--scheduler needs the extra dask")
+        error = distributed.KilledWorker("a piece", None, 3)
+    request = few(tmp_path)
+    with pytest.raises(EdgeguardError, match=r"a worker died.*fewer --jobs, what is there in .*"):
+        ahead.make(request, *opened(request), Dying(error, at_submit))
 
 
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
