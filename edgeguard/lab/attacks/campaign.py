@@ -61,13 +61,13 @@ class Outcome:
     cpu_s: float = 0.0
     """Processor time of one image, what is made once for all of them included."""
     beside: dict[str, np.ndarray] = field(default_factory=dict)
-    """Whether the float twin is fooled (see TWIN), of the images that it read rightly; whether the
-    CONTROL is."""
+    """Whether the float twin is fooled (see TWIN); whether the CONTROL is. What was made on a twin
+    counts, here and above, on images that both it and the file read rightly."""
 
     @property
     def success(self) -> float:
         """Share of images that were read rightly before and are read wrongly now."""
-        return float(self.hit.mean())
+        return float(self.hit.mean()) if len(self.hit) else 0.0
 
     @property
     def median_size(self) -> float:
@@ -167,13 +167,18 @@ def run(
             corpus.write(file, row)
         found.append(row)
         done(len(y[rows]))
-    all_of = corpus.joined(found)
-    asked = all_of["queries"] if job.threat.queries and all_of["queries"].any() else None
-    beside = {n: all_of[n][all_of["twin_right"]] for n in TWIN if n in all_of}
-    beside |= {CONTROL: all_of[CONTROL]} if CONTROL in all_of else {}
-    return Outcome(
-        job, all_of["hit"], all_of["size"], asked, folder, float(all_of["cpu_s"].mean()), beside
-    )
+    return _outcome(job, folder, corpus.joined(found))
+
+
+def _outcome(job: Job, folder: Path, rows: dict[str, Any]) -> Outcome:
+    """Of what was made on a float twin, the images that it reads rightly: where it is wrong from
+    the start an attack on it has nothing to do, and says nothing of the file."""
+    cpu_s = float(rows["cpu_s"].mean())
+    counted = corpus.counted(rows)
+    rows = {name: column[counted] for name, column in rows.items()}
+    asked = rows["queries"] if job.threat.queries and rows["queries"].any() else None
+    beside = {name: rows[name] for name in (*TWIN, CONTROL) if name in rows}
+    return Outcome(job, rows["hit"], rows["size"], asked, folder, cpu_s, beside)
 
 
 def attacked(scene: Scene, job: Job, pixels: U8, y: Ints) -> dict[str, Any]:

@@ -91,6 +91,13 @@ def read(folder: Path, n: int | None = None) -> dict[str, Array]:
     return {name: column[:n] for name, column in joined(handfuls).items()}
 
 
+def counted(rows: Handful, n: int | None = None) -> Array:
+    """Rows of a part that its figures count, the first n of them: of what was made on a float twin
+    those that it reads rightly, else all."""
+    right = rows.get("twin_right")
+    return np.flatnonzero(np.ones(len(rows["y"])) if right is None else right)[:n]
+
+
 def index(results: Path) -> dict[str, Any]:
     """Write DIR/corpus.json over all parts that are there; what it holds."""
     folders = [about.parent for about in sorted(results.rglob(ABOUT))]

@@ -27,7 +27,8 @@ def choose(results: Path, parts: Parts) -> list[dict[str, Any]]:
     shown = []
     for figure, (part, n) in parts.items():
         rows = corpus.read(results / part)
-        hits = np.flatnonzero(rows["hit"][: None if figure.startswith("guard.") else n])
+        of = corpus.counted(rows, None if figure.startswith("guard.") else n)
+        hits = of[rows["hit"][of]]
         if figure.startswith("guard."):
             counted = rows.get("accepted")
             if counted is None:

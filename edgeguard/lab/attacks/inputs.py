@@ -172,7 +172,7 @@ def scene(path: Path, card: Card | None, pictures: Pictures, quick: bool) -> Sce
     if card is not None:
         hold(path, card)
     twin = twin_of(path)
-    float_twin = FloatVictim(twin) if twin.is_file() else None
+    float_twin = FloatVictim(twin, card) if twin.is_file() else None
     victim = Victim(path, pictures.agreed, card)
     most = max(int(pictures.y.max(initial=0)), int(pictures.own_y.max(initial=0)))
     if most >= victim.classes:

@@ -201,22 +201,25 @@ class Victim:
 class FloatVictim:
     """A float twin as the attacker's model: no rounding anywhere. `labels` are its own."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises ModelRefused for an operator that is not known, or a file that is no ONNX."""
+    def __init__(self, path: Path, card: Card | None = None) -> None:
+        """card: of the quantized file, whose preprocessing is the twin's, channels first.
+
+        Raises ModelRefused for an operator that is not known, or a file that is no ONNX."""
         from google.protobuf.message import DecodeError
 
         from edgeguard.lab.zoo.onnx_torch import OnnxNet
 
         self.path = path
+        self._real = Reals(None if card is None else card.input)
         try:
             self._net = OnnxNet(path)
         except (ValueError, StopIteration, DecodeError) as error:
             raise ModelRefused(f"{path}: is no float twin that the lab can read: {error}") from None
 
     def scores(self, x: Tensor) -> Tensor:
-        """Scores [N, n]."""
+        """Scores [N, n] of images in [0, 1]."""
         try:
-            return self._net.scores(x)
+            return self._net.scores(self._real(x))
         except ValueError as error:  # a setting of an operator that is not known
             raise ModelRefused(f"{self.path}: as the attacker's float twin: {error}") from None
 

@@ -156,6 +156,24 @@ def test_what_has_to_survive_views_is_judged_in_held_out_ones(tmp_path: Path) ->
     assert "rotation_deg 15.0" in job.threat.transformations
 
 
+def test_what_was_made_on_a_twin_counts_where_the_twin_reads_rightly(tmp_path: Path) -> None:
+    """Where it does not, an attack on it stops at once: nothing is seen of the file. All columns
+    are of the same pictures."""
+    x, y = signs(6)
+    of, job = scene("plain.onnx"), jobs()["deepfool_float.l2.min"]
+    assert of.twin is not None
+    keen, labels = y.copy(), of.twin.labels
+    keen[:2] = (labels(x)[:2] + 1) % 43  # of the file the true labels do not matter here
+    found = campaign.run(of, job, x, keen, tmp_path)
+    assert found.folder is not None
+    right = labels(x) == keen
+    assert 0 < right.sum() <= 4
+    kept = corpus.read(found.folder)
+    np.testing.assert_array_equal(corpus.counted(kept, 3), np.flatnonzero(right)[:3])
+    np.testing.assert_array_equal(found.hit, kept["hit"][right])
+    assert {f.n for f in found.figures("m")[:3]} == {right.sum()}
+
+
 def test_pictures_behind_the_first_handful_are_not_taken_for_others(tmp_path: Path) -> None:
     pixels, y = signs(27)
     of, job = scene("compact.tflite"), jobs()["noise.linf.8"]

@@ -6,6 +6,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 import torch
@@ -211,6 +212,18 @@ def test_smallest_changes_are_judged_on_the_file() -> None:
     made_on_float = judge(victim, pixels, y, adv, Threat("l2")).success
     assert attacked(victim, DeepFool(classes=4), pixels, y, Threat("l2")).success == 1.0
     assert made_on_float <= 0.9
+
+
+def test_a_float_twin_is_fed_as_the_card_of_its_file_says() -> None:
+    path = models_dir() / "plain.onnx"
+    card, twin = Card.beside(path), path.with_name("plain.float.onnx")
+    mean, std = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
+    other = attrs.evolve(card.input, mean=mean, std=std, colour="BGR")
+    x = images(signs(4)[0])
+    fed = (x.flip(1) - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+    made = FloatVictim(twin, attrs.evolve(card, input=other)).scores(x)
+    torch.testing.assert_close(made, FloatVictim(twin).scores(fed))
+    torch.testing.assert_close(FloatVictim(twin, card).scores(x), FloatVictim(twin).scores(x))
 
 
 def test_apgd_towards_more_classes_than_there_are() -> None:

@@ -45,7 +45,9 @@ class View:
 
     def rows(self, figure: Figure) -> dict[str, Array]:
         """The samples that a figure is of, all columns."""
-        return corpus.read(self.results / figure["kept"], figure["n"])
+        rows = self.whole_part(figure)
+        of = corpus.counted(rows, figure["n"])
+        return {name: column[of] for name, column in rows.items()}
 
     def attacks(self, member: str) -> list[tuple[str, Figure]]:
         """Attacks on a member: `ATTACK.THREAT`, and the figure of the success."""
