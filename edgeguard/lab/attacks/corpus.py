@@ -49,13 +49,15 @@ def begin(folder: Path, about: Mapping[str, Any]) -> None:
 
 
 def kept(file: Path, clean: Array, y: Array) -> Handful | None:
-    """A handful that is there, of these images [N, C, H, W] and labels [N]; None: to be made."""
+    """A handful that is there, of these images [N, C, H, W] and labels [N], or their part of one
+    that a longer run left; None: to be made."""
     try:
         row = read_npz(file)
     except ConfigError:
         return None
     if any(name not in row for name in EVERY):
         return None
+    row = {name: column[: len(y)] for name, column in row.items()}
     same = np.array_equal(row["y"], y) and np.array_equal(row["clean"], clean)
     return row if same else None
 

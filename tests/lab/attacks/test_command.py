@@ -185,6 +185,17 @@ def test_pictures_behind_the_first_handful_are_not_taken_for_others(tmp_path: Pa
     np.testing.assert_array_equal(corpus.read(first.folder)["clean"], changed)
 
 
+def test_a_shorter_run_leaves_what_a_longer_one_made(tmp_path: Path) -> None:
+    pixels, y = signs(27)
+    of, job = scene("compact.tflite"), jobs()["noise.linf.8"]
+    longer = campaign.run(of, job, pixels, y, tmp_path)
+    assert longer.folder is not None
+    before = corpus.read(longer.folder)
+    shorter = campaign.run(of, job, pixels[:26], y[:26], tmp_path)
+    np.testing.assert_array_equal(shorter.hit, longer.hit[:26])
+    np.testing.assert_array_equal(corpus.read(longer.folder)["pixels"], before["pixels"])
+
+
 def test_a_file_without_a_card_is_attacked(data: Path) -> None:
     stranger = data.with_name("stranger.tflite")
     shutil.copy(models_dir() / "compact.tflite", stranger)

@@ -98,3 +98,17 @@ def test_only_whole_handfuls_of_the_same_images_are_kept(tmp_path: Path) -> None
     assert corpus.kept(file, row["clean"], row["y"]) is None
     with pytest.raises(EdgeguardError, match="cannot be read"):
         corpus.read(tmp_path)
+
+
+def test_a_shorter_run_takes_its_part_of_what_a_longer_one_left(tmp_path: Path) -> None:
+    file, row = tmp_path / "00000.npz", handful(0, 5)
+    corpus.write(file, row)
+    part = corpus.kept(file, row["clean"][:3], row["y"][:3])
+    assert part is not None
+    assert set(part) == set(row)
+    for name, column in part.items():
+        np.testing.assert_array_equal(column, row[name][:3])
+    assert corpus.kept(file, row["clean"][1:4], row["y"][1:4]) is None
+    longer = handful(0, 5)
+    corpus.write(file, {name: column[:3] for name, column in longer.items()})
+    assert corpus.kept(file, longer["clean"], longer["y"]) is None
