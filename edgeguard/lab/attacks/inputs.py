@@ -65,7 +65,7 @@ class Pictures:
 
 def wanted(request: Request) -> list[Job]:
     """The attacks on single models that were asked for. Raises EdgeguardError."""
-    known = jobs()
+    known = jobs(request.quick)
     names = {job.name for job in known.values()} | {STICKERS, GUARD}
     for name in request.attacks:
         if name not in names and name not in known:

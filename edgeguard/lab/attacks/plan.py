@@ -30,6 +30,7 @@ from edgeguard.lab.attacks.victim import U8, Counted, FloatVictim, Ints, Victim,
 
 OWN = 150  # pictures that the attacker of a black box has
 CROWD = 1000  # pictures that a universal change is made on
+QUICK_QUERIES = 1200  # of the substitute with --quick
 STARTS = 200  # pictures that a decision-based attack may start from
 Made = tuple[Tensor, Ints | None]
 
@@ -49,7 +50,9 @@ class Scene:
     def substitute(self) -> Substitute:
         """Trained once for all images."""
         classes = self.victim.scores(images(self.own[:1])).shape[1]
-        attack = Papernot(queries=1200, epochs=4, last_epochs=8) if self.quick else Papernot()
+        granted = answers(self.quick)
+        weaker = Papernot(queries=granted, epochs=4, last_epochs=8)
+        attack = weaker if self.quick else Papernot(queries=granted)
         return attack.learn(self.victim.labels, _spread(self.own, OWN), classes)
 
     @cached_property
@@ -60,6 +63,11 @@ class Scene:
         attack = Universal(linf(8))
         labels = torch.from_numpy(self.own_labels[chosen])
         return attack(self.victim, images(self.own[chosen]), labels)
+
+
+def answers(quick: bool) -> int:
+    """That the attacker who learns a substitute is granted."""
+    return QUICK_QUERIES if quick else MOST_QUERIES
 
 
 def _spread(pixels: U8, count: int) -> U8:
@@ -116,21 +124,25 @@ def _hopskipjump(threat: Threat) -> Callable[..., Made]:
 
 
 def _transferred(threat: Threat) -> Callable[..., Made]:
-    return lambda s, x, y: (FGSM(threat)(s.substitute, x, y), None)
+    """The queries were asked once for all images, so each counts all of them."""
+    return lambda s, x, y: (
+        FGSM(threat)(s.substitute, x, y), np.full(len(x), s.substitute.queries)
+    )  # fmt: skip
 
 
 def _universal(s: Scene, x: Tensor, y: Tensor) -> Made:
     return (x + s.universal).clamp(0, 1), None
 
 
-def jobs() -> Mapping[str, Job]:
-    """All attacks on one model, in the order in which they are run: cheap ones first."""
+def jobs(quick: bool = False) -> Mapping[str, Job]:
+    """All attacks on one model, in the order in which they are run: cheap ones first. quick: with
+    the queries that --quick grants."""
     eight, minimal = linf(8), Threat("l2")
     share = Threat("l0", 0.1)
     scores = replace(eight, knowledge="scores", queries=5000)
     labels = Threat("l2", 3.0, knowledge="labels", queries=5000)
-    paper = linf(0.3 * LEVELS, knowledge="transfer", queries=MOST_QUERIES)
-    sixteen = linf(16, knowledge="transfer", queries=MOST_QUERIES)
+    paper = linf(0.3 * LEVELS, knowledge="transfer", queries=answers(quick))
+    sixteen = linf(16, knowledge="transfer", queries=answers(quick))
     twin = replace(minimal, knowledge="transfer")
     seen = linf(16, transformations=HELD_OUT.names)
     found = [

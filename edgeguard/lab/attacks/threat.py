@@ -21,7 +21,8 @@ class Threat:
     one, as a share of the picture.
 
     radius: None where the attack looks for the smallest change by itself. queries: the most answers
-    of the deployed model for each image; None: unlimited.
+    of the deployed model for each image, with knowledge `transfer` for all of them together; None:
+    unlimited.
     """
 
     norm: str = "linf"

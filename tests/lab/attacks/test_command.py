@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from edgeguard.card import Card
 from edgeguard.cli.lab_attack import attack
 from edgeguard.errors import EdgeguardError
-from edgeguard.lab.attacks import campaign, corpus
+from edgeguard.lab.attacks import campaign, corpus, plan
 from edgeguard.lab.attacks.campaign import Outcome, invalid, key_of
 from edgeguard.lab.attacks.eot import HELD_OUT, survival
 from edgeguard.lab.attacks.plan import Scene, jobs
@@ -194,6 +194,20 @@ def test_a_shorter_run_leaves_what_a_longer_one_made(tmp_path: Path) -> None:
     shorter = campaign.run(of, job, pixels[:26], y[:26], tmp_path)
     np.testing.assert_array_equal(shorter.hit, longer.hit[:26])
     np.testing.assert_array_equal(corpus.read(longer.folder)["pixels"], before["pixels"])
+
+
+def test_the_answers_that_a_substitute_learns_from_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And are those that --quick grants, not more."""
+    assert jobs()["substitute.linf.16"].threat.queries == 6400
+    monkeypatch.setattr(plan, "QUICK_QUERIES", 4)
+    pixels, y = signs(2)
+    of, job = replace(scene("compact.tflite"), quick=True), jobs(quick=True)["substitute.linf.16"]
+    assert job.threat.queries == 4
+    found = campaign.run(of, job, pixels, y, tmp_path)
+    assert found.queries is not None
+    np.testing.assert_array_equal(found.queries, [4, 4])
 
 
 def test_a_file_without_a_card_is_attacked(data: Path) -> None:
