@@ -61,11 +61,11 @@ def _refuse_others(asked: str) -> None:
               help="Of gtsrb: the embedding detectors of ood.toml instead.")  # fmt: skip
 @click.option("--near", "strange", flag_value="--near",
               help="Of gtsrb: signs that a model never saw instead; trains five.")  # fmt: skip
-@click.option("--member", default="plain", show_default=True, help="Of techniques: on whom.")
+@click.option("--member", help="Of techniques: on whom.  [default: plain]")
 @click.option("--json", "json_file", metavar="FILE", help="Write the figures as JSON.")
 def evaluate(
     name: str, files: tuple[Path, ...], data: str | None, data_dir: str | None, quick: bool,
-    strange: str | None, member: str, json_file: str | None,
+    strange: str | None, member: str | None, json_file: str | None,
 ) -> None:  # fmt: skip
     """Print accuracy, robustness and the vote of the shipped models against their bars; for "can",
     what is found of attacks on a car's bus; for "techniques", each attack and defence at its stage

@@ -20,6 +20,7 @@ from rich.table import Table
 from edgeguard.errors import EdgeguardError
 
 REST = "not "
+PLAIN = "plain"
 STAGES = ("data", "training", "model", "use")
 Figures = Mapping[str, Mapping[str, Any]]
 
@@ -103,11 +104,27 @@ TECHNIQUES = (
 )  # fmt: skip
 
 
-def evaluate(files: Sequence[Path], member: str) -> None:
-    """Print the table. Raises EdgeguardError for a file that is no results file."""
+def evaluate(files: Sequence[Path], member: str | None = None) -> None:
+    """Print the table; member: PLAIN where none was asked for. Raises EdgeguardError for a file
+    that is no results file, or for a member that nothing is about."""
     figures = read(files)
+    known = members(figures)
+    if member is not None and member not in known:
+        named = f"they name {', '.join(known)}" if known else "they name none"
+        raise EdgeguardError(f"--member {member}: no figure of the given files is of it; {named}")
     console = Console(highlight=False, width=None if Console().is_terminal else 160)
-    console.print(table(figures, member))
+    console.print(table(figures, member or PLAIN))
+
+
+def members(figures: Figures) -> list[str]:
+    """Whom the figures of any technique are about."""
+    every = (pattern for t in TECHNIQUES for pattern in (*t.static, *t.adaptive, *t.clean))
+    of = {pattern for pattern in every if "MEMBER" in pattern}
+    return sorted({
+        name.split(".")[pattern.split(".").index("MEMBER")]
+        for name in figures for pattern in of
+        if fnmatchcase(name, pattern.replace("MEMBER", "*"))
+    })  # fmt: skip
 
 
 def read(files: Iterable[Path]) -> dict[str, Mapping[str, Any]]:

@@ -64,6 +64,19 @@ def test_the_command_prints_every_technique_once(results: Path) -> None:
     assert done.output.count("watermarking") == 1
 
 
+def test_a_member_that_no_figure_is_about_is_refused(results: Path) -> None:
+    asked = ["lab", "evaluate", "techniques", str(results), "--member"]
+    assert CliRunner().invoke(cli, [*asked, "robust"]).exit_code == 0
+    for nobody in ("nobody", "*"):
+        done = CliRunner().invoke(cli, [*asked, nobody])
+        assert done.exit_code != 0
+        said = f"--member {nobody}: no figure of the given files is of it; they name plain, robust"
+        assert said in str(done.exception) + done.output
+    done = CliRunner().invoke(cli, ["lab", "evaluate", "techniques", "--member", "plain"])
+    assert "they name none" in str(done.exception) + done.output
+    assert CliRunner().invoke(cli, ["lab", "evaluate", "techniques"]).exit_code == 0
+
+
 def test_what_is_certified_is_what_no_attacker_has(tmp_path: Path) -> None:
     write(tmp_path / "verify.json", [
         Figure("verify.ibp.certified.1", 0.64, "1", 100, (0.5, 0.7)),
