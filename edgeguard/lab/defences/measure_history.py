@@ -3,8 +3,9 @@
 often is a clean drive.
 
 Limits are the largest numbers on the calibration tracks, driven one after the other in a drawn
-order. Clean drives to report on: the reserved tracks, and all training tracks (the detector is
-fitted to nothing). Attackers ask one question after the other, picture by picture.
+order. Clean drives to report on: the reserved tracks, and all training tracks for what does not
+depend on the member, which has learned them. Attackers ask one question after the other, picture
+by picture.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ from edgeguard.lab.zoo.ood import read_reserved
 RATE_HZ = 10
 SHARE = 0.05  # of the queries that the attack needs
 NAMES = ("echoes", "flips", "matches")
+OF_PICTURES = ("echoes", "matches")
+"""Whatever the member says."""
 QUERIES = 5000
 RADII = {"hopskipjump.3": 3.0, "hopskipjump.0.75": 0.75}
 """What HopSkipJump has to reach in L2. At 3.0 a picture of another sign is often near enough by
@@ -130,19 +133,20 @@ def _false_alarms(bench: Bench, limits: dict[str, int]) -> tuple[dict[str, float
     """Per hour of clean driving on tracks that no limit was set on; frames that are accepted."""
     x, keys = read_reserved(bench.root)
     reserved = Frames(np.ascontiguousarray(x.transpose(0, 3, 1, 2)), keys // 1000, keys)
-    drives = {"reserved": drive(reserved, 2)}
+    drives = {"reserved": (drive(reserved, 2), NAMES)}
     if not bench.quick:
-        drives["training"] = drive(bench.training, 3)
+        drives["training"] = drive(bench.training, 3), OF_PICTURES
     found: dict[str, float] = {}
     accepted = Share(0, 0)
-    for where, frames in drives.items():
+    for where, (frames, names) in drives.items():
         made = numbers(frames.pixels, bench.victim.labels(frames.pixels))
+        above = {name: made[name] > limits[name] for name in names}
         hours = len(frames) / RATE_HZ / 3600
         found[f"{where}.hours"] = hours
-        for name in NAMES:
-            found[f"{where}.false_alarms.{name}"] = alarms(made[name] > limits[name]) / hours
-        flagged = np.any([made[name] > limits[name] for name in NAMES], axis=0)
-        accepted = Share(accepted.hits + int((~flagged).sum()), accepted.n + len(flagged))
+        found |= {f"{where}.false_alarms.{n}": alarms(over) / hours for n, over in above.items()}
+        if names == NAMES:
+            flagged = np.any(list(above.values()), axis=0)
+            accepted = Share(int((~flagged).sum()), len(flagged))
     return found, accepted
 
 

@@ -35,6 +35,7 @@ from edgeguard.streams.stream import SignStream
 from edgeguard.streams.stream import load as load_stream
 from edgeguard.zoo import models_dir
 
+CLEAN = "clean"
 LAST = 10
 """Frames of a track, the nearest ones: what is far is unsure without any fault."""
 Array = npt.NDArray[Any]
@@ -94,7 +95,7 @@ def run(policy: Path, quick: bool) -> list[Figure]:
     ]
     _print(found)
     made = [figure for outcome in found for figure in figures(outcome)]
-    return made + caught("vote.common_mode", found)
+    return made + caught("vote.common_mode", [o for o in found if o.name != CLEAN])
 
 
 Pictures = Callable[[], Iterator[tuple[int, U8 | None]]]
@@ -111,7 +112,7 @@ def _conditions(stream: SignStream, last: int) -> Iterator[tuple[str, Pictures]]
             sign = stream.tracks[index // per].frames[index % per]
             yield index, KINDS[kind](sign, strength, rng)
 
-    yield "clean", lambda: iter([(index, None) for index in indices])
+    yield CLEAN, lambda: iter([(index, None) for index in indices])
     for kind in KINDS:
         for strength in STRENGTHS:
             yield f"{kind}.{strength}", lambda k=kind, s=strength: corrupted(k, s)  # type: ignore[misc]

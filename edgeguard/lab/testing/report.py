@@ -14,11 +14,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from scipy.stats import beta
 
-from edgeguard.config import load, load_cards, model_path
+from edgeguard.config import load, load_cards
+from edgeguard.config.load import files_read
 from edgeguard.errors import EdgeguardError
 from edgeguard.figures import Figure, at_most
 from edgeguard.lab.testing import flips
 from edgeguard.provenance import key_of
+from edgeguard.zoo import models_dir
 from firmware_bridge.campaign.run import campaign
 from firmware_bridge.campaign.store import Store
 
@@ -39,8 +41,8 @@ def run(
         raise EdgeguardError(f"{policy}: no member {', '.join(unknown)}; has {', '.join(cards)}")
     held = flips.bench(policy)  # what is wrong with the policy is said before anything flips
     names = [f"F09.{name}" for name in cards]
-    files = [policy, *(model_path(config, name, card) for name, card in cards.items())]
-    store = Store(results / f"flips-seed{seed}-{key_of(files)}.jsonl")
+    files = {*files_read(config), models_dir() / "stream.npz"}
+    store = Store(results / f"flips-seed{seed}-{key_of(sorted(files))}.jsonl")
     make = partial(flips.chunk, seed=seed, policy=policy)
     try:
         _go(store, make, {f"F09.{name}": n for name in only or cards}, jobs)
