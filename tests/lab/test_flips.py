@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -199,6 +201,20 @@ def test_one_members_flips_alone_are_made_and_what_is_there_of_others_counts(
     assert flipped(2, "compact") == {"plain": 1, "compact": 2}
     with pytest.raises(EdgeguardError, match=r"guard\.toml: no member plane; has plain, "):
         flipped(1, "plane")
+
+
+def test_flips_are_of_the_cards_that_they_were_made_with(tmp_path: Path) -> None:
+    copied = tmp_path / "gtsrb"
+    shutil.copytree(models_dir(), copied, ignore=shutil.ignore_patterns("*.float.*"))
+
+    def flipped(only: str) -> set[str]:
+        found = run(copied / "guard.toml", 1, 0, 1, tmp_path / "results", [only])
+        return {f.id.split(".")[2] for f in found if f.id.endswith(".injections")}
+
+    assert flipped("compact") == {"compact"}
+    card = copied / "compact.card.json"
+    card.write_text(json.dumps({**json.loads(card.read_text()), "temperature": 0.05}))
+    assert flipped("plain") == {"plain"}
 
 
 def test_rates_and_their_ratio() -> None:
