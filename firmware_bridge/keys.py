@@ -14,6 +14,7 @@ from pathlib import Path
 from attrs import field, frozen
 
 from edgeguard.errors import EdgeguardError
+from edgeguard.places import CONFIG, home
 from firmware_bridge.secret import write_secret
 
 KEY_BYTES = 16
@@ -99,6 +100,6 @@ def ensure(path: Path) -> Keys:
 
 
 def default_path() -> Path:
-    """Where the command line keeps them unless told otherwise; never in a repository."""
-    home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return Path(home) / "edgeguard" / "mcu-keys.json"
+    """Where the command line keeps them unless told otherwise. Raises EdgeguardError where there
+    is no home."""
+    return home(CONFIG) / "mcu-keys.json"

@@ -11,17 +11,18 @@ from pathlib import Path
 
 from edgeguard.errors import BundleRefused
 from edgeguard.locked import locked
+from edgeguard.places import STATE, home
 
 FILE = "bundle-versions.json"
 
 
 def state_dir() -> Path:
-    """$EDGEGUARD_STATE, else systemd's $STATE_DIRECTORY, else ~/.local/state/edgeguard."""
+    """$EDGEGUARD_STATE, else systemd's $STATE_DIRECTORY, else ~/.local/state/edgeguard. Raises
+    EdgeguardError where there is no home."""
     named = os.environ.get("EDGEGUARD_STATE") or os.environ.get("STATE_DIRECTORY")
     if named:
         return Path(named.partition(":")[0])
-    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(base) / "edgeguard"
+    return home(STATE)
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from edgeguard.errors import EdgeguardError
 from edgeguard.locked import locked
+from edgeguard.places import CONFIG, home
 
 NEXT_LOG = b"edgeguard log: next log"
 NEXT_SEAL = b"edgeguard log: next seal"
@@ -39,15 +40,9 @@ _log = logging.getLogger("edgeguard")
 
 
 def default_path() -> Path:
-    """Where the command line keeps the key unless told otherwise; never in a repository. Raises
-    EdgeguardError where there is no home."""
-    try:
-        home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    except RuntimeError:
-        raise EdgeguardError(
-            "no home directory for the key of the log; set HOME or XDG_CONFIG_HOME, or name a key"
-        ) from None
-    return Path(home) / "edgeguard" / "log-key.json"
+    """Where the command line keeps the key unless told otherwise. Raises EdgeguardError where there
+    is no home."""
+    return home(CONFIG) / "log-key.json"
 
 
 @frozen
