@@ -27,6 +27,12 @@ def test_a_recorded_speed_is_not_believed(rig: Rig) -> None:
     assert rig.decision is not None and "PEER_STOPPED" in rig.decision.causes
 
 
+def test_after_a_clock_that_was_set_back_nothing_is_recent(rig: Rig) -> None:
+    rig.drive(2.0)
+    assert rig.host.measured(rig.now_us) is not None
+    assert rig.host.measured(rig.now_us - 1_000_000) is None
+
+
 def test_a_steering_sensor_that_breaks_is_no_angle_of_0(rig: Rig) -> None:
     rig.drive(2.0)
     for steering, speed in ((None, 3.0), (0.1, None)):
