@@ -149,7 +149,7 @@ static uint16_t size_of(uint8_t type) {
 static uint32_t id_of(uint8_t type) {
   static const uint8_t code[12] = {0x0F, 0x33, 0x3C, 0x55, 0x5A, 0x66,
                                    0x69, 0x96, 0x99, 0xA5, 0xAA, 0xC3};
-  return 0x45470100u | code[type];
+  return 0x45470200u | code[type];
 }
 
 #ifdef OPAQUE_TYPES /* who only asks for it needs not know which one it is */
