@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hmac
 import logging
-import operator
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from time import monotonic_ns
@@ -25,13 +24,12 @@ from edgeguard.alarm import limits
 from edgeguard.config import GuardConfig, load
 from edgeguard.decision import Decision
 from edgeguard.errors import BundleRefused, ConfigError, EdgeguardError, ModelRefused
+from edgeguard.given import MAX_NS, as_dict, as_stamp
 from edgeguard.intake.camera import Box
 from edgeguard.observing import take_answers
 
 if TYPE_CHECKING:
     from edgeguard.output.recorder import Recorder
-
-MAX_NS = 2**62  # 146 years; leaves room for a latency on top
 
 _log = logging.getLogger("edgeguard")
 
@@ -286,22 +284,3 @@ class Guard:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def as_stamp(t_ns: Any, name: str = "t_ns") -> int:
-    """A stamp that is no plain int; raises ValueError when it is none at all."""
-    try:
-        t_ns = operator.index(t_ns)
-    except TypeError:
-        raise ValueError(f"{name}: want whole nanoseconds, got {t_ns!r}") from None
-    if abs(t_ns) > MAX_NS:
-        raise ValueError(f"{name}: {t_ns} is no stamp of a monotonic clock in nanoseconds")
-    return int(t_ns)
-
-
-def as_dict(signals: object) -> dict[str, Any]:
-    """The signals as the border reads them; what is no mapping has none."""
-    try:
-        return dict(signals) if isinstance(signals, Mapping) else {}
-    except Exception:  # a mapping of the caller's own may do anything
-        return {}

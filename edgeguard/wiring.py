@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from edgeguard.config import GuardConfig, load_cards, model_path, policy_dict
 from edgeguard.config.detector_rows import row_index
 from edgeguard.decision import CAUSES, Core, Policy, Shadow, make_controller
 from edgeguard.errors import ConfigError, ModelRefused
+from edgeguard.given import finite, real
 from edgeguard.intake.camera import Camera
 from edgeguard.intake.preprocess import InputSpec
 from edgeguard.listeners import listeners
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from edgeguard.inference.memory import Frames
 
 
-Q16_LIMIT = 32767.0
 HANG_S = 2.0  # without an answer a worker is killed; one that may take longer gets twice its time
 UNSEEN = InputSpec(32, 32)  # how detectors look where no member of ours does; reads every pixel
 
@@ -248,21 +247,6 @@ class Parts:
             ring.close()
         for kept in (self.members, self.eyes, self.remote_seats, self._rings):
             kept.clear()
-
-
-def finite(value: object) -> bool:
-    """Whether the border would take it: a number, finite, within Q16.16."""
-    return math.isfinite(real(value, math.nan))
-
-
-def real(value: object, otherwise: float) -> float:
-    """The number that the border would take, read once: a number of the caller's own may do
-    anything."""
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except Exception:
-        return otherwise
-    return number if abs(number) < Q16_LIMIT else otherwise
 
 
 def core_policy(policy: dict[str, Any], source: str) -> Policy:

@@ -363,10 +363,8 @@ class HostLink:
         return self.state is None or self.state.mode == "SAFE_STOP"
 
     def measured(self, now_us: int) -> State | None:
-        """What it measured, while that is recent enough to be used; by a clock that was set back
-        nobody knows."""
-        recent = abs(now_us - self.state_us) < lib.EG_LINK_TIMEOUT_US
-        return self.state if recent else None
+        """What it measured, while that is recent; by a clock that was set back nobody knows."""
+        return self.state if abs(now_us - self.state_us) < lib.EG_LINK_TIMEOUT_US else None
 
     def take(self) -> list[Unit]:
         """What is to be sent now."""

@@ -29,10 +29,10 @@ def shared() -> Path:
 
 
 @contextmanager
-def locked(name: str, how: int = fcntl.LOCK_EX) -> Iterator[None]:
-    """Hold a lock of this run; how: as lockf takes it (one that a fork does not keep)."""
+def locked(name: str) -> Iterator[None]:
+    """Hold a lock of this run: one that a fork does not keep."""
     with (shared() / name).open("w+") as file:
-        fcntl.lockf(file, how)
+        fcntl.lockf(file, fcntl.LOCK_EX)
         yield
 
 

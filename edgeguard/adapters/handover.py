@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from edgeguard.decision import Decision, Mode
 from edgeguard.errors import ConfigError
-from edgeguard.guard import Guard, as_dict, as_stamp
+from edgeguard.given import as_dict, as_stamp
+from edgeguard.guard import Guard
 
 if TYPE_CHECKING:
     from edgeguard.output.mcu import Behind

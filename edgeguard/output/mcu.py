@@ -12,8 +12,7 @@ from edgeguard.config import GuardConfig, mcu_dict
 from edgeguard.config.mcu import Roles, roles
 from edgeguard.decision import Decision
 from edgeguard.errors import EdgeguardError
-from edgeguard.guard import as_dict, as_stamp
-from edgeguard.wiring import real
+from edgeguard.given import as_dict, as_stamp, real
 from firmware_bridge.host import STOPPED, HostLink, Phase, State
 from firmware_bridge.keys import Keys
 from firmware_bridge.links import Unit

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-import attrs
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -17,8 +16,8 @@ from edgeguard.card import Card, Input
 from edgeguard.errors import EdgeguardError, ModelRefused
 from edgeguard.inference.model import inspect_model, read_model
 from edgeguard.inference.quantization import TensorSpec, agree
-from edgeguard.intake.preprocess import InputSpec, Preprocessor
 from edgeguard.lab.attacks.threat import LEVELS
+from edgeguard.lab.cards import grey_levels
 from edgeguard.lab.surrogate import Answer, Surrogate, agrees, deployed, require
 from edgeguard.lab.surrogate_layers import Affine, Quantize, rounded
 
@@ -89,7 +88,11 @@ class Pixels:
         self.hwc = spec.shape[-1] in (1, 3) if entry is None else entry.layout == "HWC"
         self._real = Reals(entry)
         self._zero = 0 if spec.dtype == "uint8" else -128
-        self._table = None if entry is None or _is_direct(entry, self._zero) else _table(entry)
+        self._table = (
+            None
+            if entry is None or _is_direct(entry, self._zero)
+            else torch.from_numpy(grey_levels(entry))
+        )
         if self._table is not None:
             low, high = (0, 255) if spec.dtype == "uint8" else (-128, 127)
             self._quantize = None if spec.dtype == "float32" else Quantize(
@@ -113,17 +116,6 @@ class Pixels:
         """The same in the file's dtype, for its runtime."""
         x = torch.from_numpy(pixels.astype(np.float32) / np.float32(LEVELS))
         return np.ascontiguousarray(self(x).numpy().astype(self.dtype))
-
-
-def _table(entry: Input) -> Tensor:
-    """What the guard's preprocessing makes of each grey level, float32 [C, 256], channels in the
-    order of the card's colour: float32 in another order of steps rounds some ties otherwise."""
-    spec = InputSpec.of(attrs.evolve(entry, size=(16, 16), layout="CHW"))
-    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    frame, kind = (levels, "GRAY") if spec.channels == 1 else (np.dstack([levels] * 3), "RGB")
-    made = spec.empty()
-    Preprocessor(spec, 16, 16, kind, statistics=False).run(frame, made)
-    return torch.from_numpy(made.astype(np.float32).reshape(spec.channels, 256))
 
 
 def _is_direct(entry: Input, zero: int) -> bool:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from edgeguard.card import Input
 from edgeguard.errors import EdgeguardError
-from edgeguard.intake.preprocess import InputSpec, Preprocessor
+from edgeguard.lab.cards import grey_levels
 from edgeguard.lab.verification.net import Net
 from edgeguard.lab.verification.read import card_of
 
@@ -43,8 +43,9 @@ class Pixels:
         card = card_of(path)
         if card is not None:
             _check(net, card.input)
-            return cls(net, _prepared(net, card.input), card.input.layout,
-                       card.input.colour == "BGR")  # fmt: skip
+            made = torch.from_numpy(grey_levels(card.input))
+            table = net.input.steps(made) if net.real_input else made.double()
+            return cls(net, table, card.input.layout, card.input.colour == "BGR")
         if len(net.shape) != 3 or (net.shape[0] in (1, 3)) == (net.shape[2] in (1, 3)):
             raise EdgeguardError(
                 f"{path}: its input {list(net.shape)} is no picture [C, H, W] or [H, W, C]; "
@@ -89,19 +90,3 @@ def _check(net: Net, entry: Input) -> None:
             f"{net.source}: takes {takes} {list(net.shape)}, its card says {entry.dtype} "
             f"{list(entry.shape[1:])}; write a new card with `edgeguard init`"
         )
-
-
-def _prepared(net: Net, entry: Input) -> Tensor:
-    """The table of what the guard's own preprocessing makes of pictures of one grey level."""
-    spec, (height, width) = InputSpec.of(entry), entry.size
-    grey = entry.colour == "GRAY"
-    plan = Preprocessor(spec, height, width, "GRAY" if grey else "RGB", statistics=False)
-    frame = np.zeros((height, width) if grey else (height, width, 3), np.uint8)
-    tensor, found = spec.empty(), []
-    for level in range(256):
-        frame.fill(level)
-        plan.run(frame, tensor)
-        pixel = tensor[0, :, 0, 0] if entry.layout == "CHW" else tensor[0, 0, 0]
-        found.append(torch.from_numpy(pixel.copy()))
-    made = torch.stack(found, 1)
-    return net.input.steps(made) if net.real_input else made.double()

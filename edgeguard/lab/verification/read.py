@@ -8,7 +8,6 @@ quantizers may be one linear operator with ReLU, Clip, MaxPool and changes of sh
 
 from __future__ import annotations
 
-import hashlib
 import math
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,9 @@ import onnx
 import torch
 from onnx import helper, numpy_helper
 
-from edgeguard.card import Card, card_path
+from edgeguard.card import Card
 from edgeguard.errors import EdgeguardError
+from edgeguard.inference.model import read_model
 from edgeguard.lab.cards import beside
 from edgeguard.lab.verification.maps import Conv, Dense, Shape
 from edgeguard.lab.verification.net import (
@@ -192,12 +192,8 @@ def card_of(path: Path) -> Card | None:
     """The card beside a file, None without one. Raises EdgeguardError for a broken card, or one
     that was written for another file."""
     card = beside(path)
-    if card is not None and hashlib.sha256(path.read_bytes()).hexdigest() != card.sha256:
-        raise EdgeguardError(
-            f"{path}: its card {card_path(path).name} was written for another file: it says "
-            f"sha256 {card.sha256[:12]}... of {card.file}; restore the file, or write a new card "
-            "with `edgeguard init`"
-        )
+    if card is not None:
+        read_model(card, path)
     return card
 
 

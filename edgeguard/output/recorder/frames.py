@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeguard import aside
-from edgeguard.guard import as_stamp
+from edgeguard.given import as_stamp
 from edgeguard.output.writer import Writer
 
 WAITING = 4  # frames, on either side of the pipe

@@ -105,5 +105,5 @@ def test_the_card_of_another_file_is_refused(tmp_path: Path) -> None:
     file = two_outputs(tmp_path / "two.onnx", "scores")
     card(file, "scores", "first")
     two_outputs(file, "others")  # written anew, the card is not
-    with pytest.raises(EdgeguardError, match=r"two\.card\.json was written for another file"):
+    with pytest.raises(EdgeguardError, match=r"two\.onnx: is not the file of its card"):
         read_net(file)
