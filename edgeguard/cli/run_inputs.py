@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from edgeguard.config import GuardConfig
@@ -48,7 +49,7 @@ def _live(guard: Guard, camera: str, source: str) -> Iterator[Frame]:
     if source.startswith(RTSP):
         return reopened(rtsp.name(source), lambda: decoder.network(source, guard.event, fits))
     number = source.removeprefix(CAMERA)
-    if not number.isdigit():
+    if not re.fullmatch("[0-9]{1,4}", number):
         raise EdgeguardError(f"{source}: want camera:N with the camera's number")
     size = (frame.width, frame.height) if frame else None
     return reopened(source, lambda: decoder.camera(int(number), guard.event, size, fits))

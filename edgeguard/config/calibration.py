@@ -58,6 +58,16 @@ def edited(tables: Mapping[str, Any]) -> str | None:
     return None
 
 
+def arrays_named(tables: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The file of the fitted arrays, beside the calibration file, and its SHA-256; None where
+    [arrays] is absent or is no table of these texts."""
+    table = tables.get("arrays")
+    if not isinstance(table, dict):
+        return None
+    file, stated = table.get("file"), table.get("sha256")
+    return (file, stated) if isinstance(file, str) and isinstance(stated, str) else None
+
+
 class Calibrated(NamedTuple):
     """Temperatures by member, and arrays by (member, feature) or (detector, "risk")."""
 
@@ -207,12 +217,14 @@ class _File:
         from edgeguard.evidence.embedding import read as read_fits
         from edgeguard.evidence.embedding import wrong_fit
 
-        table = self.raw.get("arrays", {})
-        file, stated = (table.get(key) for key in ("file", "sha256")) if table else (None, None)
+        named = arrays_named(self.raw)
         fits: Fits = {}
-        if isinstance(file, str) and isinstance(stated, str):
+        if "arrays" in self.raw and named is None:
+            self.report.add(("arrays",), "want a table with the texts file and sha256")
+            return {}
+        if named is not None:
             try:
-                fits = read_fits(self.path.parent / file, stated)
+                fits = read_fits(self.path.parent / named[0], named[1])
             except ConfigError as error:
                 self.report.add(("arrays", "file"), str(error))
                 return {}

@@ -95,8 +95,8 @@ def _calibration(made: GuardConfig) -> list[Path]:
     if made.guard.calibration is None:
         return []
     file = resolve(made.source, made.guard.calibration)
-    arrays = read_toml(file)[0].get("arrays", {}).get("file")
-    return [file] if arrays is None else [file, file.parent / arrays]
+    named = calibration.arrays_named(read_toml(file)[0])
+    return [file] if named is None else [file, file.parent / named[0]]
 
 
 def _visible(made: GuardConfig, signed: bool) -> dict[str, CauseRow]:

@@ -49,7 +49,9 @@ class Camera:
             self._plan(frame)
         for run, tensor, health in self._kernels:
             run(frame, tensor, box, health)
-        if self._health is None:
+        if self._health is None:  # no kernel has looked at it, either
+            if frame.dtype != np.uint8:
+                raise TypeError(f"frame: want uint8, got {frame.dtype}")
             return None, _sample(frame), 0
         if box is None:  # everything was looked at: the content is the scene
             return self._health, 0, 0
@@ -71,10 +73,12 @@ class Camera:
 
     def _plan(self, frame: npt.NDArray[np.uint8]) -> None:
         depth = _DEPTHS.get(self._format, 0)
-        if not isinstance(frame, np.ndarray) or frame.ndim != (3 if depth else 2):
+        shape = getattr(frame, "shape", None)
+        fits = isinstance(frame, np.ndarray) and frame.ndim == (3 if depth else 2)
+        if not fits or frame.shape[2:] != (depth,) * bool(depth):
             raise ValueError(
                 f"frame: want a uint8 array for {self._format}, got {type(frame).__name__} "
-                f"of shape {getattr(frame, 'shape', None)}"
+                f"of shape {shape}"
             )
         height, width = frame.shape[:2]
         if self._format == "NV12":

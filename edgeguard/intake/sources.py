@@ -46,6 +46,8 @@ def recorded(source: str, rate_hz: float) -> Iterator[Frame]:
     Raises EdgeguardError, which names the file and what is wrong with it; warns of a video that is
     shorter or of another rate than it says.
     """
+    if not source:  # a variable that is not set; Path("") would be the working directory
+        raise EdgeguardError("--source: is empty, want a folder, a file, or a camera")
     if "://" in source:
         raise EdgeguardError(
             f"{source}: of streams from the network a confined decoder reads rtsp:// alone;"

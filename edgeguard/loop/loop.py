@@ -108,12 +108,14 @@ class Loop:
             woke_ns = now_ns = time.monotonic_ns()
             self.timing.late.add(woke_ns - deadline_ns)
             frame, ended = _newest(arrived)
-            if ended:
-                return
             if frame is not None:
                 self._see(frame, time.monotonic_ns())
                 now_ns = time.monotonic_ns()
+            elif ended:
+                return
             self._tick(now_ns, woke_ns)
+            if ended:
+                return
             deadline_ns = self._next(deadline_ns)
             sleep_until(deadline_ns)
 
@@ -158,7 +160,7 @@ def _newest(arrived: Arrived) -> tuple[Frame | None, bool]:
     while not arrived.empty():
         item = arrived.get_nowait()
         if item is None:
-            return None, True
+            return frame, True
         if isinstance(item, BaseException):
             raise item
         frame = item

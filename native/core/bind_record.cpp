@@ -174,6 +174,8 @@ py::bytes record_of(const HostPolicy &policy) {
 
 void bind_record(py::module_ &m) {
   py::class_<Tape>(m, "Tape")
+      .def_property_readonly_static("STATE_EVERY",
+                                    [](const py::object &) { return Tape::kStateEvery; })
       .def(py::init(&make_tape), py::keep_alive<1, 2>(), py::arg("memory"))
       .def("take", &take, py::arg("most"))
       .def("beat", [](Tape &t) { t.head().beats.fetch_add(1); })

@@ -30,6 +30,7 @@ struct TapeHead {
 
 class Tape {
 public:
+  static constexpr uint32_t kStateEvery = 1000; // decisions
   // Memory of at least kLeast bytes, zeros when it is new.
   Tape(void *memory, size_t bytes);
   static constexpr size_t kLeast = 1u << 16;
@@ -66,7 +67,6 @@ private:
   void copy_in(uint64_t at, Piece part);
   Piece piece(uint64_t at, size_t bytes) const;
 
-  static constexpr uint32_t kStateEvery = 1000; // decisions
   TapeHead *head_;
   uint8_t *ring_;
   size_t size_;

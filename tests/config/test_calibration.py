@@ -64,6 +64,8 @@ def test_before_calibration_the_word_stays_and_gives_no_policy(calibrated: Path)
         ("above = -1.5", "above = -99.0",
          r"guard\.toml:\d+: detector\.odd\.below: .*trip on everything"),
         ("plain = 1.25", "plain = 0.0", r"calibration\.toml:\d+: temperature\.plain: is 0"),
+        ("[temperature]", '[arrays]\nfile = 3\n[temperature]',
+         r"calibration\.toml:\d+: arrays: want a table with the texts file and sha256"),
         ("[temperature]", "[temperature",
          r"guard\.calibration: .*calibration\.toml:\d+: not valid TOML"),
     ],

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import itertools
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -272,8 +274,26 @@ def test_f27_a_controller_that_does_not_run_is_noticed_before_arming(policy: Pat
     assert bench.command == 0.0
 
 
+@pytest.mark.parametrize("second", [lost, lambda *_: float("nan")])
+def test_f27_a_slow_first_run_does_not_hide_what_the_second_does(
+    bench: Bench, second: Callable[..., float]
+) -> None:
+    runs = []
+
+    def builds_first(*given: object) -> float:
+        runs.append(given)
+        if len(runs) > 1:
+            return second(*given)
+        time.sleep(0.05)
+        return 5.0
+
+    bench.guard._parts.shadow._controllers = (("target_speed", builds_first),)
+    with pytest.raises(ConfigError, match="does not run"):
+        bench.guard.arm()
+    assert len(runs) == 2
+
+
 def test_f27_a_slow_controller_is_lost(tmp_path: Path) -> None:
-    import time
 
     bench = Bench(
         write_policy(tmp_path, POLICY.replace("budget_ms = 10.0", "budget_ms = 0.5"))

@@ -198,6 +198,17 @@ def test_watchers_see_the_frames_that_the_members_saw_and_their_signals(tmp_path
     assert "INPUT_INVALID" not in seen.decisions[-1].present
 
 
+def test_on_the_clock_the_last_frame_of_a_recording_counts(tmp_path: Path) -> None:
+    """The source ends right behind it, so it is found together with the end."""
+    seen = Seen()
+    with camera_guard(tmp_path, "none") as guard:
+        loop = Loop(guard, guard, "front", lambda t_ns: {"speed": 20.0})
+        loop.watchers.append(seen)
+        loop.real_time(iter([Frame(PICTURE, 0, None, {})]), time.monotonic_ns() + 10**12)
+    assert loop.frames == 1
+    assert seen.decisions, "and is decided about"
+
+
 class EnoughError(Exception):
     """The test has seen what it wanted."""
 

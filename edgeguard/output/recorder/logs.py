@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import os
 import re
@@ -14,13 +15,14 @@ from pathlib import Path
 from attrs import frozen
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
+from edgeguard._core import Tape
 from edgeguard.errors import EdgeguardError
 from edgeguard.output.recorder import keys
 from edgeguard.output.recorder.box import Box
 from edgeguard.output.recorder.log_file import LogFile, packed
 from edgeguard.output.recorder.topics import CHANNEL, FRAMES, POLICY, STATE, TOPICS, Translator
 
-PARTS = 8  # files that a limit is divided into: what is kept is between 6/8 and all of it
+PARTS = 8  # files that a limit is divided into: what is kept is between half and all of it
 SET_S = 1.7e9  # a clock that says less than 2023 was never set
 MANY, LAST = 100_000, 99_999_999
 # Five digits; from MANY on twelve that begin with 0000. Dates have neither: people name logs by
@@ -55,6 +57,14 @@ class Logs:
         self._told = self._crowded = False  # of this file: it has no room for frames
         self._warn, self._warned, self._clung = warn, False, False
         self._ended_s: dict[Path, float] = {}  # files of this process; monotonic
+        self._state_s = Tape.STATE_EVERY * json.loads(about["policy"])["period_us"] / 1e6
+        """A file begins with a state, so this is how long a file that is due may go on."""
+        if keep.hours is not None and keep.hours * 3600 < PARTS * self._state_s:
+            least = PARTS * self._state_s / 3600
+            raise EdgeguardError(
+                f"{path}: files can be removed to the {self._state_s:g} s of {Tape.STATE_EVERY}"
+                f" decisions: keep {math.ceil(least * 100) / 100:g} hours or more"
+            )
         self.stuck = ""
         """Why the next file cannot be begun, or nothing: this one grows beyond its limit."""
         self._forget()
@@ -190,7 +200,8 @@ class Logs:
         files = self._files() if self._keep.limited else []
         limit_bytes = (self._keep.mb or float("inf")) * 1e6 * (1 - 1 / PARTS)
         # its first record is a part older than its last, and the next look is a part from now
-        limit_s = (self._keep.hours or float("inf")) * 3600 * (1 - 2 / PARTS)
+        hours = self._keep.hours
+        limit_s = math.inf if hours is None else hours * 3600 * (1 - 2 / PARTS) - 2 * self._state_s
         total = sum(stat.st_size for _, stat in files)
         ages_s = self._ages_s([(path, stat.st_mtime) for path, stat in files])
         for path, stat in files[:-1]:

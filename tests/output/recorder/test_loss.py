@@ -259,6 +259,13 @@ def test_a_number_that_limits_nothing(
     assert not list(tmp_path.glob("*.mcap"))
 
 
+def test_hours_that_cannot_be_kept(silent: Bench, log: Path) -> None:
+    """A file ends at a state, each 1,000 decisions: 10 s here, and an eighth of the limit."""
+    with pytest.raises(EdgeguardError, match=r"the 10 s of 1000 decisions: keep 0\.03 hours or mo"):
+        silent.guard.record(log, key=log.with_name("key.json"), keep_hours=0.02)
+    silent.guard.record(log, key=log.with_name("key.json"), keep_hours=0.03)
+
+
 def test_a_key_without_a_name(silent: Bench, log: Path) -> None:
     with pytest.raises(EdgeguardError, match="names no file for the key"):
         silent.guard.record(log, key=Path())
