@@ -20,6 +20,7 @@ Values = Callable[[Mapping[str, float], bool], Mapping[str, float]]
 """(commands by channel, whether anybody asks for them) -> physical values by signal."""
 Seal = Callable[[int, bytearray, int], None]
 """(frame id, payload, how many were sent before): writes counter and checksum into the payload."""
+PLACES = 9  # of each range: a command that cannot be encoded is found before the road
 
 
 @frozen
@@ -54,22 +55,21 @@ class Commands:
         messages: Sequence[Message],
         most_dropped: int = 10,
     ) -> None:
-        """Raises ConfigError for a message that the file does not know, or cannot encode somewhere
-        within the ranges of guard.toml: better here than on the road."""
+        """Raises ConfigError for a message that the file does not know, or that cannot be encoded
+        and sealed at nine places of each range of guard.toml: better here than on the road."""
         self.dropped = 0
         self._bus, self._most_dropped, self._in_a_row = bus, most_dropped, 0
         self._lines = [_Line(m, *_known(database, m.name)) for m in messages]
-        for command, active in _corners(config):
+        for command, active in _places(config):
             for line in self._lines:
-                _try(line, command, active)
+                _payload(line, command, active)
 
     def __call__(self, decision: Decision, t_ns: int) -> None:
-        """Send. Raises EdgeguardError when the bus has been deaf for too long."""
-        command, active, deaf = decision.command, decision.active, False
+        """Send. Raises EdgeguardError when the bus has been deaf for too long, and ConfigError for
+        a command that cannot be encoded."""
+        deaf = False
         for line in self._lines:
-            data = bytearray(_encode(line, command, active))
-            if line.message.seal is not None:
-                line.message.seal(line.known.frame_id, data, line.sent)
+            data = _payload(line, decision.command, decision.active)
             line.sent += 1
             deaf = not self._send(line.known, data) or deaf
         self._in_a_row = self._in_a_row + 1 if deaf else 0
@@ -102,29 +102,35 @@ def _known(database: dbc.Database, name: str) -> tuple[dbc.Message, dict[str, An
     return found, {s.name: s.raw_to_scaled(0, False) for s in found.signals}
 
 
-def _corners(config: GuardConfig) -> Iterator[tuple[dict[str, float], bool]]:
-    """The ends of everything that a decision may command; while nobody asks for commands they
-    follow the measured values."""
-    ends = []
+def _places(config: GuardConfig) -> Iterator[tuple[dict[str, float], bool]]:
+    """The ends of everything that a decision may command, and what lies between them; while nobody
+    asks for commands they follow the measured values."""
+    ranges = []
     for channel in config.channels.values():
         measured = config.signals.get(channel.measured or "")
-        ranges = [channel.range, measured.range] if measured else [channel.range]
-        ends.append((min(r.low for r in ranges), max(r.high for r in ranges)))
-    for values in product(*ends):
+        known = [channel.range, measured.range] if measured else [channel.range]
+        low, high = min(r.low for r in known), max(r.high for r in known)
+        ranges.append([low + (high - low) * i / (PLACES - 1) for i in range(PLACES)])
+    for values in product(*ranges):
         for active in (False, True):
             yield dict(zip(config.channels, values, strict=True)), active
 
 
-def _encode(line: _Line, command: Mapping[str, float], active: bool) -> bytes:
-    return line.known.encode({**line.rest, **line.message.values(command, active)})
-
-
-def _try(line: _Line, command: Mapping[str, float], active: bool) -> None:
-    strange = set(line.message.values(command, active)) - set(line.rest)
-    if strange:
-        raise ConfigError(f"CAN: {line.message.name}: has no signal {', '.join(sorted(strange))}")
+def _payload(line: _Line, command: Mapping[str, float], active: bool) -> bytearray:
+    """Raises ConfigError with the command, whatever `values` and `seal` raise."""
+    message, known = line.message, line.known
     try:
-        _encode(line, command, active)
-    except (errors.Error, OverflowError) as error:
+        values = {name: float(v) for name, v in message.values(command, active).items()}
+        strange = set(values) - set(line.rest)
+        if strange:
+            raise ConfigError(f"has no signal {', '.join(sorted(strange))}")
+        data = bytearray(known.encode({**line.rest, **values}))
+        if message.seal is not None:
+            message.seal(known.frame_id, data, line.sent)
+        if len(data) != known.length:
+            raise ConfigError(f"seal: made {len(data)} bytes of {known.length}")
+    except Exception as error:
+        what = str(error) if isinstance(error, (EdgeguardError, errors.Error)) else repr(error)
         at = ", ".join(f"{name} = {value:g}" for name, value in command.items())
-        raise ConfigError(f"CAN: {line.message.name}: at {at}: {error}") from None
+        raise ConfigError(f"CAN: {message.name}: at {at}: {what}") from None
+    return data

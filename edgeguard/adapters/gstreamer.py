@@ -70,6 +70,8 @@ def frames(pipeline: str, pixels: str = "BGR") -> Iterator[Frame]:
     when it arrived, on CLOCK_MONOTONIC. Blocks for frames; ends with the stream. Raises
     EdgeguardError when there is no GStreamer, the pipeline is none, or fails.
     """
+    if pixels not in LAYOUTS:
+        raise EdgeguardError(f"gstreamer: pixels {pixels}: want one of {', '.join(LAYOUTS)}")
     gst, app = _libraries()
     layout = LAYOUTS[pixels]
     caps = f"capsfilter caps=video/x-raw,format={layout.name}"  # may follow other caps
@@ -207,9 +209,10 @@ def _pixels(
         raise EdgeguardError("gstreamer: a frame's memory cannot be read")
     try:
         if mapped.size != row * rows:
+            even = " with an even height" if layout.halves != 2 and height % 2 else ""
             raise EdgeguardError(
                 f"gstreamer: {mapped.size} bytes are no {layout.name} of {width}x{height}; put"
-                " videoconvert at the end of the pipeline"
+                f" videoconvert at the end of the pipeline, or a size{even} behind videoscale"
             )
         data = np.frombuffer(c.string_at(mapped.data, mapped.size), np.uint8)
     finally:

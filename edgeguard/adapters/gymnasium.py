@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A gymnasium wrapper: the agent suggests an action, the guard decides which one the environment
-gets. For any environment whose action is a Box of up to four numbers. Needs the extra `drive`.
+gets. For any environment whose action is a Box of up to four floats. Needs the extra `drive`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from edgeguard.adapters.said import numbers
 from edgeguard.config import GuardConfig, load
 from edgeguard.errors import ConfigError
 from edgeguard.guard import Guard
+from edgeguard.loop.loop import ANSWER_S
 from edgeguard.output.sinks import as_record
 
 Signals = Callable[[gymnasium.Env[Any, Any], Any], Mapping[str, float]]
@@ -67,16 +68,17 @@ class GuardedEnv(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """One control period. An action that is none, or NaN, is insane and never reaches the
-        environment."""
+        environment. Raises ValueError or TypeError for an observation that is no picture of the
+        camera."""
         with np.errstate(over="ignore"):  # beyond float32 is infinite, and insane
             said = numbers(action, len(self._agents)).astype(np.float32)
         for member, value in zip(self._agents, said, strict=True):
             self.guard.suggest(member, value[None], self._t_ns, self._t_ns)
         signals = self._signals(self.env, self._seen) if self._signals else {}
-        if self._camera is None:
-            decision = self.guard.decide(signals, self._t_ns)
-        else:
-            decision = self.guard.step(self._camera, self._seen, signals, self._t_ns)
+        if self._camera is not None:
+            self.guard.observe(self._camera, self._seen, self._t_ns)
+            self.guard.wait(ANSWER_S)  # steps are faster than the clock; workers are not
+        decision = self.guard.decide(signals, self._t_ns)
         record = as_record(decision, self._t_ns)
         self._t_ns += self._period_ns
         space = self.env.action_space
@@ -94,6 +96,11 @@ def _agents(config: GuardConfig, space: gymnasium.Space[Any]) -> tuple[str, ...]
     """The external member of each channel, once it is sure that they fit the action."""
     if not isinstance(space, gymnasium.spaces.Box):
         raise ConfigError(f"{config.source}: the environment's action is no Box: {space}")
+    if not np.issubdtype(space.dtype, np.floating):
+        raise ConfigError(
+            f"{config.source}: the environment's action is a Box of {space.dtype}, and commands"
+            " have fractions; want one of floats"
+        )
     if len(config.channels) != np.prod(space.shape, dtype=int):
         raise ConfigError(
             f"{config.source}: channel: {len(config.channels)} of them for an action of"

@@ -12,7 +12,7 @@ hold the last one.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import nan
 from typing import Any
 
@@ -31,6 +31,7 @@ SAFETY_ARMED = 128  # MAV_MODE_FLAG
 VELOCITY_AND_YAW_RATE = 0x5C7
 HEARTBEAT_NS = 1_000_000_000
 AXES = {"forward": "m/s", "right": "m/s", "down": "m/s", "turn": "rad/s"}
+SIDEWAYS = "right", "down"
 
 
 _log = logging.getLogger("edgeguard")
@@ -51,12 +52,14 @@ class Setpoints:
         system: int = 1,
         component: int = 1,
         most_hz: float = 50.0,
+        flies: bool = False,
     ) -> None:
         """link: of pymavlink.mavutil.mavlink_connection; axes: the channel for each of "forward",
         "right", "down" (m/s) and "turn" (rad/s, to the right); those not named are 0; system,
-        component: of the autopilot; most_hz: what the link can take. Raises ConfigError when a
-        channel is not there, in another unit, or goes forward and has no `measured`."""
-        _check(config, axes)
+        component: of the autopilot; most_hz: what the link can take; flies: it goes "right" and
+        "down", too, as multicopters do. Raises ConfigError when a channel is not there, in another
+        unit, goes forward and has no `measured`, or goes where the vehicle cannot."""
+        _check(config, axes, flies)
         self._link, self._mav, self._axes, self._to = link, link.mav, axes, (system, component)
         self._least_ns = round(0.9e9 / most_hz)  # ticks jitter
         self._sequence: int | None = None
@@ -109,12 +112,23 @@ class Vehicle:
     def signals(self, t_ns: int) -> dict[str, float]:
         """Read what has come, without waiting. A port that fails says nothing; never raises."""
         autopilot = self.system, self.component
-        while (message := self._heard()) is not None:
+        for message in self._waiting():
             if (message.get_srcSystem(), message.get_srcComponent()) == autopilot:
                 self._take(message, t_ns)
         speed = self._speed if self._fresh(self._speed_ns, t_ns, 1.0) else nan
         engaged = self._guided and self._fresh(self._mode_ns, t_ns, 6.0)  # heartbeats come at 1 Hz
         return {"speed": speed, "engaged": float(engaged)}
+
+    def _waiting(self) -> Iterator[Any]:
+        """All that has come. Of a datagram that ends no message pymavlink says nothing, though
+        others wait behind it."""
+        while True:
+            before = self.link.mav.total_bytes_received
+            message = self._heard()
+            if message is not None:
+                yield message
+            elif self.link.mav.total_bytes_received == before:
+                return
 
     def _heard(self) -> Any:
         try:
@@ -148,11 +162,16 @@ def _state(mode: Mode) -> int:
     return CRITICAL if mode >= Mode.FALLBACK else ACTIVE
 
 
-def _check(config: GuardConfig, axes: dict[str, str]) -> None:
+def _check(config: GuardConfig, axes: dict[str, str], flies: bool) -> None:
     for axis, name in axes.items():
         channel = config.channels.get(name)
         if axis not in AXES:
             raise ConfigError(f"MAVLink: axis {axis!r}: want one of {', '.join(AXES)}")
+        if axis in SIDEWAYS and not flies:  # Rover drives the vector's length straight ahead
+            raise ConfigError(
+                f"MAVLink: axis {axis!r}: a rover would drive forward for it; say flies=True for a"
+                " vehicle that can go there"
+            )
         if channel is None:
             raise ConfigError(f"{config.source}: channel.{name}: is not there; MAVLink needs it")
         if channel.unit != AXES[axis]:

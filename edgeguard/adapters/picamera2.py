@@ -7,16 +7,23 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from edgeguard.errors import EdgeguardError
 from edgeguard.intake.sources import Frame
 
 
-def frames(camera: Any, stream: str = "main") -> Iterator[Frame]:
+FORMATS = {"BGR": "RGB888", "RGB": "BGR888", "BGRA": "XRGB8888", "YUYV": "YUYV"}
+"""libcamera's names by ours: those name the bytes of a word from the highest down."""
+
+
+def frames(camera: Any, stream: str = "main", pixels: str = "BGR") -> Iterator[Frame]:
     """Frames of a started Picamera2, stamped with the moment of their exposure.
 
-    stream: which one of its configuration. Its format names the bytes of a word from the highest
-    down: "RGB888" gives BGR, "XRGB8888" BGRA, as [camera.NAME] calls them. Blocks for frames, for
-    ever if the camera hangs: the guard's FRAME_LOST is what notices.
+    stream: which one of its configuration; pixels: the format of [camera.NAME], BGR, RGB, BGRA or
+    YUYV. Blocks for frames, for ever if the camera hangs: the guard's FRAME_LOST is what notices.
+    Raises EdgeguardError when the stream is not there or has another format: its frames could have
+    the same shape.
     """
+    _check(camera, stream, pixels)
     while True:
         request = camera.capture_request()
         try:
@@ -25,6 +32,19 @@ def frames(camera: Any, stream: str = "main") -> Iterator[Frame]:
         finally:
             request.release()
         yield Frame(image, _monotonic(taken_ns), None, {})
+
+
+def _check(camera: Any, stream: str, pixels: str) -> None:
+    if pixels not in FORMATS:
+        raise EdgeguardError(f"picamera2: {pixels}: want one of {', '.join(FORMATS)}")
+    configured = (camera.camera_configuration() or {}).get(stream)
+    if configured is None:
+        raise EdgeguardError(f"picamera2: {stream}: the camera has no such stream")
+    if configured["format"] != FORMATS[pixels]:
+        raise EdgeguardError(
+            f"picamera2: {stream}: is {configured['format']}; configure {FORMATS[pixels]}, which is"
+            f" {pixels} here"
+        )
 
 
 def _monotonic(taken_ns: int | None) -> int:

@@ -87,7 +87,9 @@ class Autopilot:
             self.steady_since = now
         self.last = now
         if self.mode == self.armed_mode:
-            self.target = m.vx
+            # Rover: GCS_MAVLink_Rover.cpp takes the vector's length, and the sign of vx alone
+            along = math.copysign(math.hypot(m.vx, m.vy), m.vx)
+            self.target = along if self.kind == "rover" else m.vx
         self.tell("setpoint", vx=m.vx, turn=m.yaw_rate, from_system=m.get_srcSystem())
 
     def refuses(self, m: Any) -> str | None:

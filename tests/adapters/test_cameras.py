@@ -108,6 +108,18 @@ def test_who_is_slow_gets_the_newest_and_misses_the_rest() -> None:
     assert third.t_ns - first.t_ns >= 250_000_000
 
 
+def test_a_format_that_is_none_is_named() -> None:
+    with pytest.raises(EdgeguardError, match="pixels rgb: want one of BGR, RGB"):
+        next(gstreamer.frames("videotestsrc", "rgb"))
+
+
+@with_gstreamer
+def test_an_odd_height_of_nv12_is_named() -> None:
+    pipeline = "videotestsrc num-buffers=1 ! video/x-raw,width=320,height=241 ! videoconvert"
+    with pytest.raises(EdgeguardError, match="or a size with an even height behind videoscale"):
+        next(gstreamer.frames(pipeline, "NV12"))
+
+
 @with_gstreamer
 @pytest.mark.parametrize(
     ("pipeline", "complaint"),
@@ -221,6 +233,10 @@ class Camera:
     def __init__(self, age_ns: int | None) -> None:
         self.out: set[Request] = set()
         self.age_ns, self.n = age_ns, 0
+        self.streams: dict[str, Any] = {"main": {"format": "RGB888", "size": (6, 4)}, "lores": None}
+
+    def camera_configuration(self) -> dict[str, Any]:
+        return self.streams
 
     def capture_request(self) -> Request:
         self.n += 1
@@ -247,11 +263,25 @@ def test_a_stamp_that_is_missing_or_ahead_is_the_arrival(age_ns: int | None) -> 
     assert before_ns <= frame.t_ns <= time.monotonic_ns()
 
 
-def test_a_stream_that_is_not_there_gives_the_request_back() -> None:
+@pytest.mark.parametrize(
+    ("stream", "configured", "pixels", "complaint"),
+    [
+        ("lores", "RGB888", "BGR", "lores: the camera has no such stream"),
+        ("raw", "RGB888", "BGR", "raw: the camera has no such stream"),
+        ("main", "BGR888", "BGR", "main: is BGR888; configure RGB888, which is BGR here"),
+        ("main", "XBGR8888", "BGRA", "main: is XBGR8888; configure XRGB8888"),
+        ("main", "YVYU", "YUYV", "main: is YVYU; configure YUYV"),
+        ("main", "YUV420", "NV12", "NV12: want one of BGR, RGB, BGRA, YUYV"),
+    ],
+)
+def test_frames_of_the_same_shape_and_another_format_are_refused(
+    stream: str, configured: str, pixels: str, complaint: str
+) -> None:
     camera = Camera(0)
-    with pytest.raises(RuntimeError, match="not defined"):
-        next(pi.frames(camera, "lores"))
-    assert not camera.out
+    camera.streams["main"]["format"] = configured
+    with pytest.raises(EdgeguardError, match=f"^picamera2: {complaint}"):
+        next(pi.frames(camera, stream, pixels))
+    assert not camera.out and camera.n == 0
 
 
 def test_the_package_has_the_interface_that_is_used() -> None:
@@ -270,6 +300,7 @@ def test_the_package_has_the_interface_that_is_used() -> None:
         for name in [f.name]
     }
     assert "capture_request" in methods
+    assert methods["camera_configuration"] == {"self"}
     assert methods["make_array"] == {"self", "name"}
     assert methods["get_metadata"] == methods["release"] == {"self"}
     assert "SensorTimestamp" in (folder / "picamera2.py").read_text()

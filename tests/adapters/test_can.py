@@ -91,10 +91,10 @@ def test_counter_and_checksum_are_the_users_and_count_what_was_sent(guard: Guard
     ("old", "new", "name", "complaint"),
     [
         ("", "", "STEER", "STEER: the DBC file has no such message"),
-        ("TARGET_SPEED", "SPEED", "DRIVE_COMMAND", "DRIVE_COMMAND: has no signal TARGET_SPEED"),
+        ("TARGET_SPEED", "SPEED", "DRIVE_COMMAND", "at target_speed = 0: has no signal TARGET_SPEED"),
         # the measured speed goes to 30, and while nobody asks for commands they follow it
-        ("[0|100]", "[0|20]", "DRIVE_COMMAND", r"at target_speed = 30: .*TARGET_SPEED.*20"),
-        ("0|16@1+ (0.01", "0|8@1+ (0.01", "DRIVE_COMMAND", r"at target_speed = 30: .*"),
+        ("[0|100]", "[0|20]", "DRIVE_COMMAND", r"at target_speed = 22\.5: .*TARGET_SPEED.*20"),
+        ("0|16@1+ (0.01", "0|8@1+ (0.01", "DRIVE_COMMAND", r"at target_speed = 3\.75: .*"),
         ("COUNTER :", "COUNTER M :", "DRIVE_COMMAND", "is multiplexed, which is not supported"),
     ],
 )
@@ -111,6 +111,62 @@ def test_what_a_frame_could_not_hold_is_refused_before_the_first_one(
     ):
         Commands(bus, database(text), guard.config, [Message(name, drive)])
     assert re.search(complaint, str(caught.value))
+
+
+def pole(command: Mapping[str, float], active: bool) -> dict[str, float]:
+    return {"TARGET_SPEED": 1 / abs(command["target_speed"] - 15.0)}
+
+
+def outside(frame_id: int, data: bytearray, sent: int) -> None:
+    data[8] = sent
+
+
+def longer(frame_id: int, data: bytearray, sent: int) -> None:
+    data.append(sent % 256)
+
+
+@pytest.mark.parametrize(
+    ("message", "complaint"),
+    [
+        (Message("DRIVE_COMMAND", lambda c, a: {"TARGET_SPEED": c["speed"]}), "KeyError"),
+        (Message("DRIVE_COMMAND", lambda c, a: {"TARGET_SPEED": float("nan")}), "ValueError"),
+        (Message("DRIVE_COMMAND", lambda c, a: {"TARGET_SPEED": None}), "TypeError"),
+        (Message("DRIVE_COMMAND", lambda c, a: None), "AttributeError"),
+        (Message("DRIVE_COMMAND", pole), "at target_speed = 15: ZeroDivisionError"),
+        (Message("DRIVE_COMMAND", drive, outside), "IndexError"),
+        (Message("DRIVE_COMMAND", drive, longer), "seal: made 9 bytes of 8"),
+    ],
+)
+def test_what_a_user_gets_wrong_is_named_before_the_road(
+    guard: Guard, message: Message, complaint: str
+) -> None:
+    with can.Bus("four", "virtual") as bus, pytest.raises(ConfigError, match=complaint):
+        Commands(bus, database(), guard.config, [message])
+
+
+def test_numbers_of_numpy_are_numbers(guard: Guard) -> None:
+    def single(command: Mapping[str, float], active: bool) -> dict[str, float]:
+        return {"TARGET_SPEED": np.float32(command["target_speed"])}
+
+    with can.Bus("five", "virtual") as bus, can.Bus("five", "virtual") as vehicle:
+        Commands(bus, database(), guard.config, [Message("DRIVE_COMMAND", single)])(
+            *next(decisions(guard, 1))
+        )
+        assert vehicle.recv(timeout=0).data[:2] == bytearray([0x24, 0x01])  # 2.92 m/s
+
+
+def test_what_cannot_be_encoded_on_the_road_is_not_sent(guard: Guard) -> None:
+    road = []
+
+    def fails(command: Mapping[str, float], active: bool) -> dict[str, float]:
+        return {"TARGET_SPEED": float("inf") if road else 0.0}
+
+    with can.Bus("six", "virtual") as bus, can.Bus("six", "virtual") as vehicle:
+        send = Commands(bus, database(), guard.config, [Message("DRIVE_COMMAND", fails)])
+        road.append(True)
+        with pytest.raises(EdgeguardError, match="^CAN: DRIVE_COMMAND: at target_speed = 2.92"):
+            send(*next(decisions(guard, 1)))
+        assert vehicle.recv(timeout=0) is None
 
 
 class Full(can.BusABC):  # type: ignore[misc]

@@ -196,6 +196,18 @@ def test_actions_that_are_no_box_and_boxes_of_another_size(policy: Path) -> None
         GuardedEnv(gymnasium.make("CarRacing-v3"), policy, signals)
 
 
+class Counted(gymnasium.Env[Any, Any]):
+    """Whole Nm alone."""
+
+    observation_space = gymnasium.spaces.Box(-1, 1, (3,))
+    action_space = gymnasium.spaces.Box(-2, 2, (1,), np.int32)
+
+
+def test_commands_have_fractions(policy: Path) -> None:
+    with pytest.raises(ConfigError, match="is a Box of int32, and commands have fractions"):
+        GuardedEnv(Counted(), policy, signals)
+
+
 class Frozen(gymnasium.ObservationWrapper[Any, Any, Any]):
     """A camera that stops at its twentieth picture."""
 

@@ -263,6 +263,37 @@ def test_who_takes_over_leaves_no_setpoint_behind(guard: Guard) -> None:
     assert {(m.vx, m.yaw_rate) for m in after} == {(0, 0)}
 
 
+def test_what_cannot_go_sideways_is_not_told_to(guard: Guard) -> None:
+    for axis, name in (("right", "speed_target"), ("down", "speed_target")):
+        with pytest.raises(ConfigError, match=f"axis '{axis}': a rover would drive forward"):
+            Setpoints(Wire(), guard.config, {axis: name})
+    wire = Wire()
+    send = Setpoints(wire, guard.config, {"right": "speed_target"}, flies=True)
+    for tick in range(1, 100):
+        t_ns = tick * PERIOD_NS
+        guard.suggest("planner", np.float32([2.0]), t_ns, t_ns)
+        guard.suggest("steerer", np.float32([0.0]), t_ns, t_ns)
+        send(guard.decide({"speed": 2.0, "engaged": 1.0}, t_ns), t_ns)
+    last = wire.of("SET_POSITION_TARGET_LOCAL_NED")[-1]
+    assert (last.vx, last.vy, last.vz) == (0, 2.0, 0)
+
+
+def test_a_stream_that_comes_in_pieces_is_read_to_its_end() -> None:
+    """Bridges from a serial port make datagrams of whatever bytes were there."""
+    port = free_port()
+    link: Any = mavutil.mavlink_connection(f"udpin:127.0.0.1:{port}", source_system=42)
+    vehicle = Vehicle(link, GUIDED["rover"])
+    packer = mavutil.mavlink.MAVLink(None, srcSystem=1, srcComponent=1)
+    data = b"".join(
+        packer.vfr_hud_encode(0.0, float(n), 0, 0, 0.0, 0.0).pack(packer) for n in range(1, 21)
+    )
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bridge:
+        for at in range(0, len(data), 12):
+            bridge.sendto(data[at : at + 12], ("127.0.0.1", port))
+    assert vehicle.signals(1_000_000_000)["speed"] == 20.0
+    link.close()
+
+
 class Gone(Wire):
     """A serial port that was pulled out, as pymavlink shows it."""
 
@@ -295,6 +326,8 @@ def test_a_stop_is_a_command_and_not_silence(guard: Guard) -> None:
 
 class Heard:
     """A link on which messages wait."""
+
+    mav: Any = mavutil.mavlink.MAVLink(None)
 
     def __init__(self) -> None:
         self.waiting: list[Any] = []
