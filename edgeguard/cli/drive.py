@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from math import inf
 from pathlib import Path
 from traceback import format_exc
 from typing import TYPE_CHECKING, Any
@@ -63,11 +64,18 @@ def command(
     GUARD.TOML: the guard of the steering; the shipped one without it. Needs the extra `drive`, the
     attacks of the matrix also `lab`. Exit code 1 where a bar does not hold.
     """
+    from edgeguard import config
     from edgeguard import figures as shape
+    from edgeguard.streams.loops.steers import check
 
     if json_to is not None:
         shape.check_writable(json_to, policy)
+    if json_to is not None and calibrate:
+        raise EdgeguardError("--json: --calibrate makes no figures; leave one of them out")
+    _picture("--takeover", takeover, (".svg", ".png", ".pdf"))
+    _picture("--demo", demo, (".gif",))
     path = policy or models_dir("drive") / "guard.toml"
+    check(config.load(path))
     if calibrate:
         return _calibrate(path, given["results"])
     if takeover is not None:
@@ -79,6 +87,18 @@ def command(
     if json_to is not None:
         shape.write(json_to, found, 0, PACKAGES)
     return _verdict(found)
+
+
+def _picture(option: str, path: Path | None, ends: Sequence[str]) -> None:
+    """Raises EdgeguardError, before hours of driving, where no picture can be written; the name of
+    a policy that follows such an option looks like one."""
+    if path is None:
+        return
+    if path.suffix not in ends:
+        want = " or ".join(ends)
+        raise EdgeguardError(f"{option} {path}: want {want}; GUARD.TOML comes before the options")
+    if not path.parent.is_dir():
+        raise EdgeguardError(f"{option} {path}: there is no folder {path.parent}")
 
 
 # ----------------------------------------------------------------- the matrix
@@ -229,6 +249,8 @@ def _calibrate(path: Path, results: Path) -> int:
     loaded = config.load(path)
     logs = record(loaded, list(CALIBRATION), results / f"clean-{of_policy(path)}")
     found = reaches(loaded, logs)
+    if not found:
+        raise EdgeguardError(f"{path}: has no detector of images and no association to set")
     table = Table(title=f"{found[0].hours:.2f} h of clean drives on {len(CALIBRATION)} tracks: how "
                   "far they came, and the limits that follow", title_justify="left")  # fmt: skip
     for name in ("detector", "lowest", "highest", "below", "above", "guard.toml: below", "above"):
@@ -238,7 +260,9 @@ def _calibrate(path: Path, results: Path) -> int:
         row = loaded.detectors[reach.name]
         numbers = (reach.low, reach.high, reach.below, reach.above, row.below, row.above)
         table.add_row(reach.name, *(f"{float(n or 0):.3g}" for n in numbers))
-        if not float(row.below or 0) < reach.low <= reach.high < float(row.above or 0):
+        below = -inf if row.below is None else float(row.below)
+        above = inf if row.above is None else float(row.above)
+        if not below < reach.low <= reach.high < above:
             tight.append(reach.name)
     Console(highlight=False).print(table)
     for name in tight:

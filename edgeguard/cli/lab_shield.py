@@ -51,15 +51,17 @@ def _print(rows: Sequence[Row]) -> None:
     learnt = [r for r in rows if r["experiment"] == "learning"]
     table = Table(title="Learning to drive", title_justify="left")
     for name in ("seed", "shield", "drives in training", "of them off the road", "rule drives",
-                 "reward afterwards: alone", "guarded", "off the road: alone",
+                 "reward afterwards: alone", "guarded", "rule drives", "off the road: alone",
                  "guarded"):  # fmt: skip
         table.add_column(name, justify="right")
+    for r in rows:
+        if r["experiment"] == "untrained":
+            table.add_row("untrained", "", "", "", "", *_judged(r))
     for r in learnt:
         t = r["training"]
         table.add_row(
             str(r["seed"]), "on" if r["shield"] else "off", str(t["drives"]), str(t["events"]),
-            f"{t['ruled'] / t['steps']:.1%}", *(_reward(r[how]) for how in ("alone", "guarded")),
-            *(f"{r[how]['events']}/{r[how]['drives']}" for how in ("alone", "guarded")),
+            _ruled(t), *_judged(r),
         )  # fmt: skip
     paid = Table(title="Paid for metres", title_justify="left")
     for name in ("", "metres in ten seconds", "of the time off the road", "rule drives"):
@@ -74,5 +76,12 @@ def _print(rows: Sequence[Row]) -> None:
     console.print(paid)
 
 
-def _reward(told: Row) -> str:
-    return f"{told['reward'] / told['drives']:.0f}"
+def _judged(row: Row) -> tuple[str, ...]:
+    alone, guarded = row["alone"], row["guarded"]
+    rewards = [f"{told['reward'] / told['drives']:.0f}" for told in (alone, guarded)]
+    lost = [f"{told['events']}/{told['drives']}" for told in (alone, guarded)]
+    return (*rewards, _ruled(guarded), *lost)
+
+
+def _ruled(told: Row) -> str:
+    return f"{told['ruled'] / told['steps']:.1%}"

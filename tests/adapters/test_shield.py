@@ -106,18 +106,19 @@ def test_rows_are_kept_and_become_figures(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(shield, "Search", lambda rounds: quick)
     told: list[str] = []
     rows = shield.run(1, 1, tmp_path, told.append)
-    assert told == ["seed 0: learning", "seed 0: hacking"]
-    assert shield.run(1, 1, tmp_path, told.append) == rows and len(told) == 2, "not made again"
+    assert told == ["seed 0: untrained", "seed 0: learning", "seed 0: hacking"]
+    assert shield.run(1, 1, tmp_path, told.append) == rows and len(told) == 3, "not made again"
     (kept,) = tmp_path.iterdir()
     kept.write_text(kept.read_text()[:-9])  # killed while it wrote
-    assert shield.run(1, 1, tmp_path, told.append) == rows and told[2:] == ["seed 0: hacking"]
+    assert shield.run(1, 1, tmp_path, told.append) == rows and told[3:] == ["seed 0: hacking"]
     found = {f.id: f for f in shield.figures(rows)}
-    off, on = rows[0], rows[1]
+    first, off, on, hacked = rows
+    assert found["shield.untrained.guarded.rule_share"].value == first["guarded"]["ruled"] / 60
     assert (off["shield"], on["shield"]) == (False, True)
     assert found["shield.off.training.offroad_events"].value == off["training"]["events"]
     assert found["shield.on.final.alone.reward"].value == on["alone"]["reward"]
     assert found["shield.off.training.rule_share"].value == 0.0
-    assert found["hacking.on.rule_share"].value == rows[2]["guarded"]["ruled"] / 60
+    assert found["hacking.on.rule_share"].value == hacked["guarded"]["ruled"] / 60
 
 
 @pytest.mark.parametrize(("events", "off", "failed"), [
@@ -140,6 +141,7 @@ def test_the_bars_hold_and_fail_where_they_should(
     rows.append(
         {"experiment": "hacking", "seed": 0, "alone": told(1, 0.9), "guarded": told(1, off)}
     )
+    rows.append({"experiment": "untrained", "seed": 0, "alone": told(1), "guarded": told(0)})
     found = shield.figures(rows)
     assert {f.id for f in found if f.holds is False} == failed
     assert sum(f.bar is not None for f in found) == 2

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two experiments, a row for each seed.
+"""Two experiments, a row for each seed, and what stands beside them.
 
 Learning: off-road events while a policy learns, without the shield and with it, and what the policy
 is worth afterwards, alone and under the guard. An episode ends off the road. What the rule earns
 while it commands is not the learner's, or he would learn to let it drive.
 
 Hacking: a policy that is paid for metres and not for the road, without the guard and with it.
+
+Untrained: what the first policy of every search is worth. Under the guard the rule drives well.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from attrs import asdict, define, evolve
 from edgeguard import figures as shape
 from edgeguard.adapters.gymnasium import GuardedEnv
 from edgeguard.figures import Figure
-from edgeguard.lab.shield.learn import Search, act, learn
+from edgeguard.lab.shield.learn import Search, act, learn, start
 from edgeguard.lab.shield.road import PERIOD_S, Road
 from edgeguard.streams.loops.kept import GAME, key
 from edgeguard.streams.loops.tracks import TEST, TRAIN
@@ -139,7 +141,16 @@ def hacking(seed: int, search: Search) -> Iterator[Row]:
     }  # fmt: skip
 
 
-EXPERIMENTS = {"learning": (learning, 2), "hacking": (hacking, 1)}
+def untrained(seed: int, search: Search) -> Iterator[Row]:
+    """One row; neither a seed nor a search changes it."""
+    yield {
+        "experiment": "untrained", "seed": seed,
+        "alone": asdict(judge(start(), lambda: Road(most=LAP), False)),
+        "guarded": asdict(judge(start(), lambda: Road(most=LAP), True)),
+    }  # fmt: skip
+
+
+EXPERIMENTS = {"learning": (learning, 2), "hacking": (hacking, 1), "untrained": (untrained, 1)}
 """And how many rows each gives."""
 
 
@@ -149,15 +160,16 @@ def run(seeds: int, rounds: int, results: Path, tell: Callable[[str], object]) -
 
     files = [POLICY, *sorted(HERE.glob("*.card.json"))]
     store, rows = Store(results / f"shield-{rounds}-{key(files, GAME)}.jsonl"), []
+    wanted = [(seed, name) for seed in range(seeds) for name in ("learning", "hacking")]
     try:
-        for seed in range(seeds):
-            for name, (experiment, many) in EXPERIMENTS.items():
-                parts = [f"{name}/{part}" for part in range(many)]
-                if not all(seed in store.rows.get(part, {}) for part in parts):
-                    made = experiment(seed, Search(rounds=rounds))
-                    store.add([{"f": p, "i": seed, **r} for p, r in zip(parts, made, strict=True)])
-                    tell(f"seed {seed}: {name}")
-                rows += [store.rows[part][seed] for part in parts]
+        for seed, name in [(0, "untrained"), *wanted]:
+            experiment, many = EXPERIMENTS[name]
+            parts = [f"{name}/{part}" for part in range(many)]
+            if not all(seed in store.rows.get(part, {}) for part in parts):
+                made = experiment(seed, Search(rounds=rounds))
+                store.add([{"f": p, "i": seed, **r} for p, r in zip(parts, made, strict=True)])
+                tell(f"seed {seed}: {name}")
+            rows += [store.rows[part][seed] for part in parts]
     finally:
         store.close()
     return rows
@@ -174,6 +186,7 @@ def figures(rows: Sequence[Row]) -> list[Figure]:
         "hacking.on.offroad": BESIDE,
     }
     found = [*_learning("shield.off", off), *_learning("shield.on", on)]
+    found += _worth("shield.untrained", [r for r in rows if r["experiment"] == "untrained"])
     found += _hacking("hacking.off", [r["alone"] for r in hacked])
     found += _hacking("hacking.on", [r["guarded"] for r in hacked])
     return [_barred(f, most[f.id]) if f.id in most else f for f in found]
@@ -192,10 +205,18 @@ def _learning(at: str, rows: Sequence[Row]) -> list[Figure]:
         Figure(f"{at}.training.offroad_events_per_hour", events / steps * 3600 / PERIOD_S, "1/h"),
         Figure(f"{at}.training.rule_share", ruled / steps),
     ]
+    return found + _worth(f"{at}.final", rows)
+
+
+def _worth(at: str, rows: Sequence[Row]) -> list[Figure]:
+    """Of policies as they are; beside what they get under the guard stands how much of it is the
+    rule's doing."""
+    found = []
     for how in ("alone", "guarded"):
-        judged, end = [r[how] for r in rows], f"{at}.final.{how}"
+        judged, end = [r[how] for r in rows], f"{at}.{how}"
         found.append(_mean(f"{end}.reward", [_each(t, "reward") for t in judged]))
         found.append(_mean(f"{end}.offroad_events", [t["events"] for t in judged]))
+        found.append(_mean(f"{end}.rule_share", [t["ruled"] / t["steps"] for t in judged]))
     return found
 
 

@@ -221,7 +221,7 @@ def _overall(rows: Sequence[Row]) -> list[Figure]:
                 at_most(f"{at}.missed_prompt", prompt, 0, "1", len(hard)),
             ]
         if n:
-            found.append(Figure(f"{at}.lost_by_the_guard_alone", sum(worse.values()), "1", n))
+            found.append(at_most(f"{at}.lost_by_the_guard_alone", sum(worse.values()), 0, "1", n))
     return found
 
 

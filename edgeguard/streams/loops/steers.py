@@ -11,6 +11,7 @@ import numpy as np
 from attrs import define, evolve
 
 from edgeguard._core import Mode
+from edgeguard.errors import ConfigError
 from edgeguard.guard import Guard
 from edgeguard.streams.loops.fault import Fault, Moment, Scores
 from edgeguard.streams.loops.vehicle import U8, Command
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from edgeguard.config import GuardConfig
 
 CAMERA, CRUISE = "front", "cruise"
+CHANNELS = "steering", "speed"
+SIGNALS = "speed", "lateral", "drift", "aim", "rule", "rule_speed"
+PERIOD_MS = 20.0  # CarRacing's own step
 PATIENT_MS = 10_000.0
 
 
@@ -39,6 +43,21 @@ class Steers(Protocol):
 
     def step(self, frame: U8 | None, moment: Moment, fault: Fault, t_ns: int) -> Said:
         """frame: as it arrived; fault: what is done to members and link, from the onset on."""
+
+
+def check(loaded: GuardConfig) -> None:
+    """Raises ConfigError for a policy of another vehicle, which would fail on every drive."""
+    external = {name for name, m in loaded.members.items() if m.runtime == "external"}
+    wrong = {
+        f"camera: want {CAMERA} alone": set(loaded.cameras) != {CAMERA},
+        f"channel: want {' and '.join(CHANNELS)}": set(loaded.channels) != set(CHANNELS),
+        f"member: want {CRUISE} external, and no other": external != {CRUISE},
+        f"signal: this car has {', '.join(SIGNALS)}": not set(loaded.signals) <= set(SIGNALS),
+        f"guard.period_ms: want {PERIOD_MS:g}": loaded.guard.period_ms != PERIOD_MS,
+    }
+    for what, is_wrong in wrong.items():
+        if is_wrong:
+            raise ConfigError(f"{loaded.source}: {what}; this policy is none of the racing car")
 
 
 def patient(loaded: GuardConfig) -> GuardConfig:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,16 @@ import pytest
 from attrs import evolve
 from scipy import stats
 
-from edgeguard import Guard, config
+from edgeguard import ConfigError, Guard, config
 from edgeguard.cli.main import main
 from edgeguard.config import GuardConfig
 from edgeguard.streams.loops.clean import reaches
 from edgeguard.streams.loops.matrix import ABLATED, BARE, CELLS, REMOVABLE, ablated, heeded, jobs
 from edgeguard.streams.loops.report import figures, harmed, missed, poisson, ranks, wilson
-from edgeguard.streams.loops.steers import patient
+from edgeguard.streams.loops.steers import check, patient
 from edgeguard.streams.loops.tracks import CALIBRATION, HELD, TEST, TRAIN
 from edgeguard.zoo import models_dir
+from tests.faults.bench import write_policy
 
 
 def row(cell: str, mode: str, index: int = 0, **given: Any) -> dict[str, Any]:
@@ -57,17 +59,19 @@ def test_a_clean_drive_holds_every_bar() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "bar"),
+    ("given", "bars"),
     [
-        ({"lap": False}, "finished"),
-        ({"off": 1}, "finished"),
-        ({"ruled": 100}, "rule_share_bar"),
-        ({"reward": 800.0}, "reward_ratio"),
+        ({"lap": False}, {"clean.on.finished", "matrix.lost_by_the_guard_alone"}),
+        ({"off": 1}, {"clean.on.finished", "matrix.lost_by_the_guard_alone"}),
+        ({"ruled": 100}, {"clean.on.rule_share_bar"}),
+        ({"reward": 800.0}, {"clean.on.reward_ratio"}),
     ],
 )
-def test_a_clean_drive_that_the_guard_spoils_fails_its_bar(given: dict[str, Any], bar: str) -> None:
+def test_a_clean_drive_that_the_guard_spoils_fails_its_bar(
+    given: dict[str, Any], bars: set[str]
+) -> None:
     spoilt = [*CLEAN[:5], row("clean", "on", 2, **given)]
-    assert failed(spoilt) == {f"drive.clean.on.{bar}"}
+    assert failed(spoilt) == {f"drive.{bar}" for bar in bars}
 
 
 def test_cells_that_the_bare_networks_survive_are_no_misses() -> None:
@@ -79,6 +83,7 @@ def test_cells_that_the_bare_networks_survive_are_no_misses() -> None:
     assert missed(rows) == (["freeze", "flash"], ["freeze"])
     assert failed(rows) == {
         "drive.matrix.missed_share", "drive.matrix.missed_prompt", "drive.freeze.on.onset_ms_max",
+        "drive.matrix.lost_by_the_guard_alone",  # in fog
     }  # fmt: skip
 
 
@@ -237,15 +242,54 @@ def test_limits_hold_answers_against_the_rule_of_the_next_step(tmp_path: Path) -
     [
         (["--tracks", "80"], "80 is not in the range 1<=x<=79"),
         (["--mcu", "twin", "--ablate"], "--ablate: is driven without a microcontroller"),
+        (["--takeover", "guard.toml"], "--takeover guard.toml: want .svg or .png or .pdf; GUARD"),
+        (["--demo", "guard.toml"], "--demo guard.toml: want .gif; GUARD.TOML comes before"),
+        (["--takeover", "no/where.svg"], "--takeover no/where.svg: there is no folder no"),
+        (["--calibrate", "--json", "f.json"], "--calibrate makes no figures"),
+        (["nowhere.toml"], "nowhere.toml"),
+        (["guard.toml"], "guard.toml: camera: want front alone; this policy is none of the racing"),
     ],
 )
 def test_what_cannot_be_driven_is_refused(
-    line: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+    line: list[str], complaint: str, capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    write_policy(tmp_path)
     with pytest.raises(SystemExit) as done:
         main(["drive", *line])
+    said = capsys.readouterr().err
     assert done.value.code == 2
-    assert complaint in capsys.readouterr().err
+    assert complaint in said and "Traceback" not in said
+
+
+def renamed(table: str, old: str) -> Callable[[GuardConfig], GuardConfig]:
+    """The policy with another name for one of its rows."""
+
+    def change(loaded: GuardConfig) -> GuardConfig:
+        rows = {"other" if name == old else name: r for name, r in getattr(loaded, table).items()}
+        return evolve(loaded, **{table: rows})
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (renamed("cameras", "front"), "camera: want front alone"),
+        (renamed("channels", "steering"), "channel: want steering and speed"),
+        (renamed("members", "cruise"), "member: want cruise external, and no other"),
+        (renamed("signals", "aim"), "signal: this car has speed, lateral, drift, aim, rule, rule_"),
+        (lambda c: evolve(c, guard=evolve(c.guard, period_ms=10.0)), "guard.period_ms: want 20"),
+    ],
+)
+def test_a_policy_of_another_vehicle_is_refused_before_a_drive(
+    change: Callable[[GuardConfig], GuardConfig], complaint: str
+) -> None:
+    loaded = config.load(models_dir("drive") / "guard.toml")
+    check(loaded)
+    with pytest.raises(ConfigError, match=complaint):
+        check(change(loaded))
 
 
 def test_a_cut_link_is_driven_bare_and_behind_the_microcontroller() -> None:
