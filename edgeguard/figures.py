@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
@@ -66,10 +67,17 @@ def check_writable(path: Path, *read: Path | None) -> None:
     """Raise EdgeguardError, before hours of measuring, if there is no folder for a results file, or
     if it would replace one of the files that are read."""
     apart("--json", path, *read)
+    writable(path)
+
+
+def writable(path: Path) -> None:
+    """Raise EdgeguardError where a file cannot be written."""
     if not path.parent.is_dir():
         raise EdgeguardError(f"{path}: there is no folder {path.parent}")
     if path.is_dir():
         raise EdgeguardError(f"{path}: is a folder; want a file")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise EdgeguardError(f"{path}: may not be written")
 
 
 def write(

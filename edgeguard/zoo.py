@@ -7,6 +7,11 @@ from pathlib import Path
 
 from edgeguard.errors import EdgeguardError
 
+CHECKOUT = (
+    "a wheel has no float twins: in a checkout, `pip install --no-build-isolation -e '.[lab]'`"
+)
+"""Where those files are that are not installed."""
+
 
 def models_dir(zoo: str = "gtsrb") -> Path:
     """The folder of a zoo, for example `gtsrb`. Raises EdgeguardError when it is not there."""

@@ -4,8 +4,9 @@
     python docs/results/readme.py            writes it into README.md
     python docs/results/readme.py --check    exits 1 where README.md differs
 
-A results file is what a command wrote with `--json`; table.toml says which figures a row shows. A
-bar that does not hold is marked in its row.
+A results file is what a command wrote with `--json`; table.toml says which figures a row shows:
+{ID:FORMAT}, {ID@n} or {ID@high}, the upper end of its interval. A bar that does not hold is marked
+in its row.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ def fill(text: str, figures: Figures) -> tuple[str, list[str]]:
         figure = figures[name]
         if figure.get("holds") is False:
             missed.append(name)
-        return format(figure[key or "value"], form or "g")
+        value = figure["interval"][1] if key == "high" else figure[key or "value"]
+        return format(value, form or "g")
 
     return PLACE.sub(put, text), missed
 

@@ -52,7 +52,9 @@ def _card(name: str, task: str, kind: str, size: int, **more: Any) -> Card:
     })  # fmt: skip
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
+@click.command(
+    context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]}
+)
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.argument("low", type=float, required=False)
 @click.argument("high", type=float, required=False)
@@ -70,8 +72,10 @@ def main(file: Path, low: float | None, high: float | None, unit: str, labels: s
             number(name, low, high, unit).save(file)
         else:
             raise ConfigError(f"{file}: want LOW and HIGH, or --labels")
-    except (ConfigError, OSError) as error:
+    except ConfigError as error:
         raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"{file}: {error.strerror}") from None
 
 
 if __name__ == "__main__":

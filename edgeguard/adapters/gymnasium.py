@@ -48,9 +48,12 @@ class GuardedEnv(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         gymnasium.Wrapper.__init__(self, env)
         self._policy, self.config = policy, load(policy)
         self._agents = _agents(self.config, env.action_space)
+        if camera is not None and camera not in self.config.cameras:
+            raise ConfigError(f"{self.config.source}: camera.{camera}: is not there")
         self._signals, self._camera = signals, camera
         self._period_ns = round(self.config.guard.period_ms * 1e6)
-        self._t_ns, self._seen = START_NS, None
+        self._t_ns = START_NS
+        self._seen: Any = None
         self.guard = Guard(self.config)
 
     def reset(

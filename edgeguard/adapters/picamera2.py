@@ -10,7 +10,6 @@ from typing import Any
 from edgeguard.errors import EdgeguardError
 from edgeguard.intake.sources import Frame
 
-
 FORMATS = {"BGR": "RGB888", "RGB": "BGR888", "BGRA": "XRGB8888", "YUYV": "YUYV"}
 """libcamera's names by ours: those name the bytes of a word from the highest down."""
 

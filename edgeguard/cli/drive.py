@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from importlib import import_module
 from math import inf
 from pathlib import Path
 from traceback import format_exc
@@ -12,17 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeguard.cli.progress import shown
 from edgeguard.errors import EdgeguardError
+from edgeguard.figures import writable
 from edgeguard.processes import processes
 from edgeguard.streams.loops.kept import of_policy
 from edgeguard.streams.loops.tracks import TEST
 from edgeguard.zoo import models_dir
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from edgeguard.figures import Figure
     from edgeguard.streams.loops.matrix import Job, Row
     from firmware_bridge.campaign.store import Store
 
+WIDE = 190  # columns where nobody's terminal says how many
 PLACES = 4  # of each track, at which a takeover is tried
 BRIEF = ("clean", "dark 0.05", "freeze")
 PACKAGES = ("gymnasium", "onnxruntime", "ai-edge-litert", "torch", "numpy")
@@ -64,18 +70,17 @@ def command(
     GUARD.TOML: the guard of the steering; the shipped one without it. Needs the extra `drive`, the
     attacks of the matrix also `lab`. Exit code 1 where a bar does not hold.
     """
-    from edgeguard import config
     from edgeguard import figures as shape
-    from edgeguard.streams.loops.steers import check
 
+    _apart({"--calibrate": calibrate, "--takeover": takeover, "--demo": demo}, given, json_to)
     if json_to is not None:
         shape.check_writable(json_to, policy)
-    if json_to is not None and calibrate:
-        raise EdgeguardError("--json: --calibrate makes no figures; leave one of them out")
     _picture("--takeover", takeover, (".svg", ".png", ".pdf"))
     _picture("--demo", demo, (".gif",))
+    if given["cells"] == "?":
+        return _names()
     path = policy or models_dir("drive") / "guard.toml"
-    check(config.load(path))
+    _ready(path)
     if calibrate:
         return _calibrate(path, given["results"])
     if takeover is not None:
@@ -89,6 +94,38 @@ def command(
     return _verdict(found)
 
 
+def _apart(alone: dict[str, Any], given: dict[str, Any], json_to: Path | None) -> None:
+    """Raises EdgeguardError for options that would change nothing."""
+    chosen = [option for option, value in alone.items() if value]
+    others = [f"--{name}" for name in ("matrix", "cells", "ablate", "mcu") if given[name]]
+    if given["cells"] is not None and not given["cells"].strip():
+        raise EdgeguardError("--cells: names nothing")
+    if chosen and len(chosen + others) > 1:
+        raise EdgeguardError(f"{chosen[0]}: leave out {', '.join(chosen[1:] + others)}")
+    if json_to is not None and alone["--calibrate"]:
+        raise EdgeguardError("--json: --calibrate makes no figures; leave one of them out")
+
+
+def _names() -> int:
+    from edgeguard.streams.loops.matrix import NAMES
+
+    for name in NAMES:
+        click.echo(name)
+    return 0
+
+
+def _ready(path: Path) -> None:
+    """Load the policy and open its members once: what fails here would fail on every drive."""
+    from edgeguard import config
+    from edgeguard.guard import Guard
+    from edgeguard.streams.loops.steers import check, patient
+
+    loaded = config.load(path)
+    check(loaded)
+    with Guard(patient(loaded)) as guard:
+        guard.arm()
+
+
 def _picture(option: str, path: Path | None, ends: Sequence[str]) -> None:
     """Raises EdgeguardError, before hours of driving, where no picture can be written; the name of
     a policy that follows such an option looks like one."""
@@ -97,8 +134,7 @@ def _picture(option: str, path: Path | None, ends: Sequence[str]) -> None:
     if path.suffix not in ends:
         want = " or ".join(ends)
         raise EdgeguardError(f"{option} {path}: want {want}; GUARD.TOML comes before the options")
-    if not path.parent.is_dir():
-        raise EdgeguardError(f"{option} {path}: there is no folder {path.parent}")
+    writable(path)
 
 
 # ----------------------------------------------------------------- the matrix
@@ -108,29 +144,38 @@ def _cells(
     path: Path, tracks: int, matrix: bool, cells: str | None, ablate: bool, mcu: str | None,
     jobs: int, results: Path,
 ) -> list[Figure]:  # fmt: skip
-    from rich.console import Console
-
     from edgeguard.streams.loops import report
-    from edgeguard.streams.loops.matrix import ABLATED, BARE, NAMES, REMOVABLE
+    from edgeguard.streams.loops.matrix import ABLATED, BARE, CUT, NAMES, REMOVABLE
     from edgeguard.streams.loops.matrix import jobs as all_jobs
 
     chosen = [c.strip() for c in cells.split(",")] if cells else list(NAMES if matrix else BRIEF)
     wrong = [c for c in chosen if c not in NAMES]
     if wrong:
-        raise EdgeguardError(f"--cells: no {', '.join(wrong)}; known: {', '.join(NAMES)}")
+        raise EdgeguardError(f"--cells: no {', '.join(wrong)}; --cells '?' names all")
     if mcu and ablate:
         raise EdgeguardError("--ablate: is driven without a microcontroller; leave out --mcu")
     guarded = "mcu" if mcu else "on"
+    if any(c.startswith("pgd") for c in chosen):
+        import_module("torch")  # here, and not after hours
+        import_module("edgeguard.lab.drive.twins").check(models_dir("drive"))
+    if mcu or CUT in chosen:
+        import_module("edgeguard.streams.loops.behind")
     modes = [BARE[guarded], guarded]
     modes += [ABLATED + what for what in REMOVABLE] if ablate else []
     wanted = all_jobs(path, chosen, modes, tracks)
     rows = _rows(wanted, path, jobs, results)
-    console = Console(highlight=False, width=None if Console().is_terminal else 190)
+    console = _console()
     for mode in dict.fromkeys(r["mode"] for r in rows):
         if mode not in BARE.values():
-            console.print(report.table(rows, mode))
+            console.print(report.table(rows, mode, console.width))
     _print_missed(rows, [on for on in BARE if any(r["mode"] == on for r in rows)])
     return [*report.figures(rows), *report.not_driven(len(rows), len(wanted))]
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if Console().is_terminal else WIDE)
 
 
 def _print_missed(rows: Sequence[Row], guarded: Sequence[str]) -> None:
@@ -151,21 +196,22 @@ def _named(cells: Iterable[str]) -> str:
 
 def _rows(wanted: Sequence[Job], path: Path, jobs: int, results: Path) -> list[Row]:
     """Drive what the store lacks. A drive that fails is named, has no row, and ends no other."""
-    from rich.console import Console
-    from rich.progress import track
-
     from firmware_bridge.campaign.store import Store
 
     store = Store(_kept_in(results, path))
     _name_others(store.path)
     missing = [job for job in wanted if job.index not in store.rows.get(job.key, {})]
     try:
-        made = _driven(missing, jobs)
-        for row in track(made, "driving", len(missing), console=Console(stderr=True)):
+        for row in shown(len(missing))(_driven(missing, jobs)):
             if isinstance(row, str):
                 click.echo(f"FAILED {row}", err=True)
             else:
                 store.add([row])
+    except KeyboardInterrupt:
+        kept = len(_kept(wanted, store))
+        click.echo(f"{store.path}: {kept} of {len(wanted)} drives are kept, and the same command "
+                   "goes on", err=True)  # fmt: skip
+        raise
     finally:
         store.close()
     return _kept(wanted, store)
@@ -247,7 +293,8 @@ def _calibrate(path: Path, results: Path) -> int:
     from edgeguard.streams.loops.tracks import CALIBRATION
 
     loaded = config.load(path)
-    logs = record(loaded, list(CALIBRATION), results / f"clean-{of_policy(path)}")
+    folder = results / f"clean-{of_policy(path)}"
+    logs = record(loaded, list(CALIBRATION), folder, shown(len(CALIBRATION)))
     found = reaches(loaded, logs)
     if not found:
         raise EdgeguardError(f"{path}: has no detector of images and no association to set")
@@ -273,7 +320,8 @@ def _calibrate(path: Path, results: Path) -> int:
 def _takeover(path: Path, picture: Path, tracks: int, results: Path) -> list[Figure]:
     from edgeguard.streams.loops import takeover
 
-    points = takeover.measure(tracks, PLACES, results / f"takeover-{of_policy(path)}.jsonl")
+    kept = results / f"takeover-{of_policy(path)}.jsonl"
+    points = takeover.measure(tracks, PLACES, kept, shown(len(takeover.ALL)))
     for line in takeover.words(points):
         click.echo(line)
     takeover.draw(points, takeover.own_times(_kept_in(results, path)), picture)
@@ -282,14 +330,12 @@ def _takeover(path: Path, picture: Path, tracks: int, results: Path) -> list[Fig
 
 
 def _demo(path: Path, picture: Path) -> list[Figure]:
-    from rich.console import Console
-
     from edgeguard.streams.loops import report
-    from edgeguard.streams.loops.picture import film
+    from edgeguard.streams.loops.picture import ATTACKS, MODES, film
 
-    rows = film(path, picture)
-    console = Console(highlight=False, width=None if Console().is_terminal else 190)
-    console.print(report.table(rows))
+    rows = film(path, picture, shown(len(MODES) * len(ATTACKS)))
+    console = _console()
+    console.print(report.table(rows, width=console.width))
     click.echo(f"{picture}: {picture.stat().st_size / 1e6:.1f} MB")
     return report.figures(rows)
 
@@ -297,6 +343,6 @@ def _demo(path: Path, picture: Path) -> list[Figure]:
 def _verdict(found: Sequence[Figure]) -> int:
     failed = [figure for figure in found if figure.holds is False]
     for figure in failed:
-        click.echo(f"FAILED {figure.id}: {figure.value:.3g} {figure.unit}, want {figure.bar}",
-                   err=True)  # fmt: skip
+        unit = "" if figure.unit == "1" else f" {figure.unit}"
+        click.echo(f"FAILED {figure.id}: {figure.value:.3g}{unit}, want {figure.bar}", err=True)
     return 1 if failed else 0

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from edgeguard.cli.progress import shown
 from edgeguard.errors import EdgeguardError
 from edgeguard.zoo import models_dir
 
@@ -53,7 +54,7 @@ def _driven(policy: Path) -> Path:
 
     folder = KEPT / of_policy(policy, but=FILE)
     if not (folder / FRAMES).is_file():
-        record(config.load(policy), list(CALIBRATION[:TRACKS]), folder)
+        record(config.load(policy), list(CALIBRATION[:TRACKS]), folder, shown(TRACKS))
     return folder / FRAMES
 
 

@@ -25,7 +25,7 @@ Row = Mapping[str, Any]
 def command(seeds: int, rounds: int, results: Path, json_to: Path | None) -> int:
     """Learn to drive with the guard as a shield and without; then for metres, on any ground.
 
-    Needs the extra `drive`. About three minutes of one core for each seed. Exit code 1 when a bar
+    Needs the extra `drive`. About five minutes of one core for each seed. Exit code 1 when a bar
     does not hold.
     """
     from edgeguard import figures

@@ -194,7 +194,8 @@ def open_signals(given: tuple[str, ...]) -> Signals:
         try:
             constants[name] = float(number)
         except ValueError:
-            raise EdgeguardError(f"--signal {text}: {number!r} is not a number") from None
+            hint = f"; a callable stands alone: --signal {number}" if ":" in number else ""
+            raise EdgeguardError(f"--signal {text}: {number!r} is not a number{hint}") from None
     return lambda t_ns: constants
 
 

@@ -61,7 +61,10 @@ def recorded(source: str, rate_hz: float) -> Iterator[Frame]:
     if folder:
         return _some(source, _timed(_folder(path), rate_hz))
     if not file:
-        raise EdgeguardError(f"{source}: no such file or folder; or write camera:0 or simulated")
+        raise EdgeguardError(
+            f"{source}: no such file or folder; others: camera:0, rtsp://HOST/PATH,"
+            " gstreamer:PIPELINE, simulated"
+        )
     if path.suffix == STREAM:
         return _some(source, _stream(path, rate_hz))
     return _some(source, _timed(_video(source, rate_hz), rate_hz))

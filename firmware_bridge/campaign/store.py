@@ -51,6 +51,8 @@ class Store:
             ) from None
         except OSError as error:
             raise EdgeguardError(f"{self.path}: {error.strerror}") from None
+        except UnicodeDecodeError as error:
+            raise EdgeguardError(f"{self.path}: byte {error.start} is no text; damaged") from None
 
     def _keep(self, row: Row) -> None:
         self.rows.setdefault(row["f"], {})[row["i"]] = row

@@ -12,11 +12,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edgeguard.errors import EdgeguardError
 from edgeguard.lab.drive.nets import KINDS, Kind, Steerer
 from edgeguard.lab.zoo.onnx_torch import OnnxNet
+from edgeguard.zoo import CHECKOUT
 
 GREY = (0.299, 0.587, 0.114)
 Steer = Callable[[Tensor], Tensor]
+
+
+def check(folder: Path) -> None:
+    """Raises EdgeguardError where a twin is not there."""
+    for kind in KINDS:
+        if not (file := _file(kind, folder)).exists():
+            raise EdgeguardError(f"{file}: no such file; {CHECKOUT}")
+
+
+def _file(kind: Kind, folder: Path) -> Path:
+    return folder / f"{kind.name}.float.{'onnx' if kind.runtime == 'onnx' else 'tflite'}"
 
 
 class Twin:
@@ -25,10 +38,9 @@ class Twin:
     def __init__(self, kind: Kind, folder: Path) -> None:
         self._grey = kind.colour == "GRAY"
         self._size = kind.size
+        file = _file(kind, folder)
         self._net: Callable[[Tensor], Any] = (
-            OnnxNet(folder / f"{kind.name}.float.onnx")
-            if kind.runtime == "onnx"
-            else of_tflite(kind, folder / f"{kind.name}.float.tflite")
+            OnnxNet(file) if kind.runtime == "onnx" else of_tflite(kind, file)
         )
 
     def __call__(self, frames: Tensor) -> Tensor:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -66,18 +66,21 @@ class Keep:
             self.frames.append(vehicle.frame())
 
 
-def record(loaded: GuardConfig, seeds: Sequence[int], folder: Path) -> list[Path]:
+def record(
+    loaded: GuardConfig, seeds: Sequence[int], folder: Path,
+    shown: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> list[Path]:  # fmt: skip
     """A log of signals for each track, and frames.npz: x [N, 84, 96, 3], y, track.
 
     Logs that are there are not driven again, so the folder's name should change with whatever they
-    depend on: see `kept.key`. Raises OSError, and EdgeguardError for a drive that left the road or
-    did not end its lap: no limit follows from that.
+    depend on: see `kept.key`. shown: is given the tracks, and gives them back. Raises OSError, and
+    EdgeguardError for a drive that left the road or did not end its lap: no limit follows from it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     logs = [folder / f"{seed}.csv" for seed in seeds]
     with Guard(patient(loaded)) as guard:
         guard.arm()
-        for seed, log in zip(seeds, logs, strict=True):
+        for seed, log in zip(shown(seeds), logs, strict=True):
             if not log.is_file():
                 with closing(Racing(seed)) as vehicle:
                     record_one(guard, vehicle, seed, log)

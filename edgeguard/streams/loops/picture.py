@@ -4,8 +4,9 @@ each drive who commanded when, and why. Needs pillow."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -72,17 +73,19 @@ class Film:
         self.why.append(causes[0] if said.ruled and causes else "")
 
 
-def film(policy: Path, path: Path) -> list[Row]:
-    """Drive, write the GIF, and return the drives' rows. Raises ModuleNotFoundError."""
+def film(
+    policy: Path, path: Path,
+    shown: Callable[[Iterable[tuple[str, str]]], Iterable[tuple[str, str]]] = iter,
+) -> list[Row]:  # fmt: skip
+    """Drive, write the GIF, and return the drives' rows. shown: is given what is driven, and gives
+    it back. Raises ModuleNotFoundError."""
     import_module("PIL")
     rows, films = [], {}
-    for mode, words in MODES.items():
-        for cell in ATTACKS:
-            films[mode, cell] = watching = Film(f"{cell}: {words}")
-            rows.append(run(Job(policy, cell, mode, 0), watching))
+    for mode, cell in shown(list(product(MODES, ATTACKS))):
+        films[mode, cell] = watching = Film(f"{cell}: {MODES[mode]}")
+        rows.append(run(Job(policy, cell, mode, 0), watching))
     pictures = [_page(films, i) for i in range(len(WINDOW))]
     first, *others = (p.quantize(64) for p in pictures)
-    path.parent.mkdir(parents=True, exist_ok=True)
     first.save(path, save_all=True, append_images=others, duration=PICTURE_MS, loop=0)
     return rows
 

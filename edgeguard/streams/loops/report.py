@@ -234,40 +234,53 @@ def not_driven(driven: int, wanted: int) -> list[Figure]:
 # ------------------------------------------------------------------- table
 
 COLUMNS = (
-    "laps: off", "on", "off the road: off", "on", "deviation m", "rule drives", "held",
-    "trip ms: median", "max", "safe ms: median", "max", "reward: off", "on", "jerk: off", "on",
-    "detectors",
+    "laps\noff", "\non", "off road\noff", "\non", "rule\ndrives", "safe ms\nmedian", "\nmax",
+    "trip ms\nmedian", "\nmax", "deviation\nm", "held", "reward\noff", "\non", "jerk\noff", "\non",
 )  # fmt: skip
+WIDE, FEW, NARROW = 150, 7, 100
+"""Below so many characters a line, the first so many columns alone; and who found it no more."""
+ON = {"mcu": "behind the microcontroller"}
+FOUND_BY = frozenset({"IMAGE_UNHEALTHY", "ASSOCIATION_BROKEN", "OPERATION_DENIED"})
+"""Causes that say no more than the detectors behind them."""
 
 
-def table(rows: Sequence[Row], mode: str = "on") -> Table:
+def table(rows: Sequence[Row], mode: str = "on", width: int = WIDE) -> Table:
     """One line a cell; "on" is the mode that is given."""
-    made = Table(title=f"From second 3 on something is wrong; on: {mode}", title_justify="left")
-    made.add_column("cell")
-    for column in COLUMNS:
-        last = column == COLUMNS[-1]
-        made.add_column(column, justify="left" if last else "right", no_wrap=last)
+    title = "Something goes wrong at second 3, but in `clean`"
+    title += "" if mode == "on" else f"; on: {ON.get(mode, mode)}"
+    made = Table(title=title, title_justify="left")
+    made.add_column("\ncell", no_wrap=True)
+    columns = COLUMNS if width >= WIDE else COLUMNS[:FEW]
+    for column in columns:
+        made.add_column(column, justify="right", no_wrap=True)
+    if width >= NARROW:
+        made.add_column("\nfound by", overflow="fold")
     failed = set(missed(rows, mode)[1]) if mode in BARE else set()
     for cell in dict.fromkeys(r["cell"] for r in rows):
         off, on = of(rows, cell, BARE.get(mode, "off")), of(rows, cell, mode)
         if on:
-            made.add_row(cell, *_cells(off, on), style="red" if cell in failed else "")
+            said = [*_cells(off, on)[: len(columns)], _found_by(on)][: len(made.columns) - 1]
+            made.add_row(cell, *said, style="red" if cell in failed else "")
     return made
 
 
+def _found_by(on: Sequence[Row]) -> str:
+    causes = {c for r in on for c in r["causes"]} - FOUND_BY
+    return " ".join(sorted({d for r in on for d in r["detectors"]}) + sorted(causes))
+
+
 def _cells(off: Sequence[Row], on: Sequence[Row]) -> list[str]:
-    names = sorted({d for r in on for d in r["detectors"]} or {c for r in on for c in r["causes"]})
     times = []
-    for key in ("trip", "safe"):
-        ms = in_ms(on, key)
+    for key in ("safe", "trip"):
+        ms = in_ms(on, key) if on[0]["cell"] != "clean" else []
         times += [f"{median(ms):.0f}", f"{max(ms):.0f}"] if ms else ["-", "-"]
     both = _laps, _share("off"), _mean("reward"), _mean("jerk_mps3")
     pairs = [(said(off) if off else "-", said(on)) for said in both]
     (laps_off, laps), (gone_off, gone), (reward_off, reward), (jerk_off, jerk) = pairs
     return [
-        laps_off, laps, gone_off, gone, f"{max(r['deviation_m'] for r in on):.1f}",
-        _share("ruled")(on), _share("held")(on), *times, reward_off, reward, jerk_off,
-        jerk, " ".join(n for n in names if n != "OPERATION_DENIED")[:40],
+        laps_off, laps, gone_off, gone, _share("ruled")(on), *times,
+        f"{max(r['deviation_m'] for r in on):.1f}", _share("held")(on), reward_off, reward,
+        jerk_off, jerk,
     ]  # fmt: skip
 
 

@@ -48,8 +48,11 @@ class Steers(Protocol):
 def check(loaded: GuardConfig) -> None:
     """Raises ConfigError for a policy of another vehicle, which would fail on every drive."""
     external = {name for name, m in loaded.members.items() if m.runtime == "external"}
+    frames = [(c.frame.width, c.frame.height, c.frame.format) for c in loaded.cameras.values()
+              if c.frame is not None]  # fmt: skip
     wrong = {
         f"camera: want {CAMERA} alone": set(loaded.cameras) != {CAMERA},
+        f"camera.{CAMERA}.frame: want 96 x 84, RGB": frames not in ([], [(96, 84, "RGB")]),
         f"channel: want {' and '.join(CHANNELS)}": set(loaded.channels) != set(CHANNELS),
         f"member: want {CRUISE} external, and no other": external != {CRUISE},
         f"signal: this car has {', '.join(SIGNALS)}": not set(loaded.signals) <= set(SIGNALS),

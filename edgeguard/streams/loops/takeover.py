@@ -7,7 +7,7 @@ curve.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ KINDS = {
     "held": (5, 10, 15, 20, 25, 30, 40, 50),
 }
 """What the command is, and for how many steps."""
+ALL = [(kind, many) for kind, steps in KINDS.items() for many in steps]
 APART = 173  # steps between two onsets on one track, so that each finds another place
 TICKS = (0, 20, 60, 100, 200, 400, 1000)
 LONG = 100  # steps after the takeover in which it may still leave the road
@@ -64,21 +65,23 @@ class Wrong:
         return Said(Command(said, moment.signals["rule_speed"]), not wrong)
 
 
-def measure(tracks: int, places: int, kept: Path) -> list[Point]:
+def measure(
+    tracks: int, places: int, kept: Path,
+    shown: Callable[[Iterable[tuple[str, int]]], Iterable[tuple[str, int]]] = iter,
+) -> list[Point]:  # fmt: skip
     """Drive every kind and time at so many places of so many tracks; what is kept is not driven
-    again."""
+    again. shown: is given what is driven, and gives it back."""
     from firmware_bridge.campaign.store import Store
 
     store, found = Store(kept), []
     try:
-        for kind, steps in KINDS.items():
+        for kind, many in shown(ALL):
             name = f"{kind}/{tracks * places}"
-            for many in steps:
-                if many not in store.rows.get(name, {}):
-                    point = _point(kind, many, tracks, places)
-                    store.add([{"f": name, "i": many, **asdict(point)}])
-                row = store.rows[name][many]
-                found.append(Point(**{key: row[key] for key in Point.__annotations__}))
+            if many not in store.rows.get(name, {}):
+                point = _point(kind, many, tracks, places)
+                store.add([{"f": name, "i": many, **asdict(point)}])
+            row = store.rows[name][many]
+            found.append(Point(**{key: row[key] for key in Point.__annotations__}))
     finally:
         store.close()
     return found

@@ -4,20 +4,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from attrs import evolve
+from rich.console import Console
 from scipy import stats
 
 from edgeguard import ConfigError, Guard, config
 from edgeguard.cli.main import main
 from edgeguard.config import GuardConfig
 from edgeguard.streams.loops.clean import reaches
-from edgeguard.streams.loops.matrix import ABLATED, BARE, CELLS, REMOVABLE, ablated, heeded, jobs
-from edgeguard.streams.loops.report import figures, harmed, missed, poisson, ranks, wilson
+from edgeguard.streams.loops.matrix import (
+    ABLATED,
+    BARE,
+    CELLS,
+    NAMES,
+    REMOVABLE,
+    ablated,
+    heeded,
+    jobs,
+)
+from edgeguard.streams.loops.report import figures, harmed, missed, poisson, ranks, table, wilson
 from edgeguard.streams.loops.steers import check, patient
 from edgeguard.streams.loops.tracks import CALIBRATION, HELD, TEST, TRAIN
 from edgeguard.zoo import models_dir
@@ -244,7 +255,12 @@ def test_limits_hold_answers_against_the_rule_of_the_next_step(tmp_path: Path) -
         (["--mcu", "twin", "--ablate"], "--ablate: is driven without a microcontroller"),
         (["--takeover", "guard.toml"], "--takeover guard.toml: want .svg or .png or .pdf; GUARD"),
         (["--demo", "guard.toml"], "--demo guard.toml: want .gif; GUARD.TOML comes before"),
-        (["--takeover", "no/where.svg"], "--takeover no/where.svg: there is no folder no"),
+        (["--takeover", "no/where.svg"], "no/where.svg: there is no folder no"),
+        (["--demo", "x.gif", "--matrix"], "--demo: leave out --matrix"),
+        (["--takeover", "x.svg", "--mcu", "twin"], "--takeover: leave out --mcu"),
+        (["--calibrate", "--demo", "x.gif", "--cells", "fog"], "leave out --demo, --cells"),
+        (["--cells", " "], "--cells: names nothing"),
+        (["--cells", "dark"], "--cells: no dark; --cells '?' names all"),
         (["--calibrate", "--json", "f.json"], "--calibrate makes no figures"),
         (["nowhere.toml"], "nowhere.toml"),
         (["guard.toml"], "guard.toml: camera: want front alone; this policy is none of the racing"),
@@ -296,3 +312,27 @@ def test_a_cut_link_is_driven_bare_and_behind_the_microcontroller() -> None:
     asked = jobs(Path("guard.toml"), list(CELLS), ["off", "on"], 2)
     assert {j.mode for j in asked if j.cell == "link cut"} == {"off slow", "mcu"}
     assert len({(j.key, j.index) for j in asked}) == len(asked)
+
+
+def test_cells_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as done:
+        main(["drive", "--cells", "?"])
+    assert done.value.code == 0
+    assert capsys.readouterr().out.splitlines() == list(NAMES)
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 190])
+def test_what_counts_is_there_to_read_on_every_terminal(width: int) -> None:
+    given = {"safe": 3, "causes": ["FROZEN_INPUT", "ASSOCIATION_BROKEN"], "detectors": ["left"]}
+    rows = [
+        *CLEAN, row("printed patch", "off", lap=False, off=1), row("printed patch", "on", **given)
+    ]  # fmt: skip
+    out = StringIO()
+    Console(width=width, file=out).print(table(rows, "on", width))
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= width and "…" not in out.getvalue()
+    told = {line.split("│")[1].strip(): line.split("│") for line in lines if line[0] == "│"}
+    clean, patch = told["clean"], told["printed patch"]
+    assert " ".join(patch[2:9]).split() == ["0/1", "1/1", "0.1%", "0.0%", "0.0%", "60", "60"]
+    assert clean[7].strip() == "-", "nothing goes wrong there"
+    assert any("left FROZEN_INPUT" in cell for cell in patch) == (width >= 100)
