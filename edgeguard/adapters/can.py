@@ -68,8 +68,8 @@ class Commands:
         """Send. Raises EdgeguardError when the bus has been deaf for too long, and ConfigError for
         a command that cannot be encoded."""
         deaf = False
-        for line in self._lines:
-            data = _payload(line, decision.command, decision.active)
+        some = [(line, _payload(line, decision.command, decision.active)) for line in self._lines]
+        for line, data in some:
             line.sent += 1
             deaf = not self._send(line.known, data) or deaf
         self._in_a_row = self._in_a_row + 1 if deaf else 0

@@ -95,11 +95,13 @@ def command(
 
 
 def _apart(alone: dict[str, Any], given: dict[str, Any], json_to: Path | None) -> None:
-    """Raises EdgeguardError for options that would change nothing."""
+    """Raises EdgeguardError for options that contradict each other."""
     chosen = [option for option, value in alone.items() if value]
     others = [f"--{name}" for name in ("matrix", "cells", "ablate", "mcu") if given[name]]
     if given["cells"] is not None and not given["cells"].strip():
         raise EdgeguardError("--cells: names nothing")
+    if given["matrix"] and given["cells"]:
+        raise EdgeguardError("--cells: leave out --matrix, which is all of them")
     if chosen and len(chosen + others) > 1:
         raise EdgeguardError(f"{chosen[0]}: leave out {', '.join(chosen[1:] + others)}")
     if json_to is not None and alone["--calibrate"]:
@@ -145,7 +147,7 @@ def _cells(
     jobs: int, results: Path,
 ) -> list[Figure]:  # fmt: skip
     from edgeguard.streams.loops import report
-    from edgeguard.streams.loops.matrix import ABLATED, BARE, CUT, NAMES, REMOVABLE
+    from edgeguard.streams.loops.matrix import ABLATED, BARE, NAMES, REMOVABLE
     from edgeguard.streams.loops.matrix import jobs as all_jobs
 
     chosen = [c.strip() for c in cells.split(",")] if cells else list(NAMES if matrix else BRIEF)
@@ -155,11 +157,6 @@ def _cells(
     if mcu and ablate:
         raise EdgeguardError("--ablate: is driven without a microcontroller; leave out --mcu")
     guarded = "mcu" if mcu else "on"
-    if any(c.startswith("pgd") for c in chosen):
-        import_module("torch")  # here, and not after hours
-        import_module("edgeguard.lab.drive.twins").check(models_dir("drive"))
-    if mcu or CUT in chosen:
-        import_module("edgeguard.streams.loops.behind")
     modes = [BARE[guarded], guarded]
     modes += [ABLATED + what for what in REMOVABLE] if ablate else []
     wanted = all_jobs(path, chosen, modes, tracks)
@@ -202,6 +199,7 @@ def _rows(wanted: Sequence[Job], path: Path, jobs: int, results: Path) -> list[R
     _name_others(store.path)
     missing = [job for job in wanted if job.index not in store.rows.get(job.key, {})]
     try:
+        _needed(missing, path)
         for row in shown(len(missing))(_driven(missing, jobs)):
             if isinstance(row, str):
                 click.echo(f"FAILED {row}", err=True)
@@ -215,6 +213,18 @@ def _rows(wanted: Sequence[Job], path: Path, jobs: int, results: Path) -> list[R
     finally:
         store.close()
     return _kept(wanted, store)
+
+
+def _needed(missing: Sequence[Job], path: Path) -> None:
+    """Raises what drives raise that lack a package or a file: here, and not after hours."""
+    from edgeguard.streams.loops.matrix import ATTACKS, SLOW
+
+    if any(job.cell in ATTACKS for job in missing):
+        import_module("torch")
+    if any(job.cell.startswith("pgd") for job in missing):
+        import_module("edgeguard.lab.drive.twins").check(path.parent)
+    if any(job.mode in SLOW for job in missing):
+        import_module("edgeguard.streams.loops.behind")
 
 
 def _kept_in(results: Path, path: Path) -> Path:

@@ -75,8 +75,5 @@ def _done(
         return
     with processes(jobs, pinned=pinned) as pool:
         waiting: list[Future[list[Row]]] = [pool.submit(make, *one) for one in work]
-        try:
-            for done in as_completed(waiting):
-                yield done.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        for done in as_completed(waiting):
+            yield done.result()

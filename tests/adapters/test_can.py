@@ -162,7 +162,8 @@ def test_what_cannot_be_encoded_on_the_road_is_not_sent(guard: Guard) -> None:
         return {"TARGET_SPEED": float("inf") if road else 0.0}
 
     with can.Bus("six", "virtual") as bus, can.Bus("six", "virtual") as vehicle:
-        send = Commands(bus, database(), guard.config, [Message("DRIVE_COMMAND", fails)])
+        both = [Message("DRIVE_COMMAND", drive), Message("DRIVE_COMMAND", fails)]
+        send = Commands(bus, database(), guard.config, both)
         road.append(True)
         with pytest.raises(EdgeguardError, match=r"^CAN: DRIVE_COMMAND: at target_speed = 2\.92"):
             send(*next(decisions(guard, 1)))

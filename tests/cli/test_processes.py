@@ -40,33 +40,56 @@ def test_a_killed_campaign_leaves_no_worker(tmp_path: Path) -> None:
 
 
 BUSY = """
-import os, sys, time
+import sys, time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from edgeguard.processes import processes
+
+def work(folder, i, for_s):
+    with TemporaryDirectory(dir=folder):
+        (Path(folder) / f"{i}.begun").touch()
+        time.sleep(for_s)
+
 if __name__ == "__main__":
+    folder, for_s = sys.argv[1], float(sys.argv[2])
     with processes(2) as pool:
-        work = [pool.submit(time.sleep, 600) for _ in range(8)]
-        print(pool.submit(os.getpid).running(), *pool._processes, flush=True)
-        time.sleep(float(sys.argv[1]))
-        [w.result() for w in work]
+        some = [pool.submit(work, folder, i, for_s) for i in range(40)]
+        while len(list(Path(folder).glob("*.begun"))) < 2:
+            time.sleep(0.01)
+        print("both", flush=True)
+        if sys.argv[3] == "fails":
+            raise OSError("disk full")
+        [one.result() for one in some]
 """
 
 
-@pytest.mark.parametrize("begun_s", [0.0, 5.0])  # before and after the workers are there
-def test_ctrl_c_waits_for_nobody(tmp_path: Path, begun_s: float) -> None:
-    """As a terminal sends it: to all processes of the group."""
-    script = tmp_path / "busy.py"
+@pytest.mark.parametrize(
+    ("to", "for_s"),
+    [("group", 600), ("parent", 0.5), ("nobody", 0.5)],  # a terminal; kill -INT; it fails itself
+)
+def test_what_was_not_begun_is_not_begun_any_more(tmp_path: Path, to: str, for_s: float) -> None:
+    script, folder = tmp_path / "busy.py", tmp_path / "here"
     script.write_text(BUSY)
+    folder.mkdir()
+    how = "fails" if to == "nobody" else "waits"
     with subprocess.Popen(
-        [sys.executable, str(script), "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, start_new_session=True,
+        [sys.executable, str(script), str(folder), str(for_s), how],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     ) as run:  # fmt: skip
         assert run.stdout is not None and run.stderr is not None
-        _, *workers = map(str, run.stdout.readline().split())
-        time.sleep(begun_s)
-        os.killpg(run.pid, signal.SIGINT)
-        run.wait(timeout=120)  # eight sleeps of ten minutes are left
-        assert "KeyboardInterrupt" in run.stderr.read()
-    assert not any(_lives(int(worker)) for worker in workers)
+        assert run.stdout.readline() == "both\n"
+        if to == "group":
+            os.killpg(run.pid, signal.SIGINT)
+        if to == "parent":
+            run.send_signal(signal.SIGINT)
+        run.wait(timeout=120)  # forty sleeps of ten minutes, in the group's case
+        why = "OSError: disk full" if to == "nobody" else "KeyboardInterrupt"
+        assert why in run.stderr.read()
+    begun = [file.name for file in folder.iterdir()]
+    assert all(name.endswith(".begun") for name in begun), "they left in order"
+    assert len(begun) <= (2 if to == "group" else 8), (
+        "two at work, and what the queue had given out"
+    )
 
 
 def _lives(pid: int) -> bool:

@@ -23,7 +23,7 @@ Steer = Callable[[Tensor], Tensor]
 
 def check(folder: Path) -> None:
     """Raises EdgeguardError where a twin is not there."""
-    for kind in KINDS:
+    for kind in KINDS.values():
         if not (file := _file(kind, folder)).exists():
             raise EdgeguardError(f"{file}: no such file; {CHECKOUT}")
 

@@ -237,7 +237,7 @@ COLUMNS = (
     "laps\noff", "\non", "off road\noff", "\non", "rule\ndrives", "safe ms\nmedian", "\nmax",
     "trip ms\nmedian", "\nmax", "deviation\nm", "held", "reward\noff", "\non", "jerk\noff", "\non",
 )  # fmt: skip
-WIDE, FEW, NARROW = 150, 7, 100
+WIDE, FEW, NARROW = 190, 7, 100
 """Below so many characters a line, the first so many columns alone; and who found it no more."""
 ON = {"mcu": "behind the microcontroller"}
 FOUND_BY = frozenset({"IMAGE_UNHEALTHY", "ASSOCIATION_BROKEN", "OPERATION_DENIED"})

@@ -13,6 +13,7 @@ from attrs import evolve
 
 from edgeguard import config
 from edgeguard.cli.main import main
+from edgeguard.errors import EdgeguardError
 from edgeguard.streams.loops.fault import Moment
 from edgeguard.streams.loops.matrix import ABLATED, ablated, heeded, make_fault
 from edgeguard.streams.loops.patch import AT, FILE, patch
@@ -224,3 +225,11 @@ def test_patches_are_made_again_by_a_command(
         assert done.value.code == 2
         said = capsys.readouterr().err.splitlines()
         assert len(said) == 1 and wrong in said[0] and "want an .npz file with x" in said[0]
+
+
+def test_twins_that_are_not_there_are_named_before_a_drive(tmp_path: Path) -> None:
+    from edgeguard.lab.drive.twins import check
+
+    check(models_dir("drive"))
+    with pytest.raises(EdgeguardError, match=r"grey\.float\.onnx: no such file; a wheel has no"):
+        check(tmp_path)

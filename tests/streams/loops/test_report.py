@@ -256,6 +256,7 @@ def test_limits_hold_answers_against_the_rule_of_the_next_step(tmp_path: Path) -
         (["--takeover", "guard.toml"], "--takeover guard.toml: want .svg or .png or .pdf; GUARD"),
         (["--demo", "guard.toml"], "--demo guard.toml: want .gif; GUARD.TOML comes before"),
         (["--takeover", "no/where.svg"], "no/where.svg: there is no folder no"),
+        (["--matrix", "--cells", "fog"], "--cells: leave out --matrix"),
         (["--demo", "x.gif", "--matrix"], "--demo: leave out --matrix"),
         (["--takeover", "x.svg", "--mcu", "twin"], "--takeover: leave out --mcu"),
         (["--calibrate", "--demo", "x.gif", "--cells", "fog"], "leave out --demo, --cells"),
@@ -321,7 +322,7 @@ def test_cells_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.splitlines() == list(NAMES)
 
 
-@pytest.mark.parametrize("width", [80, 100, 120, 190])
+@pytest.mark.parametrize("width", [80, 100, 120, 150, 189, 190])
 def test_what_counts_is_there_to_read_on_every_terminal(width: int) -> None:
     given = {"safe": 3, "causes": ["FROZEN_INPUT", "ASSOCIATION_BROKEN"], "detectors": ["left"]}
     rows = [
