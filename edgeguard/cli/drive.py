@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from edgeguard.streams.loops.matrix import Job, Row
     from firmware_bridge.campaign.store import Store
 
-WIDE = 190  # columns where nobody's terminal says how many
 PLACES = 4  # of each track, at which a takeover is tried
 BRIEF = ("clean", "dark 0.05", "freeze")
 PACKAGES = ("gymnasium", "onnxruntime", "ai-edge-litert", "torch", "numpy")
@@ -170,7 +169,10 @@ def _cells(
 
 
 def _console() -> Console:
+    """As wide as the terminal; where there is none, all columns fit."""
     from rich.console import Console
+
+    from edgeguard.streams.loops.report import WIDE
 
     return Console(highlight=False, width=None if Console().is_terminal else WIDE)
 

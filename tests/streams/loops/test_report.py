@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from edgeguard import ConfigError, Guard, config
 from edgeguard.cli.main import main
 from edgeguard.config import GuardConfig
 from edgeguard.streams.loops.clean import reaches
+from edgeguard.streams.loops.drive import PERIOD_S, Sense
 from edgeguard.streams.loops.matrix import (
     ABLATED,
     BARE,
@@ -28,9 +30,12 @@ from edgeguard.streams.loops.matrix import (
     heeded,
     jobs,
 )
+from edgeguard.streams.loops.pursuit import Style
 from edgeguard.streams.loops.report import figures, harmed, missed, poisson, ranks, table, wilson
-from edgeguard.streams.loops.steers import check, patient
+from edgeguard.streams.loops.sensors import Errors
+from edgeguard.streams.loops.steers import PERIOD_MS, SIGNALS, check, patient
 from edgeguard.streams.loops.tracks import CALIBRATION, HELD, TEST, TRAIN
+from edgeguard.streams.loops.vehicle import Pose
 from edgeguard.zoo import models_dir
 from tests.faults.bench import write_policy
 
@@ -307,6 +312,13 @@ def test_a_policy_of_another_vehicle_is_refused_before_a_drive(
     check(loaded)
     with pytest.raises(ConfigError, match=complaint):
         check(change(loaded))
+
+
+def test_what_a_policy_may_ask_of_this_car_is_what_its_loop_gives() -> None:
+    circle = np.array([(100 * np.cos(a), 100 * np.sin(a)) for a in np.linspace(0, 6.2, 200)])
+    moving = Sense.of(SimpleNamespace(path=circle), Errors(), 0, Style())
+    assert set(moving.signals(Pose(100.0, 0.0, 1.6, 20.0), 0.0)) == set(SIGNALS)
+    assert PERIOD_MS == 1000 * PERIOD_S
 
 
 def test_a_cut_link_is_driven_bare_and_behind_the_microcontroller() -> None:
