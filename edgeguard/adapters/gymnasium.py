@@ -72,7 +72,9 @@ class GuardedEnv(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """One control period. An action that is none, or NaN, is insane and never reaches the
         environment. Raises ValueError or TypeError for an observation that is no picture of the
-        camera."""
+        camera, ResetNeeded before the first `reset`."""
+        if self._seen is None:
+            raise gymnasium.error.ResetNeeded("reset the environment before its first step")
         with np.errstate(over="ignore"):  # beyond float32 is infinite, and insane
             said = numbers(action, len(self._agents)).astype(np.float32)
         for member, value in zip(self._agents, said, strict=True):

@@ -41,8 +41,8 @@ def page_policy() -> str:
     return text[text.index("# guard.toml") : text.index("```\n\n```python")]
 
 
-def write(folder: Path, policy: str) -> Path:
-    number("torque", -MOST, MOST, "Nm").save(folder / "torque.card.json")
+def write(folder: Path, policy: str, unit: str = "Nm") -> Path:
+    number("torque", -MOST, MOST, unit).save(folder / "torque.card.json")
     (folder / "guard.toml").write_text(policy)
     return folder / "guard.toml"
 
@@ -228,16 +228,55 @@ frame = {{ width = 96, height = 96, format = "RGB" }}
 """
 
 
-def test_a_frozen_picture_is_found_though_the_agent_looks_at_it(tmp_path: Path) -> None:
-    pytest.importorskip("Box2D", reason="the extra drive")
+def racing_policy() -> str:
+    """Three channels as CarRacing has them, and its camera."""
     policy = page_policy() + CAMERA.format()
     for name in ("gas", "brake"):  # two more of the same
         for table in ("member.agent", "channel.torque"):
             part = page_policy().split(f"[{table}]")[1].split("\n[")[0]
             kind = table.partition(".")[0]
             policy += f"\n[{kind}.{name}]{part}".replace('["torque"]', f'["{name}"]')
-    policy = policy.replace("range = [-2.0, 2.0]\nrise", "range = [0.0, 1.0]\nrise")
-    policy = policy.replace("[cause.SCORE", "[cause.FROZEN_INPUT]\non_ms = 50\n\n[cause.SCORE")
+    return policy.replace("range = [-2.0, 2.0]\nrise", "range = [0.0, 1.0]\nrise")
+
+
+WORKER = f"""
+[member.sees]
+model = "{ROOT / "models" / "drive" / "hard.onnx"}"
+camera = "front"
+isolation = "process"
+deadline_ms = 50
+max_age_ms = 100
+may_suggest = ["torque"]
+"""
+
+
+def test_a_model_in_a_worker_has_answered_before_the_decision(tmp_path: Path) -> None:
+    """A step takes less than a network does: without waiting, what it says is of a frame before."""
+    pytest.importorskip("Box2D", reason="the extra drive")
+    pytest.importorskip("onnxruntime", reason="the extra onnx")
+    policy = write(tmp_path, (racing_policy() + WORKER).replace('"Nm"', '"rad"'), "rad")
+    env = GuardedEnv(
+        gymnasium.make("CarRacing-v3"), policy, lambda e, s: {"swing": 0.0, "damp": 0.0},
+        camera="front",
+    )  # fmt: skip
+    env.reset(seed=0)
+    infos = run(env, [np.array([0.1, 0.1, 0.0])] * 20)
+    env.close()
+    assert {info["guard"]["ages_ms"]["sees"] for info in infos} == {0.0}
+
+
+def test_a_step_before_the_first_reset_is_refused(policy: Path, inner: Seen) -> None:
+    env = GuardedEnv(inner, policy, signals)
+    with pytest.raises(gymnasium.error.ResetNeeded):
+        env.step(np.array([0.0]))
+    env.close()
+
+
+def test_a_frozen_picture_is_found_though_the_agent_looks_at_it(tmp_path: Path) -> None:
+    pytest.importorskip("Box2D", reason="the extra drive")
+    policy = racing_policy().replace(
+        "[cause.SCORE", "[cause.FROZEN_INPUT]\non_ms = 50\n\n[cause.SCORE"
+    )
     env = GuardedEnv(
         Frozen(gymnasium.make("CarRacing-v3")), write(tmp_path, policy),
         lambda e, s: {"swing": 0.0, "damp": 0.0}, camera="front",
