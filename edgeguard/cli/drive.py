@@ -70,10 +70,11 @@ def command(
     attacks of the matrix also `lab`. Exit code 1 where a bar does not hold.
     """
     from edgeguard import figures as shape
+    from edgeguard.config.load import files_named
 
     _apart({"--calibrate": calibrate, "--takeover": takeover, "--demo": demo}, given, json_to)
     if json_to is not None:
-        shape.check_writable(json_to, policy)
+        shape.check_writable(json_to, *files_named(policy))
     _picture("--takeover", takeover, (".svg", ".png", ".pdf"))
     _picture("--demo", demo, (".gif",))
     if given["cells"] == "?":

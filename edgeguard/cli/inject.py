@@ -56,9 +56,10 @@ def command(policy: Path | None, results: Path, json_to: Path | None, **given: A
     Exit code 1 if a wrong command reached the actuator or another bar does not hold.
     """
     from edgeguard import figures as shape
+    from edgeguard.config.load import files_named
 
     if json_to is not None:
-        shape.check_writable(json_to, policy, given["pictures"])
+        shape.check_writable(json_to, *files_named(policy), given["pictures"])
     plan = _plan(policy, **given)
     try:
         (rows, beside), stopped = _perform(plan, results), False

@@ -177,14 +177,19 @@ def export(
 ) -> None:  # fmt: skip
     """Put GUARD.TOML and everything that it names into one signed bundle."""
     from edgeguard.config import load
+    from edgeguard.config.load import own_code
     from edgeguard.lab.export import export as run
     from edgeguard.lab.export import read_private
 
-    called = name or load(policy).guard.name
+    loaded = load(policy)
+    called = name or loaded.guard.name
     manifest = run(policy, out, read_private(key), name=called, version=version,
                    results=results, seed=seed)  # fmt: skip
     size = out.stat().st_size
     click.echo(f"{out}: {called} version {version}, {len(manifest.parts)} parts, {size:,} bytes")
+    for channel, code in own_code(loaded).items():
+        said = f"not in it, and not signed: {code}, the rule of {channel}, which is Python code"
+        click.echo(said, err=True)
 
 
 @command.command()
@@ -212,10 +217,11 @@ def flips(
     guard does not make wrong commands at least five times rarer.
     """
     from edgeguard import figures
+    from edgeguard.config.load import files_named
     from edgeguard.lab.testing.report import run
 
     if json_to is not None:
-        figures.check_writable(json_to, policy)
+        figures.check_writable(json_to, *files_named(policy))
     n = min(many, 100) if quick else many
     found = run(policy or models_dir() / "guard.toml", n, seed, jobs, results, only)
     if json_to is not None:
@@ -237,10 +243,11 @@ def common_mode(policy: Path | None, quick: bool, json_to: Path | None) -> None:
     is wrong, and what does the guard accept?
     """
     from edgeguard import figures
+    from edgeguard.config.load import files_named
     from edgeguard.lab.testing.common_mode import run
 
     if json_to is not None:
-        figures.check_writable(json_to, policy)
+        figures.check_writable(json_to, *files_named(policy))
     found = run(policy or models_dir() / "guard.toml", quick)
     if json_to is not None:
         figures.write(json_to, found, 0, ("onnxruntime", "ai-edge-litert", "numpy", "pillow"))

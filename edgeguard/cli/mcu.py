@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -82,6 +81,7 @@ def sim(
     from firmware_bridge.sim import Sim, require_tools
     from firmware_bridge.sim import build as build_firmware
 
+    _end_in_order()
     require_tools()
     mcu, keys = _mcu(policy or models_dir() / "guard.toml"), _keys(key_file)
     _apart("--log", log, policy, key_file)
@@ -102,18 +102,22 @@ def sim(
         _until_stopped({"qemu-system-arm": running.qemu, "the plant": running.plant})
 
 
+def _end_in_order() -> None:
+    """A closed terminal and a service manager end a command as Ctrl-C does: what it built holds the
+    keys, and must not stay behind. Nothing that is to be ignored (nohup) is heard."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
+
+
 def _until_stopped(processes: dict[str, Any]) -> None:
-    """Wait for Ctrl-C, SIGTERM, or for one of these to end, which is an error."""
-    stop = threading.Event()
-    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    try:
-        with contextlib.suppress(KeyboardInterrupt):
-            while not stop.wait(0.2):
-                for name, process in processes.items():
-                    if process.poll() is not None:
-                        raise click.ClickException(f"{name} ended with {process.returncode}")
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    """Wait for Ctrl-C or what ends it alike, or for one of these to end, which is an error."""
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            time.sleep(0.2)
+            for name, process in processes.items():
+                if process.poll() is not None:
+                    raise click.ClickException(f"{name} ended with {process.returncode}")
 
 
 @command.command()
@@ -235,9 +239,7 @@ def _keys(path: Path | None) -> Any:
 
 def _apart(option: str, out: Path | None, policy: Path | None, key_file: Path | None) -> None:
     """Refuse to write over the keys, which nobody has a second time, or over the policy's files."""
-    from edgeguard import config
-    from edgeguard.config.load import files_read
+    from edgeguard.config.load import files_named
     from firmware_bridge import keys
 
-    read = files_read(config.load(policy)) if policy else ()
-    apart(option, out, key_file or keys.default_path(), policy, *read)
+    apart(option, out, key_file or keys.default_path(), *files_named(policy))

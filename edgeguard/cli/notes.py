@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from edgeguard.card import Card
 from edgeguard.config import GuardConfig, schema
+from edgeguard.config.load import own_code
 from edgeguard.sandbox import lacking
 
 _NO_FILE = "0" * 64  # of a card by `edgeguard.adapters.card`: nobody knows the file
@@ -26,6 +27,12 @@ def notes(cfg: GuardConfig, cards: Mapping[str, Card]) -> list[str]:
         said.append(f"telemetry: disclosure {cfg.telemetry.disclosure} lets out what models say")
     if cfg.rearm is None:
         said.append("no [rearm]: a latched SAFE_STOP ends only with a restart")
+    if cfg.bundle is not None:
+        said += [
+            f"channel.{name}: its rule is {code}, Python code of this machine: not in the bundle,"
+            " and not covered by its signature"
+            for name, code in own_code(cfg).items()
+        ]
     for name, card in cards.items():
         if card.golden is None and cfg.members[name].runtime != "external":
             said.append(f"member.{name}: the card has no golden vectors, so it cannot arm")

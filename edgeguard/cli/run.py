@@ -172,7 +172,8 @@ def _assemble(options: Options, stack: contextlib.ExitStack) -> Run:
 def _check_written(options: Options) -> None:
     """Raises EdgeguardError, before anything is opened, for an output that would replace what is
     read, or a log that is there already."""
-    read = (options.policy, Path(options.source), options.token_file, options.key_file)
+    key_file = _keys(options) if options.mcu else options.key_file
+    read = (options.policy, Path(options.source), options.token_file, key_file)
     for name in options.sinks:
         apart("--sink", sink_file(name), *read, options.bus_learnt)
     run_record.check(options.recording, options.sinks)
@@ -213,6 +214,12 @@ def _prepare() -> None:
         click.echo(f"--realtime: {refused}", err=True)
 
 
+def _keys(options: Options) -> Path:
+    from firmware_bridge import keys
+
+    return options.key_file or keys.default_path()
+
+
 def _behind(guard: Guard, options: Options, stack: contextlib.ExitStack) -> Behind | None:
     """The microcontroller between this guard and the actuators, if there is one."""
     if options.mcu is None:
@@ -222,7 +229,7 @@ def _behind(guard: Guard, options: Options, stack: contextlib.ExitStack) -> Behi
     from edgeguard.output.mcu import Behind, InTwin, OnPort
     from firmware_bridge import keys
 
-    given = keys.ensure(options.key_file or keys.default_path())
+    given = keys.ensure(_keys(options))
     if options.mcu == "twin":
         return Behind(guard, InTwin(guard.config, given))
     behind = Behind(guard, OnPort(options.mcu, guard.config, given))

@@ -12,6 +12,7 @@ import click
 from attrs import frozen
 
 from edgeguard.config import GuardConfig, load_cards
+from edgeguard.config.load import token_file as named_token
 from edgeguard.errors import EdgeguardError
 from edgeguard.guard import Guard
 from edgeguard.loop import Loop
@@ -35,10 +36,7 @@ def access(config: GuardConfig, given: str | None, token_file: Path | None) -> A
             raise EdgeguardError("--token-file: is for the page; add --page")
         return None
     host, port = _address(given) if given else (config.telemetry.host, config.telemetry.port)
-    named = config.telemetry.token_file
-    # A token belongs to a machine: no bundle holds one, so it lies beside the bundle.
-    beside = config.source if config.bundle is None else config.bundle.path
-    file = token_file or (beside.parent / named if named else None)
+    file = token_file or named_token(config)
     token = read_token(file) if file else None
     if token and not _is_loopback(host):
         click.echo(

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from edgeguard.card import SUFFIX, Card
+from edgeguard.card import SUFFIX, Card, card_path
 from edgeguard.config import schema
 from edgeguard.config.draft import Draft
 from edgeguard.config.files import resolve
@@ -17,12 +17,18 @@ from edgeguard.errors import ConfigError
 
 
 def card_of(source: Path, member: schema.Member) -> Card:
-    """Read a member's card; raises ConfigError. `package:gtsrb/plain` names it without a suffix."""
+    """Read a member's card; raises ConfigError."""
+    return Card.load(card_file(source, member))
+
+
+def card_file(source: Path, member: schema.Member) -> Path:
+    """Where a member's card lies: the one named, or beside its model, which `package:gtsrb/plain`
+    names without a suffix. Raises ConfigError when there is none."""
     if member.card is not None:
-        return Card.load(resolve(source, member.card))
+        return resolve(source, member.card)
     model = resolve(source, member.model or "")
     named = model.with_name(model.name + SUFFIX)
-    return Card.load(named) if named.is_file() else Card.beside(model)
+    return named if named.is_file() else card_path(model)
 
 
 def model_path(source: Path, member: schema.Member, card: Card) -> Path:

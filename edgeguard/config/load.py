@@ -73,11 +73,35 @@ def confined(made: GuardConfig, folder: Path, bundle: str) -> None:
             )
 
 
+def own_code(made: GuardConfig) -> dict[str, str]:
+    """Rules that are Python code of this machine, "module:attribute" by channel: no file of them
+    is in a bundle, and no signature covers them."""
+    named = {name: channel.fallback.controller for name, channel in made.channels.items()}
+    return {name: controller for name, controller in named.items() if ":" in controller}
+
+
 def files_read(made: GuardConfig) -> Iterator[Path]:
     """Every file that a guard reads, and every card beside those: nothing is written over them."""
     yield made.source
     yield from files_of_members(made, load_cards(made))
     yield from _calibration(made)
+    token = token_file(made)
+    yield from [token] if token is not None else []
+
+
+def files_named(policy: Path | None) -> Iterator[Path]:
+    """The same of a guard.toml that was not read yet; none without one. Raises ConfigError."""
+    if policy is not None:
+        yield from files_read(load(policy))
+
+
+def token_file(made: GuardConfig) -> Path | None:
+    """Where the operator's token lies, if the policy names it. It belongs to a machine: no bundle
+    holds one, so it lies beside the bundle."""
+    if made.telemetry.token_file is None:
+        return None
+    beside = made.source if made.bundle is None else made.bundle.path
+    return beside.parent / made.telemetry.token_file
 
 
 def files_of_members(made: GuardConfig, known: Mapping[str, Card]) -> Iterator[Path]:

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from edgeguard import config
 from edgeguard.bundle import Key, Manifest
 from edgeguard.bundle.file import part, write
-from edgeguard.config.cards import card_of, model_path
+from edgeguard.config.cards import card_file, card_of, model_path
 from edgeguard.config.files import PACKAGE, resolve
 from edgeguard.config.load import confined
 from edgeguard.config.toml import read as read_toml
@@ -74,7 +74,7 @@ def _files(policy: Path, loaded: config.GuardConfig) -> Files:
     for member in loaded.members.values():
         card = card_of(policy, member)
         model = model_path(policy, member, card)
-        add(_card_file(policy, member, card), "card")
+        add(card_file(policy, member), "card")
         if member.runtime != "external":
             add(model, "model")
         if card.golden is not None:
@@ -88,13 +88,6 @@ def _files(policy: Path, loaded: config.GuardConfig) -> Files:
         if arrays is not None:
             add(calibration.parent / arrays, "detector")
     return found
-
-
-def _card_file(policy: Path, member: Any, card: Any) -> Path:
-    if member.card is not None:
-        return resolve(policy, member.card)
-    named = re.sub(r"\.(onnx|tflite)$", "", Path(member.model or "").name)
-    return Path(card.directory / f"{named}.card.json")
 
 
 def _place(policy: Path, path: Path) -> str:

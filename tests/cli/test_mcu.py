@@ -225,6 +225,28 @@ def test_the_firmware_boots_in_qemu_and_says_so(tmp_path: Path) -> None:
 
 
 @needs_qemu
+@pytest.mark.parametrize("built", [False, True])
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_closed_terminal_leaves_no_keys_behind(
+    tmp_path: Path, number: signal.Signals, built: bool
+) -> None:
+    """They are in what was built, in a temporary folder."""
+    (tmp_path / "temporary").mkdir()
+    places = {"XDG_CONFIG_HOME": str(tmp_path), "TMPDIR": str(tmp_path / "temporary")}
+    heard = ["env", "--default-signal=HUP"]  # a runner under nohup hands it down ignored
+    sim = subprocess.Popen(
+        [*heard, sys.executable, "-m", "edgeguard", "mcu", "sim"], cwd=tmp_path,
+        env=os.environ | places, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert sim.stdout is not None and sim.stderr is not None
+    assert (sim.stdout if built else sim.stderr).readline()
+    sim.send_signal(number)
+    _, said = sim.communicate(timeout=60)
+    assert "Traceback" not in said
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+@needs_qemu
 def test_a_log_that_cannot_be_written_ends_it(tmp_path: Path) -> None:
     done = edgeguard("mcu", "sim", "--log", "no/plant.jsonl", home=tmp_path)
     assert done.returncode == 2

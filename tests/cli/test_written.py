@@ -78,6 +78,37 @@ def test_check_and_run_write_over_nothing_that_the_guard_reads(
     assert edgeguard("check", own / "guard.toml", "--json", own / "new.json") == 0
 
 
+def test_nobody_loses_a_secret_to_an_output(
+    own: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The operator's token that guard.toml names, and the keys that a board has in its flash."""
+    (own / "op.token").write_text("of a person, and long enough")
+    with open(own / "guard.toml", "a") as policy:
+        policy.write('\n[telemetry]\ntoken_file = "op.token"\n')
+    usual = own / "edgeguard" / "mcu-keys.json"
+    usual.parent.mkdir()
+    usual.write_text("{}")
+    before = contents(own)
+    assert edgeguard("check", own / "guard.toml", "--json", own / "op.token") == 2
+    assert f"--json {own / 'op.token'}: {LOST}" in capfd.readouterr().err
+    for sink, more in (("op.token", ()), (str(usual), ("--mcu", "twin"))):
+        asked = ("--source", "simulated", "--sink", sink, *more)
+        done = run_guard(own / "guard.toml", *asked, XDG_CONFIG_HOME=str(own))
+        assert (done.returncode, f"--sink {sink}: {LOST}" in done.stderr) == (2, True)
+    assert contents(own) == before
+
+
+@pytest.mark.parametrize("command", ["inject", "drive", "lab flips", "lab common-mode"])
+def test_no_figures_take_the_place_of_what_the_guard_reads(
+    own: Path, capfd: pytest.CaptureFixture[str], command: str
+) -> None:
+    before = contents(own)
+    for name in ("fitted.toml", "plain.card.json"):
+        assert edgeguard(*command.split(), own / "guard.toml", "--json", own / name) == 2
+        assert f"--json {own / name}: {LOST}" in capfd.readouterr().err
+    assert contents(own) == before
+
+
 def test_no_table_takes_the_place_of_the_keys_or_of_the_policy(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

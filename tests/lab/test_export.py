@@ -3,17 +3,24 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("cryptography", reason="bundles are signed")
 
+from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from edgeguard import config
+from edgeguard.cli.main import cli
 from edgeguard.errors import EdgeguardError
-from edgeguard.lab.export import export
+from edgeguard.lab.export import export, new_key, read_private
 from edgeguard.zoo import models_dir
+from tests.cli.running import POLICY
+from tests.faults.bench import write_policy
 
 
 def test_two_results_of_the_same_name_are_refused(tmp_path: Path) -> None:
@@ -29,3 +36,50 @@ def test_two_results_of_the_same_name_are_refused(tmp_path: Path) -> None:
     assert not to.exists()
     export(policy, to, key, name="car", version=1, results=results[:1])
     assert to.exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "card", "stale"),
+    [("m.onnx", "m.onnx.card.json", "m.card.json"), ("m.int8.onnx", "m.card.json", None)],
+)
+def test_the_card_that_was_checked_is_the_one_that_is_signed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, card: str, stale: str | None
+) -> None:
+    monkeypatch.setenv("EDGEGUARD_STATE", str(tmp_path / "state"))
+    shipped = models_dir()
+    for name in ("plain.golden.npz", "labels.json"):
+        shutil.copy(shipped / name, tmp_path / name)
+    shutil.copy(shipped / "plain.onnx", tmp_path / model)
+    written = json.loads((shipped / "plain.card.json").read_text()) | {"file": model}
+    (tmp_path / card).write_text(json.dumps(written | {"temperature": 0.5}))
+    if stale is not None:
+        (tmp_path / stale).write_text(json.dumps(written | {"temperature": 0.01}))
+    policy, bundle = tmp_path / "guard.toml", tmp_path / "x.egb"
+    policy.write_text(POLICY.replace("package:gtsrb/plain", model))
+    new_key(tmp_path / "k.pem")
+    export(policy, bundle, read_private(tmp_path / "k.pem"), name="run", version=1)
+    made = config.load(bundle, trust=[tmp_path / "k.pub"])
+    assert config.load_cards(made)["plain"].temperature == 0.5
+    assert made.bundle is not None
+    made.bundle.close()
+
+
+def test_code_that_no_signature_covers_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rule of one's own is Python on the machine; who exports and who checks is told."""
+    monkeypatch.setenv("EDGEGUARD_STATE", str(tmp_path / "state"))
+    policy = write_policy(tmp_path)
+    policy.write_text(policy.read_text().replace('"slow_and_hold", floor = 5.0', '"my_rule:make"'))
+    (tmp_path / "my_rule.py").write_text(
+        "def make():\n    return lambda signals, last, t_ns: 3.0\n"
+    )
+    new_key(tmp_path / "k.pem")
+    bundle = str(tmp_path / "x.egb")
+    made = CliRunner().invoke(
+        cli, ["lab", "export", str(policy), "--key", str(tmp_path / "k.pem"), "--version", "1",
+              "-o", bundle],
+    )  # fmt: skip
+    assert "not signed: my_rule:make, the rule of target_speed" in made.stderr
+    seen = CliRunner().invoke(cli, ["check", bundle, "--trust", str(tmp_path / "k.pub")])
+    assert "its rule is my_rule:make, Python code of this machine" in " ".join(seen.output.split())
