@@ -15,8 +15,8 @@ from typing import Any
 
 from attrs import asdict, frozen
 
+from edgeguard import written
 from edgeguard.errors import EdgeguardError
-from edgeguard.written import apart
 
 
 @frozen
@@ -66,7 +66,7 @@ def _plain(figure: Figure | Mapping[str, Any]) -> dict[str, Any]:
 def check_writable(path: Path, *read: Path | None) -> None:
     """Raise EdgeguardError, before hours of measuring, if there is no folder for a results file, or
     if it would replace one of the files that are read."""
-    apart("--json", path, *read)
+    written.apart("--json", path, *read)
     writable(path)
 
 
@@ -89,10 +89,7 @@ def write(
     """Write a results file, valid JSON. Raises EdgeguardError where it cannot be written;
     ValueError for an infinity or NaN anywhere but in a figure's value."""
     text = json.dumps(document(figures, seed, packages), indent=1, allow_nan=False)
-    try:
-        path.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:  # of a full disk, which names no file
-        raise EdgeguardError(f"{path}: {error.strerror}") from None
+    written.text(path, text + "\n")
 
 
 def version(package: str) -> str:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeguard.config.fixed import ONE
-from edgeguard.errors import EdgeguardError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -157,7 +156,4 @@ def figures(found: Calibration, path: Path) -> None:
     for (name, side), limit in found.limit.items():
         add(f"{name}.{side}", limit.value / ONE, limit.n_tracks)
         add(f"{name}.{side}.false_trips", limit.firings / limit.hours, limit.n_tracks, "1/h")
-    try:
-        write(path, made, None, ("numpy", "onnxruntime", "ai-edge-litert", "tflite-runtime"))
-    except OSError as error:
-        raise EdgeguardError(f"{path}: cannot be written: {error.strerror}") from None
+    write(path, made, None, ("numpy", "onnxruntime", "ai-edge-litert", "tflite-runtime"))

@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
+from edgeguard import written
 from edgeguard.cli.behaviour import facts, tables
 from edgeguard.cli.bundle import trusting
 from edgeguard.wiring import core_policy
-from edgeguard.written import apart
 
 
 @click.command()
@@ -45,7 +45,7 @@ def command(
     if json_to is None:
         _print(tables(cfg, cards))
     else:
-        apart("--json", Path(json_to), file, *trust, *files_read(cfg))
+        written.apart("--json", Path(json_to), file, *trust, *files_read(cfg))
         _write({**facts(cfg, cards), "policy": policy}, json_to)
 
 
@@ -61,8 +61,5 @@ def _write(data: dict[str, Any], where: str) -> None:
     text = json.dumps(data, indent=1)
     if where == "-":
         click.echo(text)
-        return
-    try:
-        Path(where).write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise click.ClickException(f"{where}: {error.strerror}") from None
+    else:
+        written.text(Path(where), text + "\n")

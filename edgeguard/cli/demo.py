@@ -33,6 +33,7 @@ from edgeguard.streams.faults import Event
 from edgeguard.streams.programme import programme
 from edgeguard.streams.report import Results
 from edgeguard.streams.run import Run
+from edgeguard.written import together
 from edgeguard.zoo import models_dir
 
 PACKAGES = ("edgeguard-monitor", "numpy", "onnxruntime", "ai-edge-litert", "tflite-runtime")
@@ -172,8 +173,8 @@ def _page(out: Path, results: Results, found: list[Figure]) -> Path:
     path = out / "index.html"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        path.write_text(render(results, found), encoding="utf-8")
-        (out / "timeline.svg").write_text(picture(results), encoding="utf-8")
+        pictured, page = picture(results).encode(), render(results, found).encode()
+        together({out / "timeline.svg": pictured, path: page})
     except OSError as error:
         raise EdgeguardError(f"{path}: {error.strerror}") from None
     return path

@@ -18,6 +18,7 @@ from typing import Any
 import click
 from attrs import field, frozen
 
+from edgeguard import written
 from edgeguard.errors import EdgeguardError
 from edgeguard.sandbox import command_line
 from edgeguard.streams import ramp
@@ -71,7 +72,7 @@ def command(seconds: float, out: Path, picture: Path | None) -> int:
         raise EdgeguardError(f"{drive.trouble}; {BUSY}")
     found = ramp.measure(drive.log, drive.killed_ns)
     target = picture or out / "timeline.svg"
-    target.write_text(ramp.picture(drive.log, drive.killed_ns, found), encoding="utf-8")
+    written.text(target, ramp.picture(drive.log, drive.killed_ns, found))
     figures = ramp.figures(found)
     _write(out / "figures.json", figures)
     for line in ramp.words(found):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgeguard.written import apart
+from edgeguard import written
 
 if TYPE_CHECKING:
     from edgeguard.explain import Change
@@ -29,7 +29,7 @@ def command(log: Path, html: Path | None, private_key: Path | None) -> None:
     from edgeguard.explain_page import page
     from edgeguard.output.recorder.log_reader import Log
 
-    apart("--html", html, log, private_key)
+    written.apart("--html", html, log, private_key)
     story = explain(log, private_key)
     for doubt in Log(log, private_key).doubts():
         click.echo(f"{log}: {doubt}", err=True)
@@ -38,7 +38,7 @@ def command(log: Path, html: Path | None, private_key: Path | None) -> None:
     gaps = f", {story.gaps} gaps" if story.gaps else ""
     click.echo(f"{story.decisions} decisions, {len(story.changes)} changes of mode{gaps}", err=True)
     if html is not None:
-        html.write_text(page(story, log.name), encoding="utf-8")
+        written.text(html, page(story, log.name))
 
 
 def _line(change: Change) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from edgeguard.written import apart
+from edgeguard.errors import EdgeguardError
+from edgeguard.written import apart, whole
 
 
 @click.command()
@@ -26,13 +27,12 @@ def command(log: Path, tape: Path | None, private_key: Path | None) -> int:
     edgeguard verify-log.
     """
     from edgeguard.output.recorder.log_reader import Log
-    from edgeguard.replay import export, replay
+    from edgeguard.replay import replay
 
     apart("--tape", tape, log, private_key)
-    opened = Log(log, private_key)  # before the tape: what is no log empties no file
+    opened = Log(log, private_key)
     if tape is not None:
-        with tape.open("wb") as out:
-            export(log, out, private_key)
+        _write(tape, log, private_key)
     outcome = replay(log, private_key)
     for doubt in opened.doubts():
         click.echo(f"{log}: {doubt}", err=True)
@@ -56,3 +56,16 @@ def command(log: Path, tape: Path | None, private_key: Path | None) -> int:
         return 1
     click.echo(f"{outcome.decisions} decisions, all the same bit for bit")
     return 0
+
+
+def _write(tape: Path, log: Path, private_key: Path | None) -> None:
+    """Whole or not at all: a log may be damaged in its middle."""
+    from edgeguard.replay import export
+
+    try:
+        with whole(tape) as made, made.open("wb") as out:
+            export(log, out, private_key)
+    except BrokenPipeError:  # of a pipe whose reader left, which the command line tells apart
+        raise
+    except OSError as error:  # of the tape: those of a log are told by its reader
+        raise EdgeguardError(f"--tape {tape}: {error.strerror}") from None

@@ -15,7 +15,7 @@ import pytest
 
 from edgeguard.card import Card
 from edgeguard.cli.main import main
-from edgeguard.written import together
+from edgeguard.written import together, whole
 from edgeguard.zoo import models_dir
 from tests.cli.running import POLICY
 from tests.cli.running import run as run_guard
@@ -140,9 +140,16 @@ def test_what_belongs_together_is_written_together_or_not_at_all(tmp_path: Path)
     assert link.is_symlink()
 
 
-def test_a_swap_that_fails_leaves_no_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """New arrays beside an old file are none of its; an interrupt comes as it likes."""
-    (tmp_path / "c.toml").write_bytes(b"of before")
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+@pytest.mark.parametrize("kept", [{}, {"c.npz": b"arrays of before"}], ids=["new", "replaced"])
+def test_a_swap_that_fails_leaves_no_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: dict[str, bytes], links: bool
+) -> None:
+    """New arrays beside an old file are none of its; an interrupt comes as it likes. A file that
+    has the name of a part is the user's own."""
+    before = {"c.toml": b"of before", "c.npz.part": b"mine", "c.toml.part": b"mine", **kept}
+    for name, data in before.items():
+        (tmp_path / name).write_bytes(data)
     swap = os.replace
 
     def interrupted(part: Path, path: Path) -> None:
@@ -150,7 +157,28 @@ def test_a_swap_that_fails_leaves_no_half(tmp_path: Path, monkeypatch: pytest.Mo
             raise KeyboardInterrupt
         swap(part, path)
 
-    monkeypatch.setattr(os, "replace", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        together({tmp_path / "c.npz": b"a", tmp_path / "c.toml": b"b"})
-    assert contents(tmp_path) == {tmp_path / "c.toml": b"of before"}
+    def no_link(place: Path, aside: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")  # as FAT says
+
+    files = {tmp_path / "c.npz": b"a", tmp_path / "c.toml": b"b"}
+    if not links:
+        monkeypatch.setattr(os, "link", no_link)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            together(files)
+    old = {tmp_path / name: data for name, data in before.items()}
+    assert contents(tmp_path) == old
+    together(files)
+    assert contents(tmp_path) == old | files
+
+
+def test_a_file_that_was_not_finished_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), whole(tmp_path / "x.npz") as made:
+        made.write_text("half")
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+    with whole(tmp_path / "x.npz") as made:
+        made.write_text("all")
+        assert made.suffix == ".npz" and not (tmp_path / "x.npz").exists()
+    assert [f.name for f in tmp_path.iterdir()] == ["x.npz"]

@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 from rich.progress import track
 
-from edgeguard.streams.loops.kept import GAME, key, whole
+from edgeguard.streams.loops.kept import GAME, key
 from edgeguard.streams.loops.pursuit import Pursuit, Style
 from edgeguard.streams.loops.racing import Racing
 from edgeguard.streams.loops.vehicle import Command
+from edgeguard.written import whole
 
 PUSH = 0.8  # of full lock, at most
 SKIP = 30  # steps while the game zooms in

@@ -27,10 +27,10 @@ from edgeguard.intake.camera import Camera
 from edgeguard.intake.preprocess import InputSpec
 from edgeguard.streams.loops.drive import PERIOD_S, drive
 from edgeguard.streams.loops.fault import Moment
-from edgeguard.streams.loops.kept import whole
 from edgeguard.streams.loops.racing import Racing
 from edgeguard.streams.loops.steers import Bare, Said, patient
 from edgeguard.streams.loops.vehicle import U8, Vehicle
+from edgeguard.written import whole
 
 FRAMES = "frames.npz"
 Reals = npt.NDArray[np.float64]

@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is kept of drives: under a name that changes with whatever it was made with, and whole or
-not at all."""
+"""What is kept of drives: under a name that changes with whatever it was made with."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 from edgeguard.figures import version
@@ -29,14 +26,3 @@ def of_policy(policy: Path, but: str = "") -> str:
     it, but for the file of that name."""
     files = [f for f in sorted(policy.parent.iterdir()) if f.is_file() and f.name != but]
     return key(files, (*GAME, *NETWORKS))
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A name to write to; the file gets its own when all of it was written."""
-    made = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
-        yield made
-        made.replace(path)
-    finally:
-        made.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeguard.streams.loops.kept import key, of_policy, whole
+from edgeguard.streams.loops.kept import key, of_policy
 
 
 def test_the_key_changes_with_a_file_and_with_a_package(tmp_path: Path) -> None:
@@ -29,17 +29,6 @@ def test_the_key_of_a_policy_is_of_its_models_too(tmp_path: Path) -> None:
     assert after[0] != before[0] and after[1] == before[1]
     (tmp_path / "grey.onnx").write_text("another")
     assert of_policy(tmp_path / "guard.toml", "patch.npz") != before[1]
-
-
-def test_a_file_that_was_not_finished_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), whole(tmp_path / "x.npz") as made:
-        made.write_text("half")
-        raise KeyboardInterrupt
-    assert list(tmp_path.iterdir()) == []
-    with whole(tmp_path / "x.npz") as made:
-        made.write_text("all")
-        assert made.suffix == ".npz" and not (tmp_path / "x.npz").exists()
-    assert [f.name for f in tmp_path.iterdir()] == ["x.npz"]
 
 
 def test_a_line_that_was_cut_off_is_driven_again(
