@@ -97,8 +97,10 @@ def host(policy: Path | None, pictures: Path | None = None) -> Campaign:
     alone = {fault.id for fault in faults if fault.alone}
     most = {fault.id: fault.most for fault in faults if fault.most is not None}
 
+    read = _read(path, loaded)
+
     def key() -> str:
-        return key_of([path, *_files(loaded), *(_shown(seen) if seen else ())])
+        return _key(read + (_shown(seen) if seen else []))
 
     def go(
         counts: Mapping[str, int], seed: int, store: Store, jobs: int, progress: Progress
@@ -152,11 +154,18 @@ def _shown(pictures: Path) -> list[Path]:
     )
 
 
-def _files(loaded: Any) -> list[Path]:
-    from edgeguard.config import load_cards, model_path
+def _read(policy: Path, loaded: Any) -> list[Path]:
+    """All that a guard is made from, always in the same order; a bundle holds all of it."""
+    from edgeguard.config.load import files_read
 
-    cards = load_cards(loaded)
-    return [model_path(loaded, name, card) for name, card in cards.items()]
+    if loaded.bundle is not None:
+        return [policy]
+    return sorted({file.resolve() for file in files_read(loaded)})
+
+
+def _key(files: Iterable[Path]) -> str:
+    """One that is gone, or not there as with a model that runs elsewhere, changes it as well."""
+    return key_of(filter(Path.is_file, files))
 
 
 def _demo() -> Path:
@@ -168,7 +177,7 @@ def twin(policy: Path | None) -> Campaign:
     from firmware_bridge.campaign.registry import FAULTS
     from firmware_bridge.campaign.run import campaign, chunk
 
-    table = _table(policy)
+    table, read = _table(policy)
 
     def go(
         counts: Mapping[str, int], seed: int, store: Store, jobs: int, progress: Progress
@@ -180,7 +189,7 @@ def twin(policy: Path | None) -> Campaign:
         "mcu",
         _fitting(FAULTS, table),
         (10_000, 1000),
-        lambda: key_of([policy or _demo()]),
+        lambda: _key(read),
         0.99,
         _safe_ms(table),
         go,
@@ -199,7 +208,7 @@ def qemu(policy: Path | None) -> Campaign:
     from firmware_bridge.campaign.faults_live import FAULTS
     from firmware_bridge.sim import sources
 
-    table = _table(policy)
+    table, read = _table(policy)
 
     def go(
         counts: Mapping[str, int], seed: int, store: Store, jobs: int, progress: Progress
@@ -210,7 +219,7 @@ def qemu(policy: Path | None) -> Campaign:
         "mcu.qemu",
         _fitting(FAULTS, table),
         (200, 4),
-        lambda: key_of([policy or _demo(), *sources()]),
+        lambda: _key([*read, *sources()]),
         0.99,
         _safe_ms(table),
         go,
@@ -229,13 +238,16 @@ def campaign_of(name: str, policy: Path | None, pictures: Path | None) -> Campai
     return host(policy, pictures)
 
 
-def _table(policy: Path | None) -> dict[str, Any]:
-    """The microcontroller's table. The demo's car has no steering: it gets one."""
+def _table(policy: Path | None) -> tuple[dict[str, Any], list[Path]]:
+    """The microcontroller's table, and the files that it is made from. The demo's car has no
+    steering: it gets one."""
     from edgeguard import config
     from firmware_bridge.campaign.table import with_steering
 
-    mcu = config.mcu_dict(config.load(policy or _demo()))
-    return with_steering(mcu) if policy is None else mcu
+    path = policy or _demo()
+    loaded = config.load(path)
+    mcu = config.mcu_dict(loaded)
+    return with_steering(mcu) if policy is None else mcu, _read(path, loaded)
 
 
 def _fitting(faults: Iterable[Any], table: dict[str, Any]) -> list[Any]:

@@ -325,6 +325,25 @@ def test_a_policy_that_changes_meanwhile_ends_the_campaign(copied: Path, tmp_pat
     store.close()
 
 
+def test_the_key_is_of_all_that_the_guard_reads(copied: Path) -> None:
+    """A guard that was calibrated anew is another: what was kept of it before is none of its."""
+    ood = copied.with_name("ood.toml")
+    for made, names in (
+        (campaigns.host(ood), ("ood.calibration.toml", "ood.calibration.npz", "ood.toml")),
+        (campaigns.host(copied), ("plain.card.json", "plain.golden.npz", "labels.json")),
+        (campaigns.twin(copied), ("guard.toml", "plain.card.json", "plain.onnx")),
+    ):
+        for name in names:
+            file = copied.with_name(name)
+            before = file.read_bytes()
+            file.write_bytes(before + b" ")
+            assert made.key_now() != made.key, name
+            file.unlink()
+            assert made.key_now() != made.key, name
+            file.write_bytes(before)
+            assert made.key_now() == made.key
+
+
 def test_no_figures_are_written_of_a_guard_that_changed(
     copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
