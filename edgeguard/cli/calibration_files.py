@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING
 from edgeguard.bundle import SUFFIX as BUNDLE
 from edgeguard.card import Card
 from edgeguard.config import GuardConfig
+from edgeguard.config.calibration import arrays_named, stated_sha256
+from edgeguard.config.files import PACKAGE
 from edgeguard.config.load import files_of_members
-from edgeguard.errors import EdgeguardError
+from edgeguard.config.toml import read as read_toml
+from edgeguard.errors import ConfigError, EdgeguardError
 from edgeguard.figures import check_writable
 from edgeguard.written import apart
 
 if TYPE_CHECKING:
     from edgeguard.cli.calibrate import Options
 
+CODE = Path(__file__).resolve().parent.parent
 ARRAYS = ("embedding", "risk")  # kinds of detectors whose numbers go into a file of their own
 
 
@@ -40,12 +44,14 @@ def check_outputs(
     target: where the numbers go; named: the calibration file of guard.toml, which a plain results
     file must not replace either.
     """
+    _refuse_package(cfg, target, named)
     check_writable(target)
     arrays = target.with_suffix(".npz")
     read = list(_read(cfg, cards, options))
     of = "--out" if options.out else f"{options.file}: guard.calibration:"
     apart(of, target, *read)
-    if options.data_path is None or any(d.kind in ARRAYS for d in cfg.detectors.values()):
+    fitted = any(d.kind in ARRAYS for d in cfg.detectors.values())
+    if options.data_path is None or fitted:
         apart(f"{of} {target}: its arrays:", arrays, *read)
     if cfg.guard.calibration is None and options.out is None:
         _refuse_strange(options.file, target, arrays)
@@ -53,6 +59,7 @@ def check_outputs(
         raise EdgeguardError(f"{of} {target}: is no ordinary file; name another")
     if target == arrays:
         raise EdgeguardError(f"{of} {target}: its arrays have that name; call it .toml")
+    _refuse_foreign(of, target, arrays if fitted else None)
     if options.json_to is None:
         return
     check_writable(options.json_to)
@@ -72,6 +79,42 @@ def _refuse_strange(file: Path, *written: Path) -> None:
                 f' guard.toml; if it is not, write calibration = "{written[0].name}" in [guard] of'
                 f" {file}, else name another file with --out"
             )
+
+
+def _refuse_package(cfg: GuardConfig, target: Path, named: Path) -> None:
+    """What is installed, every guard that names it reads; in a checkout it lies beside the code."""
+    shipped = (cfg.guard.calibration or "").startswith(PACKAGE)
+    place = target.resolve()
+    if place.is_relative_to(CODE) or (shipped and place == named.resolve()):
+        raise EdgeguardError(
+            f"{target}: belongs to the installed package, and other guards read it too; write"
+            f" another file with --out, and name that one in [guard] of {cfg.source}"
+        )
+
+
+def _refuse_foreign(of: str, target: Path, arrays: Path | None) -> None:
+    """Replaced are only a calibration, and the arrays that it names. An empty file is nobody's.
+
+    arrays: None where none are written.
+    """
+    named = None
+    if target.exists() and target.stat().st_size:
+        try:
+            tables = read_toml(target)[0]
+        except ConfigError:
+            tables = {}
+        if stated_sha256(tables) is None:
+            raise EdgeguardError(
+                f"{of} {target}: was not written by `edgeguard calibrate`, and would be lost; name"
+                " another, or remove it"
+            )
+        named = arrays_named(tables)
+    ours = named is not None and arrays is not None and named[0] == arrays.name
+    if arrays is not None and arrays.exists() and not ours:
+        raise EdgeguardError(
+            f"{of} {target}: its arrays would replace {arrays}, which it does not name; name"
+            " another, or remove that"
+        )
 
 
 def _read(cfg: GuardConfig, cards: Mapping[str, Card], options: Options) -> Iterator[Path]:

@@ -39,6 +39,13 @@ def own_sha256(tables: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 
 
+def stated_sha256(tables: Mapping[str, Any]) -> object:
+    """The hash of itself that a file was written with; None in what `edgeguard calibrate` did not
+    write."""
+    contents = tables.get("contents")
+    return contents.get("sha256") if isinstance(contents, dict) else None
+
+
 def edited(tables: Mapping[str, Any]) -> str | None:
     """Why the numbers of a file cannot be taken for those that were found; None where they can.
     Arrays alone need nothing here: [arrays] states a hash of its own."""
@@ -46,8 +53,7 @@ def edited(tables: Mapping[str, Any]) -> str | None:
         own = own_sha256(tables)
     except (ValueError, RecursionError) as error:  # numbers or tables without end
         return f"cannot be computed: {error}"
-    contents, detectors = tables.get("contents"), tables.get("detector")
-    stated = contents.get("sha256") if isinstance(contents, dict) else None
+    stated, detectors = stated_sha256(tables), tables.get("detector")
     if stated is not None:
         wrong = stated != own
         return "is not that of this file: it was changed after it was written" if wrong else None

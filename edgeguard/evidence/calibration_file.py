@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeguard.config.calibration import edited, own_sha256
+from edgeguard.config.calibration import arrays_named, edited, own_sha256
 from edgeguard.config.fixed import ONE
 from edgeguard.config.toml import parse
 from edgeguard.config.toml import read as read_toml
@@ -38,6 +38,9 @@ _HEAD = """\
 #   which is max_false_trips_per_hour at the camera's rate (split conformal).
 """
 
+_DEPTHS = {"data": 1, "model": 2, "temperature": 1, "thresholds": 3, "detector": 2}
+"""So many tables lie in each other."""
+
 
 def digest(*arrays: npt.NDArray[Any]) -> str:
     """SHA-256 in hex of arrays as they were used: shapes, dtypes and bytes."""
@@ -53,6 +56,12 @@ def fitted_on_frames(path: Path, models: Mapping[str, str]) -> dict[str, Any]:
     nothing that took frames. Raises ConfigError when that was fitted to other model files, or
     changed since."""
     old = read_toml(path)[0] if path.exists() else {}
+    misshapen = _misshapen(old)
+    if misshapen:
+        raise ConfigError(
+            f"{path}: {misshapen}: is not as `edgeguard calibrate` writes it; give --data as well,"
+            " or remove the file"
+        )
     if "tracks" not in old.get("data", {}):
         return {}
     if {name: entry.get("sha256") for name, entry in old.get("model", {}).items()} != dict(models):
@@ -66,6 +75,21 @@ def fitted_on_frames(path: Path, models: Mapping[str, str]) -> dict[str, Any]:
             f"{path}: contents.sha256: {wrong}; give --data as well, or remove the file"
         )
     return old
+
+
+def _misshapen(tables: Mapping[str, Any]) -> str | None:
+    """The first table of a file that is none, or holds none where it has to."""
+    for name, depth in _DEPTHS.items():
+        if not _nested(tables.get(name, {}), depth):
+            return name
+    return "arrays" if "arrays" in tables and arrays_named(tables) is None else None
+
+
+def _nested(value: object, depth: int) -> bool:
+    """Tables in tables, as deep as that."""
+    if depth == 0:
+        return True
+    return isinstance(value, dict) and all(_nested(one, depth - 1) for one in value.values())
 
 
 def to_toml(

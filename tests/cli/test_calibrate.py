@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -330,6 +331,40 @@ def test_one_output_is_not_written_over_another(place, capfd):
     assert "calibration.toml: is read here, and would be lost" in capfd.readouterr().err
     untouched(place, "--out", str(place / "new.npz"))
     assert "its arrays have that name; call it .toml" in capfd.readouterr().err
+
+
+def test_what_another_command_or_person_wrote_is_not_written_over(place, capfd):
+    save(place, **arrays())
+    wish = 'kind = "risk"\nmax_false_trips_per_hour = 2\n'
+    (place / "guard.toml").write_text(f"{TOML}\n[detector.risk]\n{wish}")
+    other = place / "other.toml"
+    for content in (TOML, "[data]\ntracks = 3\n", "not = toml = at all", "# only words\n"):
+        other.write_text(content)
+        untouched(place, "--out", str(other))
+        said = f"--out {other}: was not written by `edgeguard calibrate`, and would be lost"
+        assert said in capfd.readouterr().err
+    other.replace(place / "calibration.toml")  # named in guard.toml or not
+    untouched(place)
+    assert "calibration.toml: was not written by" in capfd.readouterr().err
+    (place / "strange.npz").write_bytes(b"mine")
+    for content in ("", '[contents]\nsha256 = "0"\n'):
+        (place / "strange.toml").write_text(content)
+        untouched(place, "--out", str(place / "strange.toml"))
+        said = f"its arrays would replace {place / 'strange.npz'}, which it does not name"
+        assert said in capfd.readouterr().err
+
+
+def test_the_calibration_that_is_installed_stays(place, capfd):
+    shipped = "package:gtsrb/ood.calibration.toml"
+    (place / "guard.toml").write_text(TOML.replace("calibration.toml", shipped))
+    save(place, x=arrays()["x"])  # which is refused in any case
+    named = models_dir("gtsrb") / "ood.calibration.toml"
+    inside = Path(config.__file__).parent / "calibration.toml"
+    for more, target in (((), named), (("--out", named), named), (("--out", inside), inside)):
+        untouched(place, *map(str, more))
+        shown = capfd.readouterr().err
+        assert f"{target}: belongs to the installed package" in shown
+        assert "write another file with --out" in shown
 
 
 def test_a_guard_toml_that_names_itself_as_its_calibration_stays(place, capfd):

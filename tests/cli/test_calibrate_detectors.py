@@ -202,6 +202,28 @@ def test_signals_alone_leave_what_was_fitted_on_frames(tmp_path, capfd):
     assert "tracks = 60" in file.read_text()
 
 
+@pytest.mark.parametrize(
+    ("old", "table"),
+    [
+        ("data = 3", "data"),
+        ("model = 3\n[data]\ntracks = 3", "model"),
+        ("model.plain = 3\n[data]\ntracks = 3", "model"),
+        ("thresholds.speed = 3\n[data]\ntracks = 3", "thresholds"),
+        ("detector = []\n[data]\ntracks = 3", "detector"),
+        ('[data]\ntracks = 3\n[arrays]\nfile = "x.npz"', "arrays"),
+    ],
+)
+def test_a_file_of_another_shape_is_named_and_stays(tmp_path, capfd, old, table):
+    (tmp_path / "guard.toml").write_text(certain(TOML[: TOML.index("[detector.dark]")]) + LINE)
+    file, drive = tmp_path / "calibration.toml", log(tmp_path / "drive.csv")
+    text = f'{old}\n[contents]\nsha256 = "{"0" * 64}"\n'
+    file.write_text(text)
+    assert run(tmp_path / "guard.toml", "--signals", drive) == 2
+    shown = capfd.readouterr().err
+    assert f"{file}: {table}: is not as `edgeguard calibrate` writes it; give --data" in shown
+    assert file.read_text() == text
+
+
 def test_embeddings_and_blocks_come_along_in_one_hashed_file(tmp_path, capfd):
     head = TOML[: TOML.index("[detector.odd]")].replace(
         'certainty = "calibrated"', "certainty = 0.9"
