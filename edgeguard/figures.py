@@ -66,6 +66,8 @@ def _plain(figure: Figure | Mapping[str, Any]) -> dict[str, Any]:
 def check_writable(path: Path, *read: Path | None) -> None:
     """Raise EdgeguardError, before hours of measuring, if there is no folder for a results file, or
     if it would replace one of the files that are read."""
+    if str(path) == "-":
+        raise EdgeguardError("--json -: want a file; to the screen it is /dev/stdout")
     written.apart("--json", path, *read)
     writable(path)
 

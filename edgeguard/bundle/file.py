@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from edgeguard.errors import BundleRefused
+from edgeguard.written import whole
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -33,6 +34,7 @@ FORMAT = 1
 SIGNATURE = 64
 MOST_MANIFEST = 4 << 20
 MOST_PART = 1 << 31
+MOST_VERSION = 2**53  # what JSON holds exactly everywhere
 
 
 @frozen
@@ -87,12 +89,8 @@ def write(to: Path, manifest: Manifest, contents: Sequence[bytes], key: Ed25519P
         assert part(described.path, described.kind, data) == described
     text = manifest.canonical()
     head = MAGIC + len(text).to_bytes(4, "little") + text
-    fresh = to.with_name(f".{to.name}.new")
-    try:
+    with whole(to) as fresh:
         fresh.write_bytes(b"".join([head, key.sign(head), *contents]))
-        fresh.replace(to)
-    finally:
-        fresh.unlink(missing_ok=True)
 
 
 def read(path: Path, trust: Trust | None) -> tuple[Manifest, list[bytes]]:
@@ -147,8 +145,8 @@ def parse(name: str, text: bytes) -> Manifest:
         if table["format"] != FORMAT:
             raise BundleRefused(f"{name}: manifest: format {table['format']!r}, not {FORMAT}")
         manifest = Manifest(
-            name=_text(table["name"]),
-            version=_whole(table["version"], 1, 2**53),
+            name=_word(table["name"]),
+            version=_whole(table["version"], 1, MOST_VERSION),
             policy=_text(table["policy"]),
             key=_text(table["key"]),
             parts=tuple(_part(row) for row in table["parts"]),
@@ -178,6 +176,17 @@ def _part(row: Mapping[str, Any]) -> Part:
 def _text(value: object) -> str:
     if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError(f"{value!r} is no text")
+    return value
+
+
+def one_word(text: str) -> bool:
+    """Whether a bundle can be called this: a key file names it, and a terminal shows it."""
+    return text.isascii() and text.isprintable() and text.split() == [text]
+
+
+def _word(value: object) -> str:
+    if not isinstance(value, str) or not one_word(value):
+        raise ValueError(f"{value!r} is no name; want one word of printable ASCII without spaces")
     return value
 
 

@@ -38,6 +38,11 @@ class Key:
         """What manifests call it: the first 16 hex digits of its SHA-256."""
         return hashlib.sha256(self.raw).hexdigest()[:16]
 
+    @property
+    def said(self) -> str:
+        """Its id, and what it is limited to."""
+        return self.id if self.only is None else f"{self.id} for {self.only} alone"
+
     def line(self) -> str:
         """As a key file."""
         only = f" bundle={self.only}" if self.only else ""
@@ -48,8 +53,10 @@ def read_key(path: Path) -> Key:
     """Raises BundleRefused, which names the file."""
     try:
         words = path.read_text(encoding="ascii").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BundleRefused(f"{path}: key cannot be read: {error}") from None
+    except OSError as error:
+        raise BundleRefused(f"{path}: key cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        words = []
     only = words[2].removeprefix("bundle=") if len(words) == 3 else None
     known = 2 <= len(words) <= 3 and words[0] == "ed25519" and only != ""
     try:
@@ -80,6 +87,8 @@ class Trust:
                     " working directory is named by its whole path"
                 )
             files = sorted(place.glob(f"*{SUFFIX}")) if place.is_dir() else [place]
+            if not files and place != SYSTEM:
+                raise BundleRefused(f"trust: {place}: holds no key (*{SUFFIX})")
             keys += [read_key(file) for file in files]
         return cls(tuple(keys))
 
@@ -99,7 +108,7 @@ class Trust:
 
         found = [key for key in self.keys if key.id == manifest.key]
         if not found:
-            known = ", ".join(key.id for key in self.keys) or "none"
+            known = ", ".join(key.said for key in self.keys) or "none"
             raise BundleRefused(
                 f"{name}: signed with key {manifest.key}, which is not trusted here (trusted:"
                 f" {known}); give its public key with --trust, or put it into {SYSTEM}"

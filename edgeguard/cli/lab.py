@@ -9,8 +9,10 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
+from edgeguard.bundle.file import MOST_VERSION
 from edgeguard.cli import lab_attack, lab_defend, lab_patch, lab_shield, lab_verify
 from edgeguard.errors import EdgeguardError
+from edgeguard.written import apart
 from edgeguard.zoo import models_dir
 
 MEMBERS = {"gtsrb": ("plain", "compact", "robust"), "drive": ("grey", "colour", "hard")}
@@ -166,7 +168,7 @@ def stream(name: str, data_dir: str | None, models: Path, out: Path | None) -> N
               metavar="FILE.pem", help="Signs it; see `edgeguard bundle key`.")  # fmt: skip
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--name", help="What it is called on the machines.  [default: the guard's name]")
-@click.option("--version", required=True, type=click.IntRange(min=1),
+@click.option("--version", required=True, type=click.IntRange(1, MOST_VERSION),
               help="Must rise: a machine that ran a newer one refuses this.")  # fmt: skip
 @click.option("--results", multiple=True, type=click.Path(path_type=Path, exists=True),
               metavar="FILE.json", help="Figures that belong to it.")  # fmt: skip
@@ -176,13 +178,17 @@ def export(
     seed: int | None,
 ) -> None:  # fmt: skip
     """Put GUARD.TOML and everything that it names into one signed bundle."""
+    from edgeguard.bundle import SUFFIX
     from edgeguard.config import load
-    from edgeguard.config.load import own_code
+    from edgeguard.config.load import files_read, own_code
     from edgeguard.lab.export import export as run
     from edgeguard.lab.export import read_private
 
     loaded = load(policy)
-    called = name or loaded.guard.name
+    if out.suffix != SUFFIX:
+        raise EdgeguardError(f"--out {out}: want a name that ends in {SUFFIX}; no other is opened")
+    apart("--out", out, key, *results, *files_read(loaded))
+    called = loaded.guard.name if name is None else name
     manifest = run(policy, out, read_private(key), name=called, version=version,
                    results=results, seed=seed)  # fmt: skip
     size = out.stat().st_size

@@ -41,6 +41,8 @@ def content(path: Path) -> bytes:
 
 def decoded(raw: bytes, path: Path) -> tuple[dict[str, Any], Lines]:
     """As `read`, from the bytes that `content` found."""
+    if b"\0" in raw:
+        raise ConfigError(f"{path}: is no text file, and so no TOML")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 from collections.abc import Iterable
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edgeguard import config
 from edgeguard.bundle import Key, Manifest
-from edgeguard.bundle.file import part, write
+from edgeguard.bundle.file import one_word, parse, part, write
 from edgeguard.config.cards import card_file, card_of, model_path
 from edgeguard.config.files import PACKAGE, resolve
 from edgeguard.config.load import confined
@@ -36,8 +37,9 @@ def export(
 ) -> Manifest:  # fmt: skip
     """Sign everything that `policy` names. results: files of figures that belong to it.
 
-    Raises ConfigError for a policy that does not load, EdgeguardError for files outside its folder
-    and for results of the same name.
+    Raises ConfigError for a policy that does not load, BundleRefused for a name or version that
+    nobody could open, EdgeguardError for files outside its folder, and for results that are none or
+    of the same name.
     """
     loaded = config.load(policy, files=True)
     files = _files(policy, loaded)
@@ -48,7 +50,7 @@ def export(
                 f"--results {file}: another file of that name is given; rename one, for a bundle "
                 "holds them side by side"
             )
-        files[place] = ("results", file.read_bytes())
+        files[place] = ("results", _results(file))
     _loads(files)
     ordered = sorted(files.items())
     manifest = Manifest(
@@ -59,6 +61,7 @@ def export(
         parts=tuple(part(path, kind, data) for path, (kind, data) in ordered),
         about=_about(policy, loaded, seed),
     )
+    parse(str(to), manifest.canonical())
     write(to, manifest, [data for _, (_, data) in ordered], key)
     return manifest
 
@@ -88,6 +91,22 @@ def _files(policy: Path, loaded: config.GuardConfig) -> Files:
         if arrays is not None:
             add(calibration.parent / arrays, "detector")
     return found
+
+
+def _results(file: Path) -> bytes:
+    """A results file, as the commands write it: a signature vouches for what is in it."""
+    try:
+        data = file.read_bytes()
+        known = isinstance(json.loads(data)["figures"], list)
+    except OSError as error:
+        raise EdgeguardError(f"--results {file}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        known = False
+    if not known:
+        raise EdgeguardError(
+            f"--results {file}: no results file; want one that a command wrote with --json"
+        )
+    return data
 
 
 def _place(policy: Path, path: Path) -> str:
@@ -146,8 +165,7 @@ def new_key(to: Path, only: str | None = None) -> Key:
     only: the one bundle name it vouches for. Raises EdgeguardError, before anything is written,
     when one of the files is there already, or `only` cannot stand in a key file.
     """
-    one_word = only is None or (only.isascii() and only.isprintable() and only.split() == [only])
-    if not one_word:
+    if only is not None and not one_word(only):
         raise EdgeguardError(f"only {only!r}: want one word of printable ASCII without spaces")
     pub = to.with_suffix(".pub")
     if pub == to:
@@ -173,12 +191,14 @@ def new_key(to: Path, only: str | None = None) -> Key:
 
 def read_private(path: Path) -> Ed25519PrivateKey:
     """Raises EdgeguardError when others may read it or it is none."""
-    if path.stat().st_mode & 0o077:
-        raise EdgeguardError(f"{path}: others than its owner may read it; chmod 600 {path}")
     try:
         key = serialization.load_pem_private_key(path.read_bytes(), None)
-    except (ValueError, TypeError) as error:
-        raise EdgeguardError(f"{path}: is no private key: {error}") from None
+    except (ValueError, TypeError):
+        raise EdgeguardError(
+            f"{path}: is no private key; want the FILE.pem that `edgeguard bundle key` made"
+        ) from None
     if not isinstance(key, Ed25519PrivateKey):
         raise EdgeguardError(f"{path}: is no Ed25519 key")
+    if path.stat().st_mode & 0o077:
+        raise EdgeguardError(f"{path}: others than its owner may read it; chmod 600 {path}")
     return key

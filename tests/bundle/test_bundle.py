@@ -155,6 +155,26 @@ def test_an_empty_name_trusts_nothing(
     assert Trust.of([Path.cwd()]).keys == (public(key),)
 
 
+def test_a_folder_without_a_key_is_named(tmp_path: Path) -> None:
+    """Else a wrong folder reads as an untrusted bundle."""
+    (tmp_path / "key.pem").touch()
+    with pytest.raises(BundleRefused, match=f"trust: {tmp_path}: holds no key"):
+        Trust.of([tmp_path])
+
+
+def test_a_name_that_could_draw_on_a_terminal_is_none(
+    tmp_path: Path, key: Ed25519PrivateKey
+) -> None:
+    with pytest.raises(BundleRefused, match="is no name; want one word of printable ASCII"):
+        read(made(tmp_path, key, name="car\x1b[2J"), None)
+
+
+def test_what_a_key_is_limited_to_is_said(tmp_path: Path, key: Ed25519PrivateKey) -> None:
+    other = Trust((public(Ed25519PrivateKey.generate(), only="demo"),))
+    with pytest.raises(BundleRefused, match=r"trusted: [0-9a-f]{16} for demo alone"):
+        read(made(tmp_path, key), other)
+
+
 def test_keys_rotate(tmp_path: Path, key: Ed25519PrivateKey) -> None:
     fresh = Ed25519PrivateKey.generate()
     old, new = made(tmp_path, key), made(tmp_path, fresh)

@@ -27,7 +27,7 @@ def test_the_commands(machine: Path) -> None:
     bundle, trust = str(machine / "x.egb"), str(machine / "sign.pub")
     policy = str(machine / "src" / "guard.toml")
     made = ("lab", "export", policy, "--key", str(machine / "sign.pem"), "--version", "7")
-    (machine / "figures.json").write_text("{}")
+    (machine / "figures.json").write_text('{"figures": []}')
     assert run(*made, "-o", bundle, "--results", str(machine / "figures.json"))[0] == 0
     code, said = run("bundle", "verify", bundle, "--trust", trust)
     assert code == 0

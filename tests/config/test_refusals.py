@@ -350,6 +350,9 @@ def test_what_is_no_text_file_is_refused(tmp_path: Path) -> None:
     file.write_bytes(b"[guard]\nname = '\xff'\n")
     with pytest.raises(ConfigError, match=r"guard.toml:2: not UTF-8"):
         config.load(file)
+    file.write_bytes(b"\x08\x00model\xff")  # an ONNX
+    with pytest.raises(ConfigError, match=r"guard.toml: is no text file, and so no TOML"):
+        config.load(file)
     file.write_bytes(b"#" * (2 << 20))
     with pytest.raises(ConfigError, match="larger than 1 MiB"):
         config.load(file)

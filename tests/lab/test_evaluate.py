@@ -94,6 +94,19 @@ def test_the_threshold_is_the_highest_that_accepts_the_wanted_share() -> None:
     assert vote.choose(vote.Votes(np.full(9, -1), np.full(9, -1))) == 0
 
 
+def test_data_that_was_named_is_not_looked_for_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a typo gives figures of other pictures."""
+    (tmp_path / "there" / "gtsrb").mkdir(parents=True)
+    monkeypatch.setenv("EDGEGUARD_DATA", str(tmp_path / "there"))
+    assert data.data_root() == tmp_path / "there"
+    for named in ("given", "variable"):
+        monkeypatch.setenv("EDGEGUARD_DATA", str(tmp_path / "variable"))
+        with pytest.raises(FileNotFoundError, match=f"{named}: there is no gtsrb/ in it"):
+            data.data_root("given" if named == "given" else None)
+
+
 def run(*arguments: Any) -> int:
     with pytest.raises(SystemExit) as caught:
         main(["lab", "evaluate", "gtsrb", *map(str, arguments)])
@@ -107,6 +120,7 @@ def run(*arguments: Any) -> int:
         (["--data", "none.npz"], "none.npz: cannot be read as npz: it holds one array"),
         (["--data", "other.npz"], "other.npz: 'y is not a file in the archive'; want x and y"),
         (["--data", "few.npz", "--data-dir", "nowhere"], "no gtsrb/ in nowhere"),
+        (["--data", "few.npz", "--json", "-"], "--json -: want a file"),
         (["--data", "few.npz", "--json", "nowhere/f.json"], "there is no folder nowhere"),
         ([], "no gtsrb/ in None"),
     ],

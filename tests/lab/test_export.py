@@ -29,13 +29,69 @@ def test_two_results_of_the_same_name_are_refused(tmp_path: Path) -> None:
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
         results.append(tmp_path / folder / "figures.json")
-        results[-1].write_text(f'"{folder}"')
+        results[-1].write_text(f'{{"figures": [], "seed": "{folder}"}}')
     policy = models_dir() / "guard.toml"
     with pytest.raises(EdgeguardError, match=r"--results .*two/figures\.json: another file of"):
         export(policy, to, key, name="car", version=1, results=results)
     assert not to.exists()
     export(policy, to, key, name="car", version=1, results=results[:1])
     assert to.exists()
+
+
+def exporting(folder: Path, *more: str) -> tuple[int, str]:
+    """Exit code and complaint of the command, with a key and a policy in the folder."""
+    if not (folder / "k.pem").exists():
+        write_policy(folder)
+        new_key(folder / "k.pem")
+    line = ["lab", "export", str(folder / "guard.toml"), "--key", str(folder / "k.pem")]
+    done = CliRunner().invoke(cli, [*line, *more])
+    return done.exit_code, str(done.exception or "") + done.output
+
+
+def test_a_bundle_takes_the_place_of_nothing_that_it_is_made_of(tmp_path: Path) -> None:
+    """The private key above all, which nobody has twice."""
+    (tmp_path / "figures.json").write_text('{"figures": []}')
+    assert exporting(tmp_path, "--version", "1", "-o", str(tmp_path / "x.egb"))[0] == 0
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    for name in ("k.pem", "guard.toml", "one.card.json", "figures.json"):
+        (tmp_path / "link.egb").symlink_to(tmp_path / name)
+        more = ("--results", str(tmp_path / "figures.json"))
+        code, said = exporting(tmp_path, "--version", "2", "-o", str(tmp_path / "link.egb"), *more)
+        assert (code != 0, "is read here, and would be lost" in said) == (True, True), said
+        assert (
+            "want a name that ends in .egb"
+            in exporting(tmp_path, "--version", "2", "-o", str(tmp_path / name))[1]
+        )
+        (tmp_path / "link.egb").unlink()
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("more", "complaint"),
+    [
+        (("--version", "9007199254740993"), "is not in the range 1<=x<=9007199254740992"),
+        (("--version", "1", "--name", ""), "'' is no name; want one word"),
+        (("--version", "1", "--name", "a\x1b[31m\nb"), "is no name; want one word"),
+        (("--version", "1", "--name", "a b"), "'a b' is no name; want one word"),
+        (("--version", "1", "--results", "k.pub"), "k.pub: no results file; want one that"),
+    ],
+)
+def test_nothing_is_signed_that_nobody_could_open(
+    tmp_path: Path, more: tuple[str, ...], complaint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_policy(tmp_path)
+    new_key(tmp_path / "k.pem")
+    code, said = exporting(tmp_path, *more, "-o", str(tmp_path / "x.egb"))
+    assert (code != 0, complaint in said) == (True, True), said
+    assert not (tmp_path / "x.egb").exists()
+
+
+def test_a_key_that_is_none_is_said_to_be_none(tmp_path: Path) -> None:
+    """Not that it should be hidden: a public key would be locked up."""
+    new_key(tmp_path / "k.pem")
+    with pytest.raises(EdgeguardError, match=r"k\.pub: is no private key; want the FILE\.pem"):
+        read_private(tmp_path / "k.pub")
 
 
 @pytest.mark.parametrize(

@@ -47,18 +47,17 @@ class Images:
 
 
 def data_root(given: str | Path | None = None) -> Path:
-    """Find the directory that holds ``gtsrb/``: argument, $EDGEGUARD_DATA, then ../shared/data."""
-    here = Path(__file__).resolve().parents[3]
-    tried = (
-        [given] if given else [os.environ.get("EDGEGUARD_DATA"), here.parent / "shared" / "data"]
-    )
-    for root in tried:
-        if root and (Path(root) / "gtsrb").is_dir():
-            return Path(root)
-    raise FileNotFoundError(
-        f"no gtsrb/ in {[str(t) for t in tried if t]}: name the data directory with --data-dir "
-        "or EDGEGUARD_DATA"
-    )
+    """The directory that holds ``gtsrb/``: the argument, else $EDGEGUARD_DATA, else
+    ../shared/data. Raises FileNotFoundError, also when another one of them would have it: figures
+    are of the data that was named."""
+    beside = Path(__file__).resolve().parents[4] / "shared" / "data"
+    root = Path(given or os.environ.get("EDGEGUARD_DATA") or beside)
+    if not (root / "gtsrb").is_dir():
+        raise FileNotFoundError(
+            f"{root}: there is no gtsrb/ in it; name the data directory with --data-dir or"
+            " EDGEGUARD_DATA"
+        )
+    return root
 
 
 def load_train(root: Path) -> Images:
