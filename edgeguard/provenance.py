@@ -8,15 +8,19 @@ from collections.abc import Iterable
 from pathlib import Path
 
 PACKAGES = ("edgeguard", "firmware_bridge")
+SOURCES = (".py", ".toml", ".json", ".dbc", ".c", ".h")
+"""Tables of defaults and the firmware's boards, too, which are in no native module."""
 
 
 def key_of(files: Iterable[Path] = ()) -> str:
-    """12 hex digits of all Python sources, all native modules, and these files."""
+    """12 hex digits of all sources but the firmware's tests, all native modules, and these
+    files."""
     here = Path(__file__).resolve().parent.parent
     digest = hashlib.sha256()
     for package in PACKAGES:
-        for source in sorted((here / package).rglob("*.py")):
-            digest.update(source.read_bytes())
+        for source in sorted((here / package).rglob("*")):
+            if source.suffix in SOURCES and "tests" not in source.parts[len(here.parts) :]:
+                digest.update(source.read_bytes())
     for module in (_native("edgeguard"), _native("firmware_bridge")):
         for library in module:
             digest.update(library.read_bytes())
