@@ -70,6 +70,8 @@ def _numbers(made: Draft, at: KeyPath, card: Card) -> None:
     for key, value, low, high in (
         ("temperature", card.temperature, 0.01, 100.0),
         ("outputs.scale", card.scores.scale or 1.0, 1e-9, 1e6),
+        # more than the scores can show is SCORE_INSANE for ever; they are counted up to 3
+        ("min_distinct", card.distinct_needed, 0, min(3, card.scores.size)),
         *(("value_range", end, -32767.0, 32767.0) for end in card.value_range or ()),
     ):
         if not low <= value <= high:
@@ -86,11 +88,13 @@ def _member(made: Draft, name: str, member: schema.Member, card: Card) -> None:
             runtime,
             f'is "{member.runtime}", but the card says that {card.file} runs on "{card.runtime}"',
         )
-    if member.max_rail is not None and member.max_rail > card.scores.size:
-        made.report.add(
-            ("member", name, "max_rail"),
-            f"is {member.max_rail}, but the model has {card.scores.size} scores",
-        )
+    for key in ("max_rail", "min_distinct"):
+        asked = getattr(member, key)
+        if asked is not None and asked > card.scores.size:
+            scores = "1 score" if card.scores.size == 1 else f"{card.scores.size} scores"
+            made.report.add(
+                ("member", name, key), f"is {asked}, but the model has {scores}; ask for no more"
+            )
     if member.runtime != "external" and card.input.layout == "VECTOR":
         made.report.add(
             ("member", name, "camera"),

@@ -6,6 +6,7 @@ from __future__ import annotations
 from edgeguard.config import channel_rules, detector_rules, mcu, schema
 from edgeguard.config import vocabulary as words
 from edgeguard.config.draft import Draft
+from edgeguard.config.fixed import ONE, q16_floor
 from edgeguard.config.lines import KeyPath
 
 
@@ -228,7 +229,14 @@ def _rearm(made: Draft) -> None:
             ("rearm", "standstill_signal"),
             f"is in {signal.unit}; standstill is a speed: {', '.join(words.SPEED_UNITS)}",
         )
-    if not max(signal.range.low, 0.0) <= rearm.standstill_below < signal.range.high:
+    if q16_floor(rearm.standstill_below) < 1:
+        made.report.add(
+            ("rearm", "standstill_below"),
+            f"is {rearm.standstill_below:g}, less than the core's smallest step (1/{ONE}"
+            f" {signal.unit}): not even 0 would be standstill, and nothing could re-arm; give the"
+            " speed below which it stands",
+        )
+    elif not max(signal.range.low, 0.0) <= rearm.standstill_below < signal.range.high:
         made.report.add(
             ("rearm", "standstill_below"),
             f"is {rearm.standstill_below:g}, outside the signal's range"

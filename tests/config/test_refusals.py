@@ -375,6 +375,8 @@ def test_classes_of_all_members_must_be_the_same(folder: Path) -> None:
         ("plain", "temperature", 1e30),
         ("plain", "scale", 1e300),
         ("plain", "scale", 5e-324),
+        ("plain", "min_distinct", 4),  # the kernel counts to 3
+        ("lane", "min_distinct", 2),
         ("lane", "value_range", [-1e9, 1.0]),
     ],
 )

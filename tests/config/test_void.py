@@ -25,6 +25,14 @@ above = 1.0
 %s
 [cause.FROZEN_INPUT]"""
 
+BUS = """
+[detector.flood]
+kind = "bus"
+feature = "rate"
+above = 1.1
+max_age_ms = %s
+[cause.FROZEN_INPUT]"""
+
 LANE = 'may_suggest = ["steering"]'
 BOTH = 'may_suggest = { target_speed = ["raise", "lower"] }'
 DARK = 'feature = "black_share"\nabove = 0.8'
@@ -65,11 +73,14 @@ REFUSED = [
      "any two members would support each other"),
     ("standstill_below = 0.1", "standstill_below = 70.0", "rearm.standstill_below",
      "every speed is standstill"),
+    ("standstill_below = 0.1", "standstill_below = 1e-5", "rearm.standstill_below",
+     "less than the core's smallest step (1/65536 m/s)"),
     # ages: what is held has to last until the next one is there
     ("max_age_ms = 250\nframe", "max_age_ms = 109\nframe", "camera.front.max_age_ms",
      "a control period (110 ms)"),
     ("max_age_ms = 250\nmay", "max_age_ms = 109\nmay", "member.plain.max_age_ms",
      "a control period (110 ms)"),
+    (WATCHED, BUS % 109, "detector.flood.max_age_ms", "a window and a control period (110 ms)"),
     # modes: what can only flap
     (LANE, f'{LANE}\nin_modes = ["DEGRADED", "FALLBACK"]', "member.lane.in_modes",
      "leaves out NOMINAL"),
@@ -83,6 +94,8 @@ REFUSED = [
     ('feature = "energy"\nabove = -2.0\nbelow = -30.0', 'feature = "entropy"\nbelow = 0',
      "detector.odd.below", "at 0 or above"),
     (WATCHED, ECHOES, "detector.again.above", "between 0 and 512"),
+    # sanity that no answer has
+    (LANE, f"{LANE}\nmin_distinct = 2", "member.lane.min_distinct", "the model has 1 score;"),
 ]  # fmt: skip
 
 TAKEN = [
@@ -92,6 +105,9 @@ TAKEN = [
     ("range = [0.0, 70.0]", "range = [0.0, 36.2]"),
     ("dispersion = 0.1", "dispersion = 0.99"),
     ("standstill_below = 0.1", "standstill_below = 69.9"),
+    ("standstill_below = 0.1", "standstill_below = 1.6e-5"),
+    (WATCHED, BUS % 110),
+    (LANE, f"{LANE}\nmin_distinct = 1"),
     ("max_age_ms = 250\nframe", "max_age_ms = 110\nframe"),
     ("max_age_ms = 300\nmay_suggest = [", "max_age_ms = 110\nmay_suggest = ["),
     (LANE, f'{LANE}\nin_modes = ["NOMINAL", "DEGRADED", "FALLBACK"]'),
