@@ -11,7 +11,7 @@ from attrs import evolve
 from edgeguard.bundle import SUFFIX, open_bundle
 from edgeguard.card import SUFFIX as CARD
 from edgeguard.card import Card
-from edgeguard.config import calibration, cards, rules
+from edgeguard.config import calibration, cards, reach, rules
 from edgeguard.config.defaults import default_causes
 from edgeguard.config.draft import Draft, draft
 from edgeguard.config.files import resolve
@@ -50,7 +50,10 @@ def load(
     written = draft(Path(path))
     rules.check(written)
     found = cards.check(written, files)
-    known = calibration.apply(written, found) if calibrated else calibration.Calibrated({}, {})
+    known = calibration.Calibrated({}, {})
+    if calibrated:
+        known = calibration.apply(written, found)
+        reach.check(written, found, known.temperatures)
     written.report.done()
     return _finished(written, known)
 

@@ -137,6 +137,15 @@ def test_comments_and_layout_of_a_calibration_are_free(calibrated: Path) -> None
     assert config.load(calibrated).temperatures == {"plain": 1.25}
 
 
+def test_what_a_member_can_say_is_asked_at_its_calibrated_temperature(calibrated: Path) -> None:
+    file = calibrated.with_name("plain.card.json")
+    file.write_text(file.read_text().replace('"scale": 0.1', '"scale": 0.01'))
+    with pytest.raises(ConfigError, match=r"raise\.certainty: is 0\.97, but plain says 0\.6578 at"):
+        config.load(calibrated)
+    change(calibrated, "plain = 1.25", "plain = 0.3")
+    config.load(calibrated)
+
+
 def test_a_missing_calibration_file_is_refused(calibrated: Path) -> None:
     calibrated.with_name("calibration.toml").unlink()
     with pytest.raises(ConfigError, match=r"guard\.calibration: .*no such file"):
