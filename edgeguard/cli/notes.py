@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from edgeguard.card import Card
 from edgeguard.config import GuardConfig, schema
 from edgeguard.config.load import own_code
+from edgeguard.config.policy import max_gap_ms
 from edgeguard.sandbox import lacking
 
 _NO_FILE = "0" * 64  # of a card by `edgeguard.adapters.card`: nobody knows the file
@@ -22,7 +24,7 @@ def notes(cfg: GuardConfig, cards: Mapping[str, Card]) -> list[str]:
             said.append(f"channel.{name}: every class is hold, so no model ever moves it")
         if channel.degraded is None:
             said.append(f"channel.{name}: no degraded envelope, DEGRADED moves as NOMINAL does")
-    said += _late(cfg) + _blind(cfg) + _twins(cards) + _together(cfg)
+    said += _late(cfg) + _patient(cfg) + _blind(cfg) + _twins(cards) + _together(cfg)
     if cfg.telemetry.disclosure != "label":
         said.append(f"telemetry: disclosure {cfg.telemetry.disclosure} lets out what models say")
     if cfg.rearm is None:
@@ -76,6 +78,23 @@ def _late(cfg: GuardConfig) -> list[str]:
                 " answer takes long"
             )
     return said
+
+
+def _patient(cfg: GuardConfig) -> list[str]:
+    """Causes that wait on top of the limit that was the patience, for longer than that itself."""
+    ages = [member.max_age_ms for member in cfg.members.values()]
+    frames = [camera.max_age_ms for camera in cfg.cameras.values()]
+    limits_ms = {
+        "STALE_MODEL": ("max_age_ms of the members", max(ages)),  # when the last of them is too old
+        "FRAME_LOST": ("max_age_ms of a camera", min(frames, default=math.inf)),
+        "TIME_FAULT": ("max_gap_ms", max_gap_ms(cfg)),
+    }
+    return [
+        f"cause.{name}: on_ms {cfg.causes[name].on_ms:g} is longer than {what} ({limit_ms:g} ms):"
+        " until it acts, what was accepted last is commanded"
+        for name, (what, limit_ms) in limits_ms.items()
+        if cfg.causes[name].on_ms > limit_ms
+    ]
 
 
 def _twins(cards: Mapping[str, Card]) -> list[str]:

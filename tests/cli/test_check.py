@@ -86,6 +86,24 @@ def test_a_vote_that_may_lapse_before_the_next_answer_is_noted(
 
 
 @pytest.mark.parametrize(
+    ("cause", "limit_ms", "said"),
+    [
+        ("STALE_MODEL", 300, "max_age_ms of the members (300 ms)"),
+        ("FRAME_LOST", 250, "max_age_ms of a camera (250 ms)"),
+        ("TIME_FAULT", 100, "max_gap_ms (100 ms)"),
+    ],
+)
+def test_a_cause_that_waits_longer_than_its_limit_is_noted(
+    guard_toml: Path, capsys: pytest.CaptureFixture[str], cause: str, limit_ms: int, said: str
+) -> None:
+    text = guard_toml.read_text()
+    guard_toml.write_text(f"{text}\n[cause.{cause}]\non_ms = {limit_ms}\noff_ms = 600\n")
+    assert "is longer than" not in noted(guard_toml, capsys)
+    guard_toml.write_text(f"{text}\n[cause.{cause}]\non_ms = {limit_ms + 1}\noff_ms = 600\n")
+    assert f"cause.{cause}: on_ms {limit_ms + 1} is longer than {said}" in noted(guard_toml, capsys)
+
+
+@pytest.mark.parametrize(
     ("names", "operations"),
     [("", ""), ("ab?", ""), ("aa?", "lower"), ("aaa", "raise lower"), ("aab", "lower")],
 )
