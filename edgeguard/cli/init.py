@@ -73,11 +73,11 @@ def _size(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int
 )
 @click.option("--pixels", type=click.Choice(list(PIXELS)), help="What the input's numbers mean.")
 @click.option("--colour", type=click.Choice(["RGB", "BGR", "GRAY"]), help="Order of the channels.")
+@click.option("--scores", metavar="NAME", help="The output with the scores, where several fit.")
 @click.option("--force", is_flag=True, help="Overwrite what an earlier init wrote.")
 def command(
-    model: Path, *, images: Path, labels: Path, out: Path | None, size: tuple[int, int] | None,
-    pixels: str | None, colour: str | None, force: bool,
-) -> None:  # fmt: skip
+    model: Path, *, images: Path, labels: Path, out: Path | None, force: bool, **wishes: Any
+) -> None:
     """Write card, golden vectors and a guard.toml for MODEL, an ONNX or TFLite classifier.
 
     Nothing is written unless all of it is; exit code 2 and a sentence if MODEL cannot be guarded.
@@ -87,7 +87,7 @@ def command(
     _free(model, out, force)
     spec = _apart(inspect_model, model)
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
-    card, assumed = new_card(model, digest, spec, names, Wishes(size, pixels, colour))
+    card, assumed = new_card(model, digest, spec, names, Wishes(**wishes))
     inputs = tensors(images, GOLDEN_PICTURES, card.input)
     with tempfile.TemporaryDirectory(prefix="edgeguard-init-") as folder:
         made = Path(folder)
@@ -106,6 +106,12 @@ def _targets(model: Path, out: Path) -> list[Path]:
 
 
 def _free(model: Path, out: Path, force: bool) -> None:
+    try:
+        model.name.encode()
+    except UnicodeEncodeError:  # bytes of a file system, which no TOML can hold
+        raise ConfigError(
+            f"{str(model)!r}: its name is not UTF-8, and guard.toml has to name it; rename it"
+        ) from None
     if not model.is_file():
         raise ConfigError(f"{model}: no such file")
     copy = out / model.name

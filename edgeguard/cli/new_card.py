@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+from operator import mul
 from pathlib import Path
 
 from attrs import evolve, frozen
@@ -13,7 +15,12 @@ from edgeguard.inference.quantization import UNKNOWN, FileSpec, TensorSpec, dete
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-# What the numbers of a float input stand for: mean and std of the card, per --pixels.
+# Grey is luma (BT.601, as native/kernels/colour.hpp makes it): so is its mean of the three. Nobody
+# publishes its deviation; weighted alike it is that of colours which rise and fall together, as
+# those of pictures nearly do, and else a little too large.
+GREY = (0.299, 0.587, 0.114)  # of red, green, blue
+
+# What the numbers of a float input stand for: mean and std of red, green, blue, per --pixels.
 PIXELS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "0..1": ((0.0,) * 3, (1.0,) * 3),
     "-1..1": ((0.5,) * 3, (0.5,) * 3),
@@ -23,6 +30,8 @@ PIXELS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 
 _SPANS = {"0..1": (0, 1), "-1..1": (-1, 1), "0..255": (0, 255), "imagenet": (-2.12, 2.64)}
 
+_CALLED = re.compile("score|logit|prob", re.IGNORECASE)  # of outputs, as exporters name them
+
 
 @frozen
 class Wishes:
@@ -31,6 +40,7 @@ class Wishes:
     size: tuple[int, int] | None = None
     pixels: str | None = None
     colour: str | None = None
+    scores: str | None = None
 
 
 def new_card(
@@ -41,7 +51,7 @@ def new_card(
         raise ConfigError(f"{model}: has {len(spec.inputs)} inputs; one picture is supported")
     assumed: list[str] = []
     picture = _input(model, spec.inputs[0], wishes, assumed)
-    outputs = _outputs(model, spec.outputs, labels, assumed)
+    outputs = _outputs(model, spec.outputs, labels, wishes.scores, assumed)
     card = Card(
         name=model.stem,
         file=model.name,
@@ -73,7 +83,11 @@ def _input(model: Path, tensor: TensorSpec, wishes: Wishes, assumed: list[str]) 
     if wishes.colour is None and channels == 3:
         assumed.append("colours in the order RGB (else: --colour BGR)")
     pixels = wishes.pixels or _pixels(tensor, assumed)
-    mean, std = PIXELS[pixels]
+    mean, std = (_ordered(values, colour) for values in PIXELS[pixels])
+    if (pixels, colour) == ("imagenet", "GRAY"):
+        assumed.append(
+            f"grey with ImageNet's luma: mean {mean[0]:g}, std {std[0]:g} (else: in the card)"
+        )
     return Input(
         layout=layout,
         dtype=tensor.dtype,
@@ -81,9 +95,17 @@ def _input(model: Path, tensor: TensorSpec, wishes: Wishes, assumed: list[str]) 
         scale=tensor.scale,
         zero_point=tensor.zero_point,
         colour=colour,
-        mean=mean[:channels],
-        std=std[:channels],
+        mean=mean,
+        std=std,
     )
+
+
+def _ordered(rgb: tuple[float, ...], colour: str) -> tuple[float, ...]:
+    """A number for each colour, in the order of the card's `colour`."""
+    if colour == "GRAY":
+        same = len(set(rgb)) == 1  # exact, without the dust of a sum
+        return rgb[:1] if same else (round(sum(map(mul, GREY, rgb)), 3),)
+    return rgb[::-1] if colour == "BGR" else rgb
 
 
 def _shape(model: Path, tensor: TensorSpec, wishes: Wishes) -> tuple[str, int, tuple[int, int]]:
@@ -129,12 +151,13 @@ def _pixels(tensor: TensorSpec, assumed: list[str]) -> str:
 
 
 def _outputs(
-    model: Path, tensors: tuple[TensorSpec, ...], labels: tuple[str, ...], assumed: list[str]
-) -> tuple[Output, ...]:
+    model: Path, tensors: tuple[TensorSpec, ...], labels: tuple[str, ...], named: str | None,
+    assumed: list[str],
+) -> tuple[Output, ...]:  # fmt: skip
     head = detection_head(tensors)
     if head:
         raise ConfigError(f"{model}: {head}")
-    scores = _scores(model, tensors, labels)
+    scores = _scores(model, tensors, labels, named, assumed)
     rest = [t for t in tensors if t is not scores and t.size != UNKNOWN]
     if len(rest) > 1:
         raise ConfigError(
@@ -152,18 +175,38 @@ def _outputs(
     return (*made, *(_output(t, "embedding") for t in rest))
 
 
-def _scores(model: Path, tensors: tuple[TensorSpec, ...], labels: tuple[str, ...]) -> TensorSpec:
+def _scores(
+    model: Path, tensors: tuple[TensorSpec, ...], labels: tuple[str, ...], named: str | None,
+    assumed: list[str],
+) -> TensorSpec:  # fmt: skip
     """The output with one score for each label, else one that leaves its size open: then the model
-    is refused where it is opened, if its scores are not as many."""
-    for size in (len(labels), UNKNOWN):
-        for tensor in tensors:
-            if tensor.size == size:
-                return tensor
-    sizes = ", ".join(f"{t.name!r} with {t.size}" for t in tensors)
-    raise ConfigError(
-        f"{model}: {len(labels)} labels, but its outputs are {sizes}; the labels file needs one"
-        " line for each score, in their order"
-    )
+    is refused where it is opened, if its scores are not as many. Of several the only one that comes
+    from a softmax, else that is called so, unless the user named one."""
+    sizes = ", ".join(f"{t.name!r} with {t.size if t.size != UNKNOWN else 'any'}" for t in tensors)
+    fitting = [t for t in tensors if t.size in (len(labels), UNKNOWN)]
+    if not fitting:
+        raise ConfigError(
+            f"{model}: {len(labels)} labels, but its outputs are {sizes}; the labels file needs one"
+            " line for each score, in their order"
+        )
+    if named is not None:
+        found = [t for t in fitting if t.name == named]
+        if not found:
+            raise ConfigError(
+                f"{model}: --scores {named}: want an output of {len(labels)}, one score for each"
+                f" label; its outputs are {sizes}"
+            )
+        return found[0]
+    stated = [t for t in fitting if t.size != UNKNOWN] or fitting
+    told = [t for t in stated if t.softmax] or [t for t in stated if _CALLED.search(t.name)]
+    scores, *others = told or stated
+    if others:
+        raise ConfigError(
+            f"{model}: which output holds the scores? its outputs are {sizes}; say --scores NAME"
+        )
+    if len(stated) > 1:
+        assumed.append(f"output {scores.name!r} holds the scores (else: --scores NAME)")
+    return scores
 
 
 def _output(tensor: TensorSpec, kind: str) -> Output:

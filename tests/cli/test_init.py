@@ -32,6 +32,10 @@ SCORES = TensorSpec("y", "float32", (1, 3))
 LABELS = ("a", "b", "c")
 
 
+def named(name: str, size: int = 3, softmax: bool = False) -> TensorSpec:
+    return TensorSpec(name, "float32", (1, size), softmax=softmax)
+
+
 def run(*arguments: str | Path) -> int:
     with pytest.raises(SystemExit) as done:
         main([str(a) for a in arguments])
@@ -147,6 +151,20 @@ def test_what_is_refused_leaves_nothing_behind(
     assert run("init", model, "--images", pictures, "--labels", labels, "--size", "0x9") == 2
 
 
+def test_a_file_name_that_no_toml_can_hold_is_refused_before_anything_runs(
+    tmp_path: Path, pictures: Path, labels: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / os.fsdecode(b"m\xff.onnx")
+    try:
+        model.write_bytes(b"not even a model")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names alone")
+    arguments = ("--images", pictures, "--labels", labels, "--out", tmp_path / "out")
+    assert run("init", model, *arguments) == 2
+    assert "m\\udcff.onnx': its name is not UTF-8, and" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("inputs", "outputs", "wishes", "phrase"),
     [
@@ -164,6 +182,11 @@ def test_what_is_refused_leaves_nothing_behind(
         ((FLOAT,), (TensorSpec("y", "int32", (1, 3)),), Wishes(), "is int32"),
         ((FLOAT,), (TensorSpec("y", "int8", (1, 3)),), Wishes(), "no scale and zero point"),
         ((FLOAT,), (SCORES, SCORES, FLOAT), Wishes(), "detection heads"),
+        ((FLOAT,), (named("a"), named("b")), Wishes(), "'a' with 3, 'b' with 3; say --scores NAME"),
+        ((FLOAT,), (named("a", size=-1), named("b", size=-1)), Wishes(), "'b' with any; say"),
+        ((FLOAT,), (named("logits"), named("scores")), Wishes(), "which output holds the scores"),
+        ((FLOAT,), (SCORES,), Wishes(scores="z"), "--scores z: want an output of 3"),
+        ((FLOAT,), (SCORES, named("z", size=9)), Wishes(scores="z"), "'y' with 3, 'z' with 9"),
     ],
 )
 def test_a_model_that_cannot_be_guarded_is_refused_with_the_reason(
@@ -171,6 +194,52 @@ def test_a_model_that_cannot_be_guarded_is_refused_with_the_reason(
 ) -> None:
     with pytest.raises(ConfigError, match=phrase):
         new_card(Path("m.onnx"), DIGEST, FileSpec(inputs, outputs), LABELS, wishes)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "wanted", "scores"),
+    [
+        ((named("features"), named("head", softmax=True)), None, "head"),
+        ((named("features"), named("class_Logits")), None, "class_Logits"),
+        ((named("scores"), named("head", softmax=True)), None, "head"),
+        ((named("features"), named("head", softmax=True)), "features", "features"),
+        ((named("a"), named("b")), "b", "b"),
+        ((named("a"), named("b", size=-1)), "b", "b"),
+    ],
+)
+def test_of_several_outputs_that_fit_the_scores_are_told_or_named(
+    outputs: tuple[TensorSpec, ...], wanted: str | None, scores: str
+) -> None:
+    wishes = Wishes(scores=wanted)
+    card, assumed = new_card(Path("m.onnx"), DIGEST, FileSpec((FLOAT,), outputs), LABELS, wishes)
+    assert card.scores.name == scores
+    said = f"output '{scores}' holds the scores (else: --scores NAME)"
+    assert (said in assumed) is (wanted is None)
+
+
+@pytest.mark.parametrize(
+    ("colour", "mean", "std"),
+    [
+        ("RGB", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ("BGR", (0.406, 0.456, 0.485), (0.225, 0.224, 0.229)),
+        ("GRAY", (0.459,), (0.226,)),
+    ],
+)
+def test_mean_and_deviation_are_in_the_order_of_the_colours(
+    colour: str, mean: tuple[float, ...], std: tuple[float, ...]
+) -> None:
+    channels = len(mean)
+    spec = FileSpec((TensorSpec("x", "float32", (1, channels, 8, 8)),), (SCORES,))
+    wishes = Wishes(pixels="imagenet", colour=colour)
+    card, assumed = new_card(Path("m.onnx"), DIGEST, spec, LABELS, wishes)
+    assert (card.input.mean, card.input.std) == (mean, std)
+    grey = "grey with ImageNet's luma: mean 0.459, std 0.226 (else: in the card)"
+    assert (grey in assumed) is (colour == "GRAY")
+    red = np.full((8, 8, 3), (255, 0, 0), np.uint8)
+    seen = tensor(red, card.input)[:, 0, 0]
+    of_red = {"RGB": 0, "BGR": 2}.get(colour)
+    want = (76 / 255 - 0.459) / 0.226 if of_red is None else (1 - 0.485) / 0.229
+    assert seen[of_red or 0] == pytest.approx(want, abs=1e-3)
 
 
 def test_a_model_that_does_not_state_its_many_scores_is_refused(
