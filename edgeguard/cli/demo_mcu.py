@@ -19,6 +19,7 @@ import click
 from attrs import field, frozen
 
 from edgeguard import written
+from edgeguard.cli.numbers import Finite
 from edgeguard.errors import EdgeguardError
 from edgeguard.sandbox import command_line
 from edgeguard.streams import ramp
@@ -28,6 +29,7 @@ from edgeguard.zoo import models_dir
 TRIES = 5
 LOAD_S = 60.0  # models are loaded in that time
 ARM_S = 10.0  # and then the microcontroller is armed and follows
+MOST_SHOWN_S = 3600.0  # the whole drive is one picture
 STOP_S = 12.0  # from 120 km/h at 4 m/s2 it takes 8.4 s
 
 BUSY = (
@@ -38,7 +40,7 @@ _SAID = re.compile(r"mcu: (\w+)")
 
 
 @click.command()
-@click.option("--seconds", type=click.FloatRange(min=4.0), default=30.0, show_default=True,
+@click.option("--seconds", type=Finite(min=4.0, max=MOST_SHOWN_S), default=30.0, show_default=True,
               help="How long it drives; the host is killed halfway.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
               default=Path("edgeguard-demo-mcu"), show_default=True,

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from edgeguard.cli.numbers import MOST_S, Finite
 from edgeguard.errors import EdgeguardError
 from edgeguard.figures import Figure
 from edgeguard.zoo import models_dir
@@ -29,7 +30,8 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--quick", is_flag=True, help="50 pictures.")
 @click.option("--dense", type=click.IntRange(min=0), default=512, show_default=True,
               help="For leftovers, tighten layers of at most so many integers.")  # fmt: skip
-@click.option("--milp", "milp_s", type=click.FloatRange(min=0), default=0.0, show_default=True,
+@click.option("--milp", "milp_s", type=Finite(min=0.0, max=MOST_S), default=0.0,
+              show_default=True,
               help="Seconds of mixed-integer programs for each leftover.")  # fmt: skip
 @click.option("--order", type=click.Choice(["influence", "width", "file", "all"]),
               default="influence", show_default=True,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeguard.cli import demo_mcu
+from edgeguard.cli.numbers import MOST_S, Finite
 from edgeguard.written import apart
 from edgeguard.zoo import models_dir
 
@@ -124,7 +125,7 @@ def _until_stopped(processes: dict[str, Any]) -> None:
 @click.argument("port")
 @policy_or_demo
 @keys_option
-@click.option("--seconds", type=click.FloatRange(min=0.0), help="Stop after this time.")
+@click.option("--seconds", type=Finite(min=0.0, max=MOST_S), help="Stop after this time.")
 def monitor(port: str, policy: Path | None, key_file: Path | None, seconds: float | None) -> None:
     """Show live what the microcontroller at PORT says; never arms it.
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+MOST_S = 1e9  # 32 years: in nanoseconds it fits 63 bits, beside any clock
+
 
 class Finite(click.FloatRange):
     """A float in a range. NaN compares false with every end and an infinity lies in every open

@@ -18,7 +18,7 @@ from edgeguard.cli import run_bus, run_record
 from edgeguard.cli import run_inputs as inputs
 from edgeguard.cli import run_page as page
 from edgeguard.cli.bundle import trusting
-from edgeguard.cli.numbers import Finite
+from edgeguard.cli.numbers import MOST_S, Finite
 from edgeguard.cli.run_outputs import Outputs
 from edgeguard.config import GuardConfig, load
 from edgeguard.config.load import files_read
@@ -83,7 +83,7 @@ class Options:
 )  # fmt: skip
 @click.option("--keys", "key_file", metavar="FILE", type=click.Path(path_type=Path),
               help="Its keys, made if missing.  [~/.config/edgeguard/mcu-keys.json]")  # fmt: skip
-@click.option("--seconds", type=Finite(min=0.0), help="Stop after this time.")
+@click.option("--seconds", type=Finite(min=0.0, max=MOST_S), help="Stop after this time.")
 @click.option(
     "--realtime", is_flag=True,
     help="On the clock, whatever the source; with locked memory, without garbage collection and "
