@@ -185,7 +185,8 @@ def _write(made: Path, card: Card, run_ms: float) -> None:
         means=_means(card.labels),
     )
     (made / "guard.toml").write_text(text, encoding="utf-8")
-    config.load(made / "guard.toml", files=True)
+    # its certainties are guesses; one that this model cannot say is for the user to change
+    config.load(made / "guard.toml", calibrated=False, files=True)
 
 
 def _plain(name: str) -> str:

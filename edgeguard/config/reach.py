@@ -53,8 +53,8 @@ def _operation(
     made.report.add(
         ("channel", channel, operation, "certainty"),
         f"is {demand.certainty:g}, but {said}: the quorum of {demand.quorum} could never be"
-        f" reached, and no model would {operation} this channel; ask for less, or export them with"
-        " float32 scores",
+        f" reached, and no model would {operation} this channel; ask for less, run `edgeguard"
+        " calibrate` for a temperature that fits, or export float32 scores",
     )
 
 

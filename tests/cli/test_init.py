@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from attrs import evolve
 
 from edgeguard.card import Card
-from edgeguard.cli.init import DEADLINES_MS
+from edgeguard.cli.init import DEADLINES_MS, _write
 from edgeguard.cli.main import main
 from edgeguard.cli.new_card import Wishes, new_card
 from edgeguard.cli.pictures import read, tensor
@@ -264,6 +265,16 @@ def test_a_model_that_does_not_state_its_many_scores_is_refused(
     told = capfd.readouterr().err
     assert "open.onnx: output 'y' gives 1000 values [1, 1000], the card says 10" in told
     assert not out.exists()
+
+
+def test_a_model_that_cannot_say_what_the_guard_asks_for_gets_one_to_edit(tmp_path: Path) -> None:
+    shipped = Card.beside(models_dir() / "plain.onnx")
+    (tmp_path / shipped.file).write_bytes(shipped.model_path.read_bytes())
+    outputs = (evolve(shipped.scores, scale=0.01),)
+    card = evolve(shipped, outputs=outputs, golden=None, labels_file=None, directory=tmp_path)
+    _write(tmp_path, card, run_ms=1.0)
+    with pytest.raises(ConfigError, match=r"raise\.certainty: is 0\.95, but plain says .* less"):
+        load(tmp_path / "guard.toml")
 
 
 def test_a_deadline_leaves_room_and_not_ten_times_too_much() -> None:
