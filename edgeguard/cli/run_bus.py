@@ -13,7 +13,7 @@ from edgeguard.config import GuardConfig
 from edgeguard.errors import EdgeguardError
 from edgeguard.evidence.bus import Frame, Model, Monitor, load
 from edgeguard.guard import Guard
-from edgeguard.intake.bus import Reader
+from edgeguard.intake.bus import WINDOW_S, Reader
 from edgeguard.loop import Loop
 
 
@@ -45,6 +45,19 @@ class Watched:
             self._guard.bus(worst, t_ns)
 
 
+def _lasts(config: GuardConfig, detector: str) -> None:
+    """What is read of a bus has to stand until the next window can have been seen, else the
+    detector trips on one that is in order. Raises EdgeguardError."""
+    age_ms, least_ms = config.detectors[detector].max_age_ms, 1000 * WINDOW_S
+    least_ms += config.guard.period_ms
+    if age_ms is not None and age_ms < least_ms:
+        raise EdgeguardError(
+            f"{config.source}: detector.{detector}.max_age_ms: is {age_ms:g}; --bus gives a number"
+            f" every {1000 * WINDOW_S:g} ms, so it would trip between two; at least that and a"
+            f" control period ({least_ms:g} ms)"
+        )
+
+
 def attach(
     name: str | None, learnt: Path | None, loop: Loop, guard: Guard, on_clock: bool,
     stack: contextlib.ExitStack,
@@ -63,6 +76,8 @@ def attach(
         raise EdgeguardError(
             f"--bus {name}: say what is normal there: --bus-learnt FILE, see docs/detectors.md"
         )
+    for detector in readers:
+        _lasts(guard.config, detector)
     if not on_clock:
         raise EdgeguardError(f"--bus {name}: is live, and this source is not: add --realtime")
     watched = Watched(guard, load(learnt))

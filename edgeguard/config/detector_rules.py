@@ -11,7 +11,6 @@ from edgeguard.config.draft import Draft
 from edgeguard.config.fixed import q16_ceil, q16_floor
 from edgeguard.config.lines import KeyPath
 from edgeguard.config.structure import one_of
-from edgeguard.intake.bus import WINDOW_S
 
 # What each kind needs and may have besides kind and cause.
 _LIMITS = ("above", "below", "max_false_trips_per_hour")
@@ -71,8 +70,6 @@ def check(made: Draft, name: str, detector: schema.Detector) -> None:
         _association(made, at, detector)
     if kind == "history":
         _history(made, at, detector)
-    if kind == "bus":
-        _bus(made, at, detector)
     if kind != "risk":
         _thresholds(made, at, detector)
 
@@ -123,21 +120,6 @@ def _history(made: Draft, at: KeyPath, detector: schema.Detector) -> None:
             (*at, "above"),
             f'is "calibrated", but tracks say nothing about {detector.feature}; give a number, see'
             " docs/detectors.md",
-        )
-
-
-def _bus(made: Draft, at: KeyPath, detector: schema.Detector) -> None:
-    """What is read of a bus has to stand until the next window can have been seen."""
-    if made.guard is None or detector.max_age_ms is None:
-        return
-    window_ms = 1000.0 * WINDOW_S
-    least_ms = window_ms + made.guard.period_ms
-    if detector.max_age_ms < least_ms:
-        made.report.add(
-            (*at, "max_age_ms"),
-            f"is {detector.max_age_ms:g}; a bus is read in windows of {window_ms:g} ms, so it would"
-            " trip on one that is in order; at least a window and a control period"
-            f" ({least_ms:g} ms)",
         )
 
 

@@ -168,6 +168,8 @@ def test_of_several_windows_the_worst_counts(tmp_path: Path, learnt: Path) -> No
         (DETECTOR, ["--bus", NAME], "say what is normal there: --bus-learnt FILE"),
         (DETECTOR, ["--bus", NAME, "--bus-learnt", "bus.json"], "add --realtime"),
         (DETECTOR, ["--bus-learnt", "bus.json"], "of which bus? name it with --bus"),
+        (DETECTOR.replace("400", "109"), ["--bus", NAME, "--bus-learnt", "bus.json", "--realtime"],
+         "detector.strangers.max_age_ms: is 109; --bus gives a number every 100 ms"),
         (DETECTOR, ["--bus", "can0", "--bus-learnt", "bus.json", "--realtime"], "want can:CHANNEL"),
         (DETECTOR, ["--bus", NAME, "--bus-learnt", "drive.npz", "--realtime"],
          "is not what was learnt of a bus"),

@@ -25,14 +25,6 @@ above = 1.0
 %s
 [cause.FROZEN_INPUT]"""
 
-BUS = """
-[detector.flood]
-kind = "bus"
-feature = "rate"
-above = 1.1
-max_age_ms = %s
-[cause.FROZEN_INPUT]"""
-
 LANE = 'may_suggest = ["steering"]'
 BOTH = 'may_suggest = { target_speed = ["raise", "lower"] }'
 DARK = 'feature = "black_share"\nabove = 0.8'
@@ -80,7 +72,6 @@ REFUSED = [
      "a control period (110 ms)"),
     ("max_age_ms = 250\nmay", "max_age_ms = 109\nmay", "member.plain.max_age_ms",
      "a control period (110 ms)"),
-    (WATCHED, BUS % 109, "detector.flood.max_age_ms", "a window and a control period (110 ms)"),
     # modes: what can only flap
     (LANE, f'{LANE}\nin_modes = ["DEGRADED", "FALLBACK"]', "member.lane.in_modes",
      "leaves out NOMINAL"),
@@ -106,7 +97,6 @@ TAKEN = [
     ("dispersion = 0.1", "dispersion = 0.99"),
     ("standstill_below = 0.1", "standstill_below = 69.9"),
     ("standstill_below = 0.1", "standstill_below = 1.6e-5"),
-    (WATCHED, BUS % 110),
     (LANE, f"{LANE}\nmin_distinct = 1"),
     ("max_age_ms = 250\nframe", "max_age_ms = 110\nframe"),
     ("max_age_ms = 300\nmay_suggest = [", "max_age_ms = 110\nmay_suggest = ["),

@@ -167,7 +167,7 @@ BUS = """
 kind = "bus"
 feature = "unknown"
 above = 0.5
-max_age_ms = 110
+max_age_ms = 100
 """
 
 

@@ -50,7 +50,7 @@ cause = "OUT_OF_DISTRIBUTION"
 kind = "bus"
 feature = "unknown"
 above = 0.5
-max_age_ms = 110
+max_age_ms = 100
 """
 WIPERS = """
 [channel.wipers]
