@@ -12,10 +12,11 @@ import json
 import re
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from targets import BUILD, ROOT, Target, all_targets, compile_all, run
+from targets import BUILD, JOBS, ROOT, Target, Test, all_targets, compile_all, run
 
 from edgeguard import figures
 
@@ -31,15 +32,17 @@ def link_and_run(
     objects = compile_all(compiler, [*flags, *target.flags], list(target.units), out / "units")
     plain = ["-O0", *target.flags]
     support = compile_all(compiler, plain, list(target.support), out / "support")
-    programs = []
-    for test in target.tests:
+
+    def built(test: Test) -> Path:
         parts = compile_all(compiler, plain, list(test.sources), out / f"test_{test.name}")
         program = out / f"test_{test.name}" / "test"
         run([compiler, *flags, *parts, *objects, *support, "-o", program], cwd=out)
         environment = [f"LLVM_PROFILE_FILE={out}/{test.name}.profraw"] if profile else []
-        run(["env", *environment, program], cwd=out)
-        programs.append(program)
-    return programs
+        run(["env", *environment, program], cwd=out)  # gcc's counters add up under a lock
+        return program
+
+    with ThreadPoolExecutor(JOBS) as pool:
+        return list(pool.map(built, target.tests))
 
 
 def gcc(target: Target, out: Path) -> dict[str, Any]:
