@@ -82,6 +82,8 @@ def evaluate(
     if name == "techniques":
         from edgeguard.lab import techniques
 
+        if not files:
+            raise click.UsageError("techniques: name results files, which --json writes")
         return techniques.evaluate(files, member)
     if name == "can":
         from edgeguard.lab.zoo.can import evaluate as run_can

@@ -8,6 +8,7 @@ A technique that was not measured shows the command that measures it, one that i
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -102,11 +103,13 @@ TECHNIQUES = (
     Technique("detection, failsafe, isolation", "architecture", "use", "inject",
               adaptive=("inject.total.wrong_commands",)),
 )  # fmt: skip
+COUNTS = ("inject.total.wrong_commands",)
+"""Shown figures of unit 1 that are no shares."""
 
 
 def evaluate(files: Sequence[Path], member: str | None = None) -> None:
     """Print the table; member: PLAIN where none was asked for. Raises EdgeguardError for a file
-    that is no results file, or for a member that nothing is about."""
+    that is no results file, files that contradict each other, or a member that nothing is about."""
     figures = read(files)
     known = members(figures)
     if member is not None and member not in known:
@@ -118,29 +121,64 @@ def evaluate(files: Sequence[Path], member: str | None = None) -> None:
 
 def members(figures: Figures) -> list[str]:
     """Whom the figures of any technique are about."""
-    every = (pattern for t in TECHNIQUES for pattern in (*t.static, *t.adaptive, *t.clean))
-    of = {pattern for pattern in every if "MEMBER" in pattern}
     return sorted({
         name.split(".")[pattern.split(".").index("MEMBER")]
-        for name in figures for pattern in of
+        for name in figures for pattern in _patterns() if "MEMBER" in pattern
         if fnmatchcase(name, pattern.replace("MEMBER", "*"))
     })  # fmt: skip
 
 
 def read(files: Iterable[Path]) -> dict[str, Mapping[str, Any]]:
-    """Figures by id, of several results files; the later file wins. Raises EdgeguardError."""
+    """The measured figures of several results files that any technique shows, by id. Raises
+    EdgeguardError for what is no results file, and where two say different things of one figure."""
     found: dict[str, Mapping[str, Any]] = {}
+    source: dict[str, Path] = {}
     for file in files:
-        try:
-            rows = json.loads(file.read_text(encoding="utf-8"))["figures"]
-            found.update({row["id"]: row for row in rows if isinstance(row["value"], (int, float))})
-        except OSError as error:
-            raise EdgeguardError(f"{file}: {error.strerror}") from None
-        except (ValueError, KeyError, TypeError):
-            raise EdgeguardError(
-                f"{file}: no results file; want one that a command wrote with --json"
-            ) from None
+        for row in _measured(file):
+            name, value = str(row["id"]), row["value"]
+            if not _is_shown(name):
+                continue
+            if row.get("unit", "1") == "1" and name not in COUNTS and not 0 <= value <= 1:
+                raise EdgeguardError(f"{file}: {name}: a share lies from 0 to 1, this is {value:g}")
+            other = found.get(name, row)["value"]
+            if other != value:
+                raise EdgeguardError(
+                    f"{source[name]} and {file}: {name} is {other:g} in one and {value:g} in the "
+                    "other; give only one of them"
+                )
+            found[name], source[name] = row, file
     return found
+
+
+def _measured(file: Path) -> Iterable[Mapping[str, Any]]:
+    """The rows of a results file that have a value: null says that there was nothing to measure."""
+    try:
+        rows = json.loads(file.read_text(encoding="utf-8"))["figures"]
+        values = [(str(row["id"]), row["value"]) for row in rows]
+    except OSError as error:
+        raise EdgeguardError(f"{file}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        raise EdgeguardError(
+            f"{file}: no results file; want one that a command wrote with --json"
+        ) from None
+    for name, value in values:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if value is not None and not (number and math.isfinite(value)):
+            said = json.dumps(value)
+            raise EdgeguardError(f"{file}: {name}: its value is {said}; want a finite number")
+    return [row for row in rows if row["value"] is not None]
+
+
+def _patterns() -> Iterable[str]:
+    """Of the figures that the table shows."""
+    return (
+        pattern.removeprefix(REST)
+        for t in TECHNIQUES for pattern in (*t.static, *t.adaptive, *t.clean)
+    )  # fmt: skip
+
+
+def _is_shown(name: str) -> bool:
+    return any(fnmatchcase(name, pattern.replace("MEMBER", "*")) for pattern in _patterns())
 
 
 def table(figures: Figures, member: str) -> Table:

@@ -72,9 +72,49 @@ def test_a_member_that_no_figure_is_about_is_refused(results: Path) -> None:
         assert done.exit_code != 0
         said = f"--member {nobody}: no figure of the given files is of it; they name plain, robust"
         assert said in str(done.exception) + done.output
-    done = CliRunner().invoke(cli, ["lab", "evaluate", "techniques", "--member", "plain"])
+    write(results, [Figure("inject.total.wrong_commands", 7)], 0, ())
+    done = CliRunner().invoke(cli, [*asked, "plain"])
     assert "they name none" in str(done.exception) + done.output
-    assert CliRunner().invoke(cli, ["lab", "evaluate", "techniques"]).exit_code == 0
+
+
+def test_no_results_file_at_all_is_refused() -> None:
+    """Of a pattern that fits no file a shell may make nothing."""
+    done = CliRunner().invoke(cli, ["lab", "evaluate", "techniques"])
+    assert done.exit_code == 2
+    assert "techniques: name results files" in done.output
+
+
+GUARD = "guard.hazard.linf.4"
+
+
+def test_two_files_that_contradict_each_other_are_named(tmp_path: Path) -> None:
+    for name, value, took in (("a", 0.25, 1.0), ("b", 0.5, 2.0), ("c", 0.25, 3.0)):
+        made = [Figure(GUARD, value, "1", 8), Figure("verify.x.seconds", took, "s per picture")]
+        write(tmp_path / f"{name}.json", made, 0, ())
+    a, b, c = (tmp_path / f"{name}.json" for name in "abc")
+    said = rf"a\.json and .*b\.json: {GUARD} is 0\.25 in one and 0\.5 in the other"
+    with pytest.raises(EdgeguardError, match=said):
+        read([a, b])
+    assert read([a, c])[GUARD]["value"] == 0.25  # no technique shows the seconds
+    write(b, [Figure(GUARD, float("nan"), "1", 0)], 0, ())
+    assert read([a, b])[GUARD]["value"] == 0.25  # there it was not measured
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("NaN", "its value is NaN; want a finite number"),
+        ('"0.5"', 'its value is "0.5"; want a finite number'),
+        ("true", "its value is true; want a finite number"),
+        ("7.5", "a share lies from 0 to 1, this is 7.5"),
+        ("-1", "a share lies from 0 to 1, this is -1"),
+    ],
+)
+def test_what_is_no_share_is_named(tmp_path: Path, value: str, said: str) -> None:
+    file = tmp_path / "odd.json"
+    file.write_text(f'{{"figures": [{{"id": "{GUARD}", "value": {value}}}]}}')
+    with pytest.raises(EdgeguardError, match=rf"odd\.json: {GUARD}: {said}"):
+        read([file])
 
 
 def test_what_is_certified_is_what_no_attacker_has(tmp_path: Path) -> None:
