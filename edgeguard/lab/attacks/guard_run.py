@@ -141,12 +141,12 @@ def _nothing_judged(resting: Resting, n: int, left_out: int) -> EdgeguardError:
     where = f"{resting.target.policy}: none of {n} pictures can be judged: "
     if not left_out:
         return EdgeguardError(
-            f"{where}above none of their signs more is commanded; give more with --data or --n"
+            f"{where}above none of their classes more is commanded; give more with --data or --n"
         )
     return EdgeguardError(
-        f"{where}for {left_out} the attacker's own pictures hold fewer than {FEWEST} of one sign "
+        f"{where}for {left_out} the attacker's own pictures hold fewer than {FEWEST} of one class "
         "with the same command that the guard accepts, so it does not rest there, and above the "
-        "others' signs nothing is commanded; give more with --data"
+        "other classes nothing is commanded; give more with --data"
     )
 
 

@@ -24,7 +24,9 @@ from edgeguard.config import GuardConfig, load, load_cards, model_path, policy_d
 from edgeguard.config.fixed import ONE
 from edgeguard.errors import EdgeguardError
 from edgeguard.lab.attacks.guard_box import GuardBox, Verdict, borne, raised
+from edgeguard.lab.attacks.threat import LEVELS
 from edgeguard.lab.attacks.victim import U8, Ints, Victim, hold, to_pixels
+from edgeguard.lab.surrogate_layers import floored, rounded
 from edgeguard.lab.zoo.vote import Demand, demands
 
 EDGE = 0.02  # how far beyond its edge a part is pushed, in the unit of its margin
@@ -243,7 +245,9 @@ def _detectors(config: GuardConfig, heat: dict[str, float], bare: set[str]) -> l
         else:
             raise EdgeguardError(
                 f"{config.source}: detector.{name}: {detector.kind} {detector.feature} is not part "
-                "of the attacker's loss; known: " + ", ".join((*IMAGE, *EMBEDDING, *SCORE))
+                f"of the attacker's loss; known: {', '.join((*IMAGE, *EMBEDDING, *SCORE))}. Attack "
+                "single members (--member) or name other attacks than guard (--attack), or leave "
+                "the detector out"
             )
     return found
 
@@ -264,14 +268,36 @@ def _limited(value: Detector, detector: Any) -> Detector:
     return margin
 
 
-def _grey(x: Tensor) -> Tensor:
-    weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
-    return (x * weights).sum(1) * 255
+def _read(plane: Tensor) -> Tensor:
+    """What native/kernels/resize_scalar.cpp reads of a picture that has the model's size: each
+    value [N, H, W] with its right one, and both of them below, [N, 2, 2 H, W]."""
+    rows = torch.cat([plane, plane[:, 1:], plane[:, -1:]], 1)
+    return torch.stack([rows, torch.cat([rows[:, :, 1:], rows[:, :, -1:]], 2)], 1)
+
+
+def _luma(x: Tensor) -> Tensor:
+    """native/kernels/health.hpp in torch, of all that is read."""
+    weights = torch.tensor([38.0, 75.0, 15.0]).view(1, 3, 1, 1)
+    return _read(floored((rounded(x * LEVELS) * weights).sum(1) / 128))
+
+
+def _share(above: Tensor) -> Tensor:
+    """Of values above 0, [N]; the gradient is that of a step that is not quite as steep."""
+    soft = torch.sigmoid(above / 0.5)
+    return (soft + ((above > 0).float() - soft).detach()).flatten(1).mean(1)
+
+
+def _contrast(x: Tensor) -> Tensor:
+    variance = _luma(x).flatten(1).var(1, correction=0)
+    return variance.clamp_min(1e-6).sqrt()  # a root has no gradient at 0
 
 
 IMAGE = {
-    "mean": lambda x: _grey(x).flatten(1).mean(1),
-    "saturated_share": lambda x: torch.sigmoid((x.amax(1) * 255 - 249.5) / 0.5).flatten(1).mean(1),
+    "mean": lambda x: _luma(x).flatten(1).mean(1),
+    "contrast": _contrast,
+    "black_share": lambda x: _share(16.5 - _luma(x)),
+    "saturated_share": lambda x: _share(_read(rounded(x.amax(1) * LEVELS)) - 249.5),
+    "sharpness": lambda x: _luma(x).diff(dim=1).abs().flatten(1).mean(1),
 }
 
 

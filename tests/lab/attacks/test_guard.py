@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 import torch
 
+from edgeguard.config.vocabulary import IMAGE_FEATURES
 from edgeguard.errors import EdgeguardError
 from edgeguard.evidence.selective import vote
+from edgeguard.intake.preprocess import InputSpec, Preprocessor
 from edgeguard.lab.attacks.alone import Alone, attacked
 from edgeguard.lab.attacks.guard_box import GuardBox, raised
-from edgeguard.lab.attacks.guarded import Bound, GuardedTarget, _named, _plurality
+from edgeguard.lab.attacks.guarded import IMAGE, Bound, GuardedTarget, _named, _plurality
 from edgeguard.lab.attacks.losses import margin
 from edgeguard.lab.attacks.pgd import PGD
 from edgeguard.lab.attacks.threat import Threat
@@ -165,6 +167,35 @@ def test_a_command_that_moves_beside_a_cause_that_lets_it_is_raised(
     assert ("IMAGE_UNHEALTHY" in verdict.causes) != moves
     made = GuardedTarget(policy, pictures()[0][:5]).above(8.33)
     assert (float(made.margin(images(dark))) > 0) == moves
+
+
+def test_image_features_are_those_of_the_kernel() -> None:
+    """All that guard.toml knows, so that no guard is refused for one; dark, bright and flat too."""
+    x, _ = signs(4)
+    flat = np.full((1, 3, 32, 32), 16, np.uint8)
+    shown = np.concatenate([x, x // 6, np.minimum(x * 1.5 + 60, 255).astype(np.uint8), flat])
+    kernel = Preprocessor(InputSpec(32, 32), 32, 32, "RGB")
+    frames = [np.ascontiguousarray(picture.transpose(1, 2, 0)) for picture in shown]
+    wanted = np.array([kernel.run(f, kernel.spec.empty()).features for f in frames])
+    assert (wanted.std(0) > 0).all()
+    for at, name in enumerate(IMAGE_FEATURES):
+        pixels = images(shown).requires_grad_()
+        value = IMAGE[name](pixels)
+        if name == "contrast":
+            wanted[:, at] = wanted[:, at].clip(1e-3)
+        np.testing.assert_allclose(value.detach().numpy(), wanted[:, at], rtol=1e-4, atol=1e-5)
+        (gradient,) = torch.autograd.grad(value.sum(), pixels)
+        assert torch.isfinite(gradient).all()
+        assert (gradient[:-1] != 0).any(), name
+
+
+def test_a_detector_that_the_loss_does_not_know_is_refused_with_a_way_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(IMAGE, "mean")
+    said = r"detector\.\w+: image mean is not part.*--member.*leave the detector out"
+    with pytest.raises(EdgeguardError, match=said):
+        GuardedTarget(POLICY, pictures()[0][:5])
 
 
 def test_nothing_is_above_the_highest_command() -> None:
