@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+from attrs import asdict
 
 from edgeguard.cli.numbers import MOST_S, Finite
 from edgeguard.errors import EdgeguardError
@@ -57,24 +58,33 @@ def command(
     import torch
 
     from edgeguard import figures
-    from edgeguard.lab.verification import report, second
+    from edgeguard.lab.verification import proved, report, second
 
+    keep = None
     if json_to is not None:
         figures.check_writable(json_to, model, properties, given["pictures"])
+        keep = json_to.with_suffix(".violated.npz")
+    if keep is not None and properties is not None:
+        figures.check_writable(keep, model, properties)
     _check(properties, **given)
     if given["second_s"] is not None:
         second.solver()
     torch.set_num_threads(1)
     net, runtime, found = report.open_checked(model or models_dir() / "certified.onnx")
+    rows = [asdict(figure) for figure in found]
     if properties is None:
         more, text = _pictures(net, runtime, **given)
+        rows += [asdict(figure) for figure in more]
     else:
-        more, text = report.verify_properties(net, runtime, properties)
-    found += more
-    click.echo(f"{text}\n{_table(found)}")
+        judged, text = proved.verify_properties(net, runtime, properties, keep)
+        rows += judged
+    click.echo(f"{text}\n{_table(rows)}")
     if json_to is not None:
-        figures.write(json_to, found, report.SEED, PACKAGES)
-    return 1 if any(f.holds is False for f in found) else 0
+        figures.write(json_to, rows, report.SEED, PACKAGES)
+    missed = [row["id"] for row in rows if row["holds"] is False]
+    if missed:
+        click.echo("bars that do not hold: " + ", ".join(missed))
+    return 1 if missed else 0
 
 
 def _check(properties: Path | None, **given: Any) -> None:
@@ -122,12 +132,13 @@ def _test_half(data_dir: str | None) -> Path:
         raise EdgeguardError(f"{error}, or your own pictures with --pictures") from None
 
 
-def _table(found: Sequence[Figure]) -> str:
+def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [f"{'figure':<44} {'value':>9} {'n':>6}  {'95 % interval':<17} {'bar':<18} holds"]
-    for f in found:
-        interval = "{:.4f} - {:.4f}".format(*f.interval) if f.interval else ""
-        holds = {True: "yes", False: "NO", None: ""}[f.holds]
+    for f in rows:
+        interval = "{:.4f} - {:.4f}".format(*f["interval"]) if f["interval"] else ""
+        holds = {True: "yes", False: "NO", None: ""}[f["holds"]]
         lines.append(
-            f"{f.id:<44} {f.value:9.4g} {f.n or '':>6}  {interval:<17} {f.bar or '':<18} {holds}"
+            f"{f['id']:<44} {f['value']:9.4g} {f['n'] or '':>6}  {interval:<17} "
+            f"{f['bar'] or '':<18} {holds}"
         )
     return "\n".join(lines)

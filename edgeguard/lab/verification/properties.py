@@ -68,7 +68,7 @@ class Property:
 @dataclass(frozen=True)
 class Finding:
     """says: holds, violated, open or range; boxes proved of n; ranges [K, 2] of the real scores
-    over all boxes; input: integers that violate it."""
+    over all boxes; input: integers that violate it, out of which box."""
 
     name: str
     says: str
@@ -76,6 +76,7 @@ class Finding:
     n: int
     ranges: list[list[float]]
     input: Tensor | None = None
+    box: int | None = None
 
 
 def read_properties(path: Path, net: Net) -> list[Property]:
@@ -218,7 +219,7 @@ def judge(net: Net, runtime: Runtime, wanted: Property, attack: Attack | None = 
             breaks = _refute(net, runtime, wanted, attack, low[i : i + 1], high[i : i + 1])
             if breaks is not None:
                 ranges = _hull(ends, grid.scale, grid.zero)
-                return Finding(wanted.name, "violated", proved, n, ranges, breaks)
+                return Finding(wanted.name, "violated", proved, n, ranges, breaks, start + int(i))
     says = "range" if not len(wanted.rows) else "holds" if proved == n else "open"
     return Finding(wanted.name, says, proved, n, _hull(ends, grid.scale, grid.zero))
 

@@ -18,7 +18,6 @@ from edgeguard.errors import EdgeguardError
 from edgeguard.figures import Figure, at_most
 from edgeguard.lab.verification.net import Net
 from edgeguard.lab.verification.pixels import U8, Pixels
-from edgeguard.lab.verification.properties import judge, read_properties
 from edgeguard.lab.verification.read import read_net
 from edgeguard.lab.verification.runtime import Check, Runtime, check
 from edgeguard.lab.verification.second import CONFIRMED, CONTRADICTED, Opinion, second_opinion
@@ -207,22 +206,3 @@ def ablate(
             at_most(f"{name}.broken", values["broken"], 0, "certificates", len(says)),
         ]
     return found
-
-
-def verify_properties(net: Net, runtime: Runtime, path: Path) -> tuple[list[Figure], str]:
-    """A figure and a line of text for each property of a file."""
-    found, lines = [], []
-    for wanted in read_properties(path, net):
-        compare_all(runtime, torch.cat([wanted.low, wanted.high]))
-        result = judge(net, runtime, wanted)
-        lines.append(f"{result.says:<9} {result.name}: {result.proved} of {result.n} boxes proved")
-        if result.says == "range":
-            lines[-1] = f"range     {result.name}: " + " ".join(
-                f"{k}:[{low:.3g}, {high:.3g}]" for k, (low, high) in enumerate(result.ranges)
-            )
-            continue
-        holds = {"holds": True, "violated": False}.get(result.says)
-        share = result.proved / result.n
-        found.append(Figure(f"verify.property.{result.name}", share, "1", result.n,
-                            bar="every box proved", holds=bool(holds)))  # fmt: skip
-    return found, "\n".join(lines)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -40,15 +41,17 @@ class Runtime:
         found = [self._one(x) for x in q]
         return torch.stack(found) if found else torch.zeros(0)
 
-    def _one(self, q: Tensor) -> Tensor:
-        entry = self.session.get_inputs()[0]
-        fed: Any
+    def fed(self, q: Tensor) -> npt.NDArray[Any]:
+        """Input integers as the array that the file takes, of the same shape."""
         if self.net.real_input:
             grid = self.net.input
-            fed = ((q - grid.zero).to(torch.float32) * grid.scale).numpy()
-        else:
-            fed = q.numpy().astype(np.uint8 if entry.type == "tensor(uint8)" else np.int8)
-        out = self.session.run([self.net.output_name], {entry.name: fed[None]})[0][0]
+            return ((q - grid.zero).to(torch.float32) * grid.scale).numpy()
+        eight = self.session.get_inputs()[0].type == "tensor(uint8)"
+        return q.numpy().astype(np.uint8 if eight else np.int8)
+
+    def _one(self, q: Tensor) -> Tensor:
+        name = self.session.get_inputs()[0].name
+        out = self.session.run([self.net.output_name], {name: self.fed(q)[None]})[0][0]
         scores = torch.from_numpy(np.asarray(out).reshape(-1)).double()
         grid = self.net.grid(self.net.output)
         layer = self.net.layers[self.net.output - 1]

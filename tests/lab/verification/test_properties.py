@@ -102,6 +102,39 @@ def test_a_linear_property_is_judged_as_brute_force_judges_it(
     assert found(toy, tmp_path, text + str(worst - out * spread))[0] == "violated"
 
 
+def test_a_violated_property_leaves_its_input_and_every_verdict_is_named(
+    toy: Toy, tmp_path: Path
+) -> None:
+    file, _, runtime = toy
+    box = "box = { low = 0.5, high = 0.51 }\n"
+    score = "score = { 0 = 1.0, 1 = -1.0 }\n"
+    lead = scores_of(toy, 0.5, 0.51) @ torch.tensor([1.0, -1.0, 0.0], dtype=torch.float64)
+    (tmp_path / "p.toml").write_text(
+        f'[[property]]\nname = "r"\nrange = true\n{box}'
+        f'[[property]]\nname = "h"\n{score}{box}at_most = 1e6\n'
+        f'[[property]]\nname = "v"\n{score}{box}at_least = {float(lead.max()) + 0.5}\n'
+    )
+    asked = [str(file), "--properties", str(tmp_path / "p.toml")]
+    out, kept = tmp_path / "out.json", tmp_path / "out.violated.npz"
+    ran = CliRunner().invoke(command, [*asked, "--json", str(out)], standalone_mode=False)
+    assert ran.return_value == 1, ran.output
+    assert f"by an input of box 0: row 0 of {kept}" in ran.output
+    assert "bars that do not hold: verify.property.v\n" in ran.output
+    rows = {row["id"]: row for row in json.loads(out.read_text())["figures"]}
+    told = {name: rows[f"verify.property.{name}"] for name in "rhv"}
+    assert [told[name]["says"] for name in "rhv"] == ["range", "holds", "violated"]
+    assert told["r"]["value"] == max(high - low for low, high in told["r"]["ranges"])
+    assert told["v"]["input"] == {"file": kept.name, "row": 0}
+    with np.load(kept) as stored:
+        assert stored["names"].tolist() == ["v"]
+        session = runtime.session
+        fed = {session.get_inputs()[0].name: stored["x"]}
+        assert session.run(None, fed)[0].shape == (1, 3)
+        assert stored["scores"][0] @ [1.0, -1.0, 0.0] <= float(lead.max())
+    ran = CliRunner().invoke(command, asked, standalone_mode=False)
+    assert "keep it with --json FILE" in ran.output
+
+
 BOX = '[[property]]\nname = "a"\nbox = { low = 0.0, high = 1.0 }\n'
 
 

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was proved of a file of properties: rows of a results file, lines of text, and the inputs
+that violate them, for whoever wants to see it done by the file itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from attrs import asdict
+
+from edgeguard import written
+from edgeguard.errors import EdgeguardError
+from edgeguard.figures import Figure
+from edgeguard.lab.verification.net import Net
+from edgeguard.lab.verification.properties import Finding, judge, read_properties
+from edgeguard.lab.verification.report import compare_all
+from edgeguard.lab.verification.runtime import Runtime
+
+Row = dict[str, Any]
+
+
+def verify_properties(
+    net: Net, runtime: Runtime, path: Path, keep: Path | None = None
+) -> tuple[list[Row], str]:
+    """A row and a line for each property of a file. keep: a file for the inputs that violate one.
+    Raises EdgeguardError where it cannot be written."""
+    rows, lines, broken = [], [], []
+    for wanted in read_properties(path, net):
+        compare_all(runtime, torch.cat([wanted.low, wanted.high]))
+        finding = judge(net, runtime, wanted)
+        rows.append(_row(finding))
+        lines.append(_line(finding))
+        if finding.says == "violated":
+            kept = "keep it with --json FILE"
+            if keep is not None:
+                kept = f"row {len(broken)} of {keep}"
+                rows[-1]["input"] = {"file": keep.name, "row": len(broken)}
+            lines[-1] += f"; by an input of box {finding.box}: {kept}"
+            broken.append(finding)
+    if broken and keep is not None:
+        _write(keep, runtime, broken)
+    return rows, "\n".join(lines)
+
+
+def _row(finding: Finding) -> Row:
+    """Of a range the widest, and the ends of all of them."""
+    name = f"verify.property.{finding.name}"
+    if finding.says == "range":
+        widest = max(high - low for low, high in finding.ranges)
+        more = {"says": "range", "ranges": finding.ranges}
+        return asdict(Figure(name, widest, "score", finding.n)) | more
+    figure = Figure(name, finding.proved / finding.n, "1", finding.n, None, "every box proved",
+                    finding.says == "holds")  # fmt: skip
+    return asdict(figure) | {"says": finding.says, "box": finding.box}
+
+
+def _line(finding: Finding) -> str:
+    if finding.says == "range":
+        return f"range     {finding.name}: " + " ".join(
+            f"{k}:[{low:.3g}, {high:.3g}]" for k, (low, high) in enumerate(finding.ranges)
+        )
+    return f"{finding.says:<9} {finding.name}: {finding.proved} of {finding.n} boxes proved"
+
+
+def _write(file: Path, runtime: Runtime, broken: Sequence[Finding]) -> None:
+    """names [V]; x [V, *shape], as the file takes it; scores [V, K], what it answers, as reals."""
+    q = torch.stack([finding.input for finding in broken if finding.input is not None])
+    grid = runtime.net.grid(runtime.net.output)
+    scores = ((runtime.run(q) - grid.zero) * grid.scale).numpy()
+    names = np.array([finding.name for finding in broken])
+    try:
+        with written.whole(file) as part:
+            np.savez(part, names=names, x=runtime.fed(q), scores=scores)
+    except OSError as error:
+        raise EdgeguardError(f"{file}: {error.strerror}") from None
