@@ -29,6 +29,8 @@ def _known(ctx: click.Context, param: click.Parameter, names: tuple[str, ...]) -
         unknown = [part for part in parts if part not in known]
         if unknown:
             raise click.BadParameter(f"{unknown[0]!r} is none of {', '.join(known)}")
+        if len(set(parts)) < len(parts) or names.count(name) > 1:
+            raise click.BadParameter(f"{name!r} names a defence twice, which changes nothing")
     return names
 
 

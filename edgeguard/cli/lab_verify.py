@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 from attrs import asdict
+from click.core import ParameterSource
 
 from edgeguard.cli.numbers import MOST_S, Finite
 from edgeguard.errors import EdgeguardError
@@ -17,6 +18,12 @@ from edgeguard.zoo import models_dir
 
 PACKAGES = ("numpy", "torch", "onnx", "onnxruntime", "scipy")
 FILE = click.Path(path_type=Path, dir_okay=False)
+OF_PICTURES = {
+    "pictures": "--pictures", "ablate": "--ablate", "radii": "--radius", "many": "--n",
+    "quick": "--quick", "dense": "--dense", "milp_s": "--milp", "order": "--order",
+    "regions": "--regions", "data_dir": "--data-dir",
+}  # fmt: skip
+"""Options that change nothing of properties; `--second-opinion` says so itself."""
 
 
 @click.command(epilog="Needs the extra: pip install 'edgeguard-monitor[lab]'.")
@@ -94,11 +101,22 @@ def _check(properties: Path | None, **given: Any) -> None:
         raise EdgeguardError(
             f"--second-opinion: is about certificates of pictures; leave {other} out"
         )
-    if properties is not None and (given["ablate"] or given["pictures"] is not None):
-        other = "--ablate" if given["ablate"] else "--pictures"
-        raise EdgeguardError(
-            f"{other}: is about pictures of their own; --properties names its own, leave one out"
-        )
+    if properties is not None:
+        for name, option in OF_PICTURES.items():
+            if _is_given(name):
+                raise EdgeguardError(
+                    f"{option}: is about labelled pictures; --properties names boxes of "
+                    "its own, leave one out"
+                )
+    if _is_given("order") and not given["milp_s"]:
+        raise EdgeguardError("--order: is about programs, and there are none without --milp")
+    if given["pictures"] is not None and _is_given("data_dir"):
+        raise EdgeguardError("--data-dir: is where GTSRB lies; leave it or --pictures out")
+
+
+def _is_given(name: str) -> bool:
+    source = click.get_current_context().get_parameter_source(name)
+    return source is ParameterSource.COMMANDLINE
 
 
 def _pictures(net: Any, runtime: Any, **given: Any) -> tuple[list[Figure], str]:
@@ -107,20 +125,38 @@ def _pictures(net: Any, runtime: Any, **given: Any) -> tuple[list[Figure], str]:
     from edgeguard.lab.verification.pixels import Pixels
     from edgeguard.lab.verification.verify import Effort
 
-    path = given["pictures"] or _test_half(given["data_dir"])
-    many = min(given["many"], 50) if given["quick"] else given["many"]
-    labelled = report.read_pictures(path, many, net.layers[net.output - 1].shape[0])
-    report.compare_all(runtime, Pixels.of(net).integers(labelled.x))
+    pixels = Pixels.of(net)
+    labelled = _labelled(pixels, **given)
+    report.compare_all(runtime, pixels.integers(labelled.x))
     effort = Effort(**{key: given[key] for key in ("dense", "milp_s", "order", "regions")})
     radii = sorted(set(given["radii"]))
     if given["ablate"]:
         return report.ablate(net, runtime, labelled, radii, effort), ""
     found, verdicts = report.verify_pictures(net, runtime, labelled, radii, effort)
+    text = report.methods(verdicts, radii)
     if given["second_s"] is not None:
-        found += report.second_opinions(
+        asked = report.second_opinions(
             net, runtime, labelled, verdicts, effort.dense, given["second_s"]
         )
-    return found, report.methods(verdicts, radii)
+        text += "" if asked else "\nsecond opinion: nothing is certified, so nothing was asked"
+        found += asked
+    return found, text
+
+
+def _labelled(pixels: Any, **given: Any) -> Any:
+    """The pictures that were asked for. Raises EdgeguardError."""
+    from edgeguard.lab.verification.report import read_pictures
+
+    many = min(given["many"], 50) if given["quick"] else given["many"]
+    if given["pictures"] is not None:
+        return read_pictures(given["pictures"], many, pixels)
+    path = _test_half(given["data_dir"])
+    try:
+        return read_pictures(path, many, pixels)
+    except EdgeguardError as error:
+        raise EdgeguardError(
+            f"{error}; these are GTSRB's, because --pictures was left out"
+        ) from None
 
 
 def _test_half(data_dir: str | None) -> Path:

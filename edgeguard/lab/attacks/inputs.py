@@ -12,7 +12,7 @@ import numpy as np
 
 from edgeguard.card import Card
 from edgeguard.config import load, load_cards, model_path
-from edgeguard.errors import EdgeguardError
+from edgeguard.errors import EdgeguardError, ModelRefused
 from edgeguard.lab import cards as cards_of_files
 from edgeguard.lab.attacks.plan import Job, Scene, jobs
 from edgeguard.lab.attacks.victim import U8, FloatVictim, Ints, Victim, hold
@@ -52,6 +52,8 @@ class Pictures:
     y: Ints
     own: U8
     own_y: Ints
+    hint: str = ""
+    """Whose they are, for who did not name them."""
 
     @cached_property
     def agreed(self) -> U8:
@@ -126,7 +128,8 @@ def pictures(request: Request) -> Pictures:
     train = data.load_train(root)
     order = np.random.default_rng(0).permutation(len(test))
     mine = np.random.default_rng(1).permutation(len(train))[:2000]
-    return Pictures(_chw(test.x[order]), test.y[order], _chw(train.x[mine]), train.y[mine])
+    return Pictures(_chw(test.x[order]), test.y[order], _chw(train.x[mine]), train.y[mine],
+                    "; these are GTSRB's, because --data was left out")  # fmt: skip
 
 
 def picture_files(request: Request) -> list[Path]:
@@ -148,16 +151,19 @@ def _own_pictures(file: Path) -> tuple[U8, Ints]:
         raise EdgeguardError(f"--data {file}: has no x (uint8 [N, H, W, 3]) and y (classes [N])")
     x, y = content["x"], content["y"]
     whole = np.issubdtype(y.dtype, np.integer)
-    if x.dtype != np.uint8 or x.ndim != 4 or y.shape != x.shape[:1] or not whole:
+    pixels = x.dtype == np.uint8 and x.ndim == 4 and x.shape[-1] in (1, 3)
+    if not pixels or y.shape != x.shape[:1] or not whole:
         raise EdgeguardError(
             f"--data {file}: want x uint8 [N, H, W, 3] and y whole numbers [N], got x {x.dtype} "
             f"{list(x.shape)} and y {y.dtype} {list(y.shape)}"
         )
-    if len(y) < 2 or y.min() < 0:
+    if len(y) < 2:
         raise EdgeguardError(
-            f"--data {file}: want at least two pictures (half of them are the attacker's own) and "
-            f"classes from 0 on, got {len(y)} and {y.min(initial=0)}"
+            f"--data {file}: has {len(y)} pictures; want at least two, for half of them are the "
+            "attacker's own"
         )
+    if y.min() < 0:
+        raise EdgeguardError(f"--data {file}: y has the class {y.min()}; want classes from 0 on")
     return x, y.astype(np.int64)
 
 
@@ -173,13 +179,27 @@ def scene(path: Path, card: Card | None, pictures: Pictures, quick: bool) -> Sce
         hold(path, card)
     twin = twin_of(path)
     float_twin = FloatVictim(twin, card) if twin.is_file() else None
-    victim = Victim(path, pictures.agreed, card)
+    victim = _victim(path, pictures, card)
     most = max(int(pictures.y.max(initial=0)), int(pictures.own_y.max(initial=0)))
     if most >= victim.classes:
         raise EdgeguardError(
             f"{path}: has {victim.classes} classes; the pictures have the class {most}"
+            f"{pictures.hint}"
         )
     return Scene(victim, pictures.own, pictures.own_y, float_twin, quick)
+
+
+def _victim(path: Path, pictures: Pictures, card: Card | None) -> Victim:
+    """What it refuses, with the file and whose the pictures are."""
+    try:
+        return Victim(path, pictures.agreed, card)
+    except ModelRefused as error:
+        said = str(error)
+        raise ModelRefused(said if str(path) in said else f"{path}: {said}") from None
+    except EdgeguardError as error:
+        if type(error) is not EdgeguardError:  # it disagrees with its surrogate
+            raise
+        raise EdgeguardError(f"{error}{pictures.hint}") from None
 
 
 def twin_of(model: Path) -> Path:

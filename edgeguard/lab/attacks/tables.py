@@ -35,7 +35,7 @@ def attacks(name: str, outcomes: Sequence[Outcome]) -> None:
         )
         table.add_row(
             o.job.name, o.job.threat.name, o.job.threat.knowledge, f"{len(o.hit):,}",
-            f"{o.success:.1%}", f"{o.median_size:.4f}", asked,
+            f"{o.success:.1%}", f"{o.median_size:.4f}" if o.hit.any() else "", asked,
         )  # fmt: skip
     _show(table)
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from edgeguard.card import Input
-from edgeguard.errors import EdgeguardError
+from edgeguard.errors import ConfigError, EdgeguardError
 from edgeguard.lab.cards import grey_levels
 from edgeguard.lab.verification.net import Net
 from edgeguard.lab.verification.read import card_of
@@ -57,16 +57,25 @@ class Pixels:
         share = torch.arange(256, dtype=torch.float32) / 255
         return cls(net, net.input.steps(share).expand(net.shape[channels], -1), layout)
 
-    def integers(self, pictures: U8) -> Tensor:
-        """Input integers float64 [N, *shape]. Raises EdgeguardError for another size."""
-        size = self.net.shape if self.layout == "HWC" else (*self.net.shape[1:], self.net.shape[0])
-        if pictures.ndim != 4 or pictures.shape[1:] != size:
-            raise EdgeguardError(
-                f"pictures of shape {list(pictures.shape[1:])}; {self.net.source} takes "
-                f"{list(size)}"
+    @property
+    def size(self) -> tuple[int, ...]:
+        """[H, W, C] of a picture."""
+        shape = self.net.shape
+        return shape if self.layout == "HWC" else (*shape[1:], shape[0])
+
+    def fit(self, name: str, pictures: U8) -> None:
+        """Raises ConfigError that begins with the name for pictures of another size."""
+        if pictures.shape[1:] != self.size:
+            wanted = ", ".join(str(n) for n in self.size)
+            raise ConfigError(
+                f"{name}: x is {list(pictures.shape)}; want [N, {wanted}], which "
+                f"{self.net.source} takes"
             )
+
+    def integers(self, pictures: U8) -> Tensor:
+        """Input integers float64 [N, *shape] of pictures that fit."""
         order = pictures[..., ::-1] if self.swap else pictures
-        made = self.table.numpy()[np.arange(size[-1]), order]
+        made = self.table.numpy()[np.arange(self.size[-1]), order]
         made = made if self.layout == "HWC" else made.transpose(0, 3, 1, 2)
         return torch.from_numpy(np.ascontiguousarray(made))
 

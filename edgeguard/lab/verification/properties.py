@@ -139,7 +139,9 @@ def _around(path: Path, where: str, table: Mapping[str, Any], net: Net) -> tuple
         raise ConfigError(f"{where}: pictures: {file} has no x of uint8 [N, H, W, C], N > 0")
     if type(radius) is not int or not 0 <= radius <= 255:
         raise ConfigError(f"{where}: radius: want whole grey levels from 0 to 255")
-    return Pixels.of(net).box(x, radius)
+    pixels = Pixels.of(net)
+    pixels.fit(f"{where}: pictures: {file}", x)
+    return pixels.box(x, radius)
 
 
 def _is_number(value: Any) -> bool:

@@ -47,6 +47,10 @@ class Reader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        if path.suffix == ".tflite":
+            raise UnsupportedModel(
+                f"{path}: is TFLite; only ONNX is proved: export the net as int8 ONNX"
+            )
         try:
             model = onnx.load(str(path))
         except FileNotFoundError:

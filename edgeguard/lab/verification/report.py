@@ -39,8 +39,9 @@ class Labelled:
     y: torch.Tensor
 
 
-def read_pictures(path: Path, n: int, classes: int) -> Labelled:
-    """A seeded choice of n pictures of a file with x and y. Raises EdgeguardError."""
+def read_pictures(path: Path, n: int, pixels: Pixels) -> Labelled:
+    """A seeded choice of n pictures of a file with x and y, which a net takes. Raises
+    EdgeguardError."""
     content = read_npz(path)
     if "x" not in content or "y" not in content:
         raise EdgeguardError(f"{path}: has no x (uint8 [N, H, W, C]) and y (classes)")
@@ -50,8 +51,10 @@ def read_pictures(path: Path, n: int, classes: int) -> Labelled:
             f"{path}: want x uint8 [N, H, W, C] and y [N], got {x.dtype} {list(x.shape)} and "
             f"{list(y.shape)}"
         )
+    pixels.fit(str(path), x)
     if y.dtype.kind not in "iu":
         raise EdgeguardError(f"{path}: y is {y.dtype}; want classes as whole numbers (int64)")
+    classes = pixels.net.layers[pixels.net.output - 1].shape[0]
     outside = y[(y < 0) | (y >= classes)]
     if len(outside):
         raise EdgeguardError(

@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 import numpy as np
+import onnx
 import pytest
 import torch
 from click.testing import CliRunner
@@ -19,9 +20,11 @@ from click.testing import CliRunner
 from edgeguard.card import Card
 from edgeguard.cli.lab_attack import attack
 from edgeguard.errors import EdgeguardError
-from edgeguard.lab.attacks import campaign, corpus, plan
+from edgeguard.lab.attacks import campaign, corpus, plan, tables
 from edgeguard.lab.attacks.campaign import Outcome, invalid, key_of
 from edgeguard.lab.attacks.eot import HELD_OUT, survival
+from edgeguard.lab.attacks.inputs import Pictures
+from edgeguard.lab.attacks.inputs import scene as scene_of
 from edgeguard.lab.attacks.plan import Scene, jobs
 from edgeguard.lab.attacks.victim import FloatVictim, Victim, images
 from edgeguard.zoo import models_dir
@@ -255,14 +258,19 @@ X, Y = np.zeros((4, 32, 32, 3), np.uint8), np.zeros(4, np.int64)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"no zip", "cannot be read as npz"),
+        (b"no zip", r"x\.npz: cannot be read as npz: it is no .npz; write it with numpy.savez$"),
+        ({"x": X, "y": Y.astype(object)}, "it holds Python objects; write it with numpy.savez"),
+        (
+            {"x": X.transpose(0, 3, 1, 2), "y": Y},
+            r"want x uint8 \[N, H, W, 3\].*got x uint8 \[4, 3, 32, 32\]",
+        ),
         ({"x": X}, "has no x .* and y"),
         ({"x": X.astype(np.float32), "y": Y}, "want x uint8"),
         ({"x": X[0], "y": Y}, "want x uint8"),
         ({"x": X, "y": Y[:3]}, "want x uint8"),
         ({"x": X, "y": Y + 0.5}, "want x uint8"),
-        ({"x": X[:1], "y": Y[:1]}, "at least two pictures"),
-        ({"x": X, "y": Y - 1}, "classes from 0 on"),
+        ({"x": X[:1], "y": Y[:1]}, "has 1 pictures; want at least two"),
+        ({"x": X, "y": Y - 1}, "y has the class -1; want classes from 0 on"),
         ({"x": X, "y": Y + 43}, "has 43 classes; the pictures have the class 43"),
         ({"x": X[:, :30], "y": Y}, r"takes pictures of shape \[3, 32, 32\].* not \[3, 30, 32\]"),
     ],
@@ -277,6 +285,35 @@ def test_pictures_that_no_attack_could_use_are_refused(
         np.savez(file, **content)
     refused([PLAIN, "--data", str(file), "--attack", "noise", "--jobs", "1",
              "--results", str(tmp_path / "kept")], message)  # fmt: skip
+
+
+def test_a_float_input_without_a_card_names_the_file(data: Path) -> None:
+    stranger = data.with_name("stranger.onnx")
+    model = onnx.load(PLAIN)  # whose first node dequantizes its input: put a quantizer before it
+    entry, was = model.graph.input[0], model.graph.input[0].name
+    for node in model.graph.node:
+        node.input[:] = ["quantized" if name == was else name for name in node.input]
+    grid = next(n for n in model.graph.node if "quantized" in n.input).input[1:3]
+    model.graph.node.insert(0, onnx.helper.make_node("QuantizeLinear", [was, *grid], ["quantized"]))
+    entry.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    onnx.save(model, stranger)
+    refused([str(stranger), "--data", str(data), "--attack", "noise", "--jobs", "1",
+             "--results", str(data.parent / "kept")],
+            r"stranger\.onnx: input '.*' is float32: write a card")  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", ["size", "classes"])
+def test_pictures_that_nobody_named_are_called_by_their_name(wrong: str) -> None:
+    x, y = signs(2)
+    shown = x[:, :, :30] if wrong == "size" else x
+    seen = Pictures(shown, y + 43 * (wrong == "classes"), shown, y, "; these are GTSRB's")
+    with pytest.raises(EdgeguardError, match=r"plain\.onnx: .*; these are GTSRB's"):
+        scene_of(Path(PLAIN), None, seen, True)
+
+
+def test_a_size_of_no_change_is_left_blank(capsys: pytest.CaptureFixture[str]) -> None:
+    tables.attacks("m", [Outcome(jobs()["pgd.linf.8"], np.zeros(3, bool), np.zeros(3), None)])
+    assert "nan" not in capsys.readouterr().out
 
 
 def test_a_float_twin_that_cannot_be_read_is_named(data: Path) -> None:

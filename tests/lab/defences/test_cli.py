@@ -54,6 +54,19 @@ def test_the_stages_that_can_be_asked_for_are_those_there_are():
     assert asked == {"none", *STAGES}
 
 
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["certainty+certainty"], "'certainty+certainty' names a defence twice"),
+        (["certainty", "squeezing", "certainty"], "'certainty' names a defence twice"),
+    ],
+)
+def test_a_defence_that_is_named_twice_is_refused(names, said):
+    made = CliRunner().invoke(defend, names)
+    assert made.exit_code == 2
+    assert said in made.output
+
+
 def strict(text: str):
     def refuse(constant):
         raise AssertionError(f"{constant} is no JSON")

@@ -17,8 +17,10 @@ import onnx
 import torch
 from click.testing import CliRunner
 
+from edgeguard.cli import lab_verify
 from edgeguard.cli.lab_verify import command
 from edgeguard.errors import ConfigError, EdgeguardError
+from edgeguard.lab.verification import second
 from edgeguard.lab.verification.net import Net
 from edgeguard.lab.verification.pixels import Pixels
 from edgeguard.lab.verification.properties import judge, read_properties
@@ -179,6 +181,8 @@ BOX = '[[property]]\nname = "a"\nbox = { low = 0.0, high = 1.0 }\n'
         ('[[property]]\nname = "a"\nlabel = 1\npictures = 5\n', "pictures: want the name"),
         ('[[property]]\nname = "a"\nlabel = 1\npictures = "none.npz"\n', r"none\.npz has no x"),
         ('[[property]]\nname = "a"\nlabel = 1\npictures = "one.npz"\n', r"one\.npz has no x"),
+        ('[[property]]\nname = "a"\nlabel = 1\npictures = "chw.npz"\n',
+         r"property 1 \(a\): pictures: .*chw\.npz: x is \[1, 1, 2, 2\]; want \[N, 2, 2, 1\]"),
         ('[[property]]\nname = "a"\nlabel = 1\npictures = "x.npz"\nradius = true\n',
          "radius: want whole grey levels"),
         (BOX + "label = 1\n" + BOX + "label = 2\n", "property 2: name: another one is called a"),
@@ -186,7 +190,8 @@ BOX = '[[property]]\nname = "a"\nbox = { low = 0.0, high = 1.0 }\n'
     ],
 )  # fmt: skip
 def test_a_wrong_file_is_refused_by_key(toy: Toy, tmp_path: Path, text: str, message: str) -> None:
-    for name, shape in (("none", (0, 2, 2, 1)), ("x", (1, 2, 2, 1)), ("one", ())):
+    for name, shape in (("none", (0, 2, 2, 1)), ("x", (1, 2, 2, 1)), ("one", ()),
+                        ("chw", (1, 1, 2, 2))):  # fmt: skip
         np.savez(tmp_path / f"{name}.npz", x=np.zeros(shape, np.uint8))
     with pytest.raises(ConfigError, match=message):
         found(toy, tmp_path, text)
@@ -212,10 +217,12 @@ def test_limits_keep_their_digits(toy: Toy, tmp_path: Path) -> None:
         (np.array([2**64 - 1, 0], np.uint64), r"y has the class 18446744073709551615"),
     ],
 )
-def test_labels_that_are_no_classes_are_named(y: object, message: str, tmp_path: Path) -> None:
+def test_labels_that_are_no_classes_are_named(
+    toy: Toy, y: object, message: str, tmp_path: Path
+) -> None:
     np.savez(tmp_path / "x.npz", x=np.zeros((2, 2, 2, 1), np.uint8), y=y)
     with pytest.raises(EdgeguardError, match=message):
-        read_pictures(tmp_path / "x.npz", 2, 3)
+        read_pictures(tmp_path / "x.npz", 2, Pixels.of(toy[1]))
 
 
 def pictures(toy: Toy, folder: Path) -> Path:
@@ -264,10 +271,15 @@ def test_an_ablation_counts_broken_certificates(toy: Toy, tmp_path: Path) -> Non
 
 
 def test_the_command_names_what_is_wrong(toy: Toy, tmp_path: Path) -> None:
-    np.savez(tmp_path / "big.npz", x=np.zeros((1, 9, 9, 1), np.uint8), y=np.zeros(1, np.int64))
+    np.savez(tmp_path / "big.npz", x=np.zeros((1, 1, 2, 2), np.uint8), y=np.full(1, 99))
+    shutil.copy(models_dir() / "compact.tflite", tmp_path)
     for arguments, message in (
         (["nowhere.onnx"], "nowhere.onnx: no such file"),
-        ([str(toy[0]), "--pictures", str(tmp_path / "big.npz")], "takes"),
+        (
+            [str(toy[0]), "--pictures", str(tmp_path / "big.npz")],
+            r"big.npz: x is [1, 1, 2, 2]; want [N, 2, 2, 1], which",
+        ),
+        ([str(tmp_path / "compact.tflite")], "compact.tflite: is TFLite; only ONNX is proved"),
         ([str(toy[0]), "--json", str(tmp_path / "no" / "out.json")], "there is no folder"),
     ):
         ran = CliRunner().invoke(command, arguments, standalone_mode=False)
@@ -323,6 +335,10 @@ def test_the_card_of_a_file_with_two_suffixes_is_found(toy: Toy, tmp_path: Path)
         (["--second-opinion", "1", "--properties", "p.toml"], "--second-opinion: .*--properties"),
         (["--ablate", "--properties", "p.toml"], "--ablate: .*--properties"),
         (["--pictures", "x.npz", "--properties", "p.toml"], "--pictures: .*--properties"),
+        (["--n", "5", "--properties", "p.toml"], "--n: .*--properties"),
+        (["--milp", "5", "--properties", "p.toml"], "--milp: .*--properties"),
+        (["--data-dir", "d", "--pictures", "x.npz"], "--data-dir: .*leave it or --pictures out"),
+        (["--order", "file"], "--order: .*without --milp"),
     ],
 )
 def test_options_that_would_change_nothing_are_refused(
@@ -331,6 +347,35 @@ def test_options_that_would_change_nothing_are_refused(
     ran = CliRunner().invoke(command, [str(toy[0]), *more], standalone_mode=False)
     with pytest.raises(EdgeguardError, match=message):
         raise ran.exception or AssertionError("was not refused")
+
+
+@pytest.mark.parametrize("number", ["nan", "inf"])
+def test_seconds_that_are_no_number_are_refused(number: str) -> None:
+    ran = CliRunner().invoke(command, ["--milp", number])
+    assert ran.exit_code == 2
+    assert f"{number} is not a finite number" in ran.output
+
+
+def test_a_second_opinion_on_nothing_says_so(
+    toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(second, "solver", lambda: None)
+    with np.load(pictures(toy, tmp_path)) as stored:
+        wrong = {"x": stored["x"], "y": (stored["y"] + 1) % 3}
+    np.savez(tmp_path / "x.npz", **wrong)
+    asked = [str(toy[0]), "--pictures", str(tmp_path / "x.npz"), "--second-opinion", "5"]
+    ran = CliRunner().invoke(command, asked, standalone_mode=False)
+    assert "second opinion: nothing is certified, so nothing was asked" in ran.output
+
+
+def test_pictures_that_nobody_named_are_called_by_their_name(
+    toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez(tmp_path / "x.npz", x=np.zeros((1, 2, 2, 1), np.uint8), y=np.full(1, 42))
+    monkeypatch.setattr(lab_verify, "_test_half", lambda data_dir: tmp_path / "x.npz")
+    ran = CliRunner().invoke(command, [str(toy[0])], standalone_mode=False)
+    said = "y has the class 42; the model has 3, from 0 on; these are GTSRB's, because --pictures"
+    assert said in str(ran.exception)
 
 
 def test_clusters_are_of_one_class_and_their_hull_holds_them() -> None:
