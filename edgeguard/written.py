@@ -27,6 +27,17 @@ def apart(option: str, path: Path | None, *read: Path | None) -> None:
             raise EdgeguardError(f"{option} {path}: is read here, and would be lost; name another")
 
 
+def folder(option: str, path: Path) -> None:
+    """Make a folder that is named by an option, before work that ends in it. Raises
+    EdgeguardError where there can be none."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EdgeguardError(f"{option} {path}: no folder can be made: {error.strerror}") from None
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise EdgeguardError(f"{option} {path}: nothing may be written there")
+
+
 def text(path: Path, content: str) -> None:
     """Write a text, whole or not at all. Raises EdgeguardError where it cannot be written."""
     try:

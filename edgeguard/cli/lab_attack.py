@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from edgeguard.cli.progress import begins
+
 
 @click.command()
 @click.argument("what", type=click.Path(path_type=Path, dir_okay=False), required=False,
@@ -42,17 +44,25 @@ def attack(  # noqa: PLR0913, PLR0917 - one for each option
     does not hold, or when the evaluation breaks a rule of validity, which is then named.
     """
     from edgeguard import figures
+
+    if json_to is not None:
+        figures.check_writable(json_to, what, data)
+    begins("opening the models, and comparing each with its surrogate on 1,000 pictures")
     from edgeguard.lab.attacks import ahead
     from edgeguard.lab.attacks.inputs import Request
     from edgeguard.lab.attacks.page import PAGE
     from edgeguard.lab.attacks.report import run
 
-    if json_to is not None:
-        figures.check_writable(json_to, what, data)
-    found = run(Request(
+    request = Request(
         what, many, quick, members, attacks, data, data_dir, results,
         ahead.cores() if jobs is None else jobs, scheduler,
-    ))  # fmt: skip
+    )  # fmt: skip
+    try:
+        found = run(request)
+    except KeyboardInterrupt:
+        said = f"interrupted: {results} keeps what is finished; the same command goes on from there"
+        click.echo(said, err=True)
+        raise
     if json_to is not None:
         found.write(json_to)
     missed = [row for row in found.rows if row.get("holds") is False]

@@ -12,6 +12,7 @@ from attrs import asdict
 from click.core import ParameterSource
 
 from edgeguard.cli.numbers import MOST_S, Finite
+from edgeguard.cli.progress import begins
 from edgeguard.errors import EdgeguardError
 from edgeguard.figures import Figure
 from edgeguard.zoo import models_dir
@@ -62,10 +63,7 @@ def command(
     Without MODEL the member of the shipped zoo that was trained for it. Exit code 1 when a bar does
     not hold, an attack broke a certificate, or a property is not proved.
     """
-    import torch
-
     from edgeguard import figures
-    from edgeguard.lab.verification import proved, report, second
 
     keep = None
     if json_to is not None:
@@ -74,10 +72,16 @@ def command(
     if keep is not None and properties is not None:
         figures.check_writable(keep, model, properties)
     _check(properties, **given)
+    file = model or models_dir() / "certified.onnx"
+    begins(f"reading {file}, and comparing it with ONNX Runtime")
+    import torch
+
+    from edgeguard.lab.verification import proved, report, second
+
     if given["second_s"] is not None:
         second.solver()
     torch.set_num_threads(1)
-    net, runtime, found = report.open_checked(model or models_dir() / "certified.onnx")
+    net, runtime, found = report.open_checked(file)
     rows = [asdict(figure) for figure in found]
     if properties is None:
         more, text = _pictures(net, runtime, **given)

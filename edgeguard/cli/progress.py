@@ -7,7 +7,14 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TypeVar
 
+import click
+
 T = TypeVar("T")
+
+
+def begins(what: str) -> None:
+    """Says on stderr what goes on before there is anything to count."""
+    click.echo(f"{what} ...", err=True)
 
 
 def shown(total: int, what: str = "driving") -> Callable[[Iterable[T]], Iterable[T]]:

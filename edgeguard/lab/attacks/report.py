@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from attrs import asdict
 
-from edgeguard import figures
+from edgeguard import figures, written
 from edgeguard.errors import EdgeguardError
 from edgeguard.figures import Figure
 from edgeguard.lab.attacks import ahead, corpus, gallery, guard_rules, page, signs, tables
@@ -79,6 +79,7 @@ def run(request: Request) -> Found:
     torch.set_num_threads(1)  # two wait for each other on a busy machine
     jobs = wanted(request)
     check(request)
+    written.folder("--results", request.results)
     seen = pictures(request)
     scenes = {name: scene(path, card, seen, request.quick)
               for name, path, card in members(request)}  # fmt: skip
@@ -90,7 +91,6 @@ def run(request: Request) -> Found:
     policy = whole_guard(request)
     target = None if policy is None else GuardedTarget(policy, seen.agreed, victims)
     found, outcomes = Found(), {}
-    request.results.mkdir(parents=True, exist_ok=True)
     with nullcontext() if target is None else Resting(target, (seen.own, seen.own_y)) as resting:
         if resting is not None:
             resting.begin(seen.y)

@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from edgeguard import written
 from edgeguard.errors import EdgeguardError
 from edgeguard.figures import Figure
 from edgeguard.lab.defences import (
@@ -47,9 +48,9 @@ def run(request: Request) -> list[Figure]:
         root = data_root(request.data_dir)
     except FileNotFoundError as error:
         raise EdgeguardError(str(error)) from None
+    written.folder("--out", request.out)
     bench = Bench(root, request.member, request.quick, request.many)
     _check(request, bench)
-    request.out.mkdir(parents=True, exist_ok=True)
     console = Console(stderr=True)
     columns = BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     cards: list[Card] = []

@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from edgeguard.card import Card
 from edgeguard.cli.lab_attack import attack
 from edgeguard.errors import EdgeguardError
-from edgeguard.lab.attacks import campaign, corpus, plan, tables
+from edgeguard.lab.attacks import campaign, corpus, plan, report, tables
 from edgeguard.lab.attacks.campaign import Outcome, invalid, key_of
 from edgeguard.lab.attacks.eot import HELD_OUT, survival
 from edgeguard.lab.attacks.inputs import Pictures
@@ -309,6 +309,26 @@ def test_pictures_that_nobody_named_are_called_by_their_name(wrong: str) -> None
     seen = Pictures(shown, y + 43 * (wrong == "classes"), shown, y, "; these are GTSRB's")
     with pytest.raises(EdgeguardError, match=r"plain\.onnx: .*; these are GTSRB's"):
         scene_of(Path(PLAIN), None, seen, True)
+
+
+def test_results_that_cannot_be_written_are_refused_before_anything_is_opened(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "pictures", None)
+    for results in ("/proc/x", str(data / "below")):
+        refused([PLAIN, "--data", str(data), "--attack", "noise", "--results", results],
+                f"--results {results}: no folder can be made")  # fmt: skip
+
+
+def test_an_interrupt_says_what_is_kept(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(request: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(report, "run", stopped)
+    made = CliRunner().invoke(attack, [PLAIN, "--results", "kept"])
+    assert "kept keeps what is finished; the same command goes on from there" in made.output
+    assert made.output.startswith("opening the models, and comparing")
+    assert made.exit_code == 1
 
 
 def test_a_size_of_no_change_is_left_blank(capsys: pytest.CaptureFixture[str]) -> None:

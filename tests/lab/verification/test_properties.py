@@ -249,6 +249,7 @@ def test_the_command_reports_certified_shares(toy: Toy, tmp_path: Path) -> None:
                                                                  "unknown")]  # fmt: skip
     assert sum(shares) == pytest.approx(1.0)
     assert "certified by bounds" in ran.output
+    assert ran.output.startswith(f"reading {toy[0]}, and comparing")
 
 
 def test_an_ablation_counts_broken_certificates(toy: Toy, tmp_path: Path) -> None:
