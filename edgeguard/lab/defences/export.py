@@ -45,6 +45,13 @@ relation = "difference"
 scale = 0.0
 above = {limit:.6g}
 """
+SQUEEZED = """# The number: how far the scores of a picture move when it loses detail ({names}): the
+# largest L1 distance of probabilities at each temperature, in units, and the larger of the two.
+# A unit is what 95 % of clean calibration pictures stay below. Units: {units}.
+# `above` is what 95 % of them stay below in units, or, of detectors side by side, what lets all
+# of them flag 5 %. Pass the number with every decide, as signal "{signal}": a missing one
+# is INPUT_INVALID. A loop that does: docs/lab/defend.md, "A number as a signal".
+"""
 TOGETHER = "# measured side by side: {name} flags above {limit:.6g}\n"
 MOST = 32_767.0  # what the border takes for a number
 
@@ -69,7 +76,8 @@ def rows(member: str, detector: Detector) -> str:
         units = ", ".join(
             f"{u:.6g} at temperature {t:g}" for t, u in zip(HEATS, detector.units, strict=True)
         )
-        made = f"# {', '.join(q.name for q in detector.squeezers)}; units: {units}\n" + made
+        names = ", ".join(squeezer.name for squeezer in detector.squeezers)
+        made = SQUEEZED.format(names=names, units=units, signal=name) + made
     return made
 
 

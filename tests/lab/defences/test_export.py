@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -15,6 +19,7 @@ from edgeguard.lab.attacks.victim import Victim  # noqa: E402
 from edgeguard.lab.defences.embedded import Distance, Embedded, shipped_fits  # noqa: E402
 from edgeguard.lab.defences.export import history_rows, signal_rows, write  # noqa: E402
 from edgeguard.lab.defences.learned import Learned  # noqa: E402
+from edgeguard.lab.defences.squeeze import Squeezing  # noqa: E402
 from edgeguard.lab.defences.together import Together  # noqa: E402
 from edgeguard.zoo import models_dir  # noqa: E402
 
@@ -72,6 +77,39 @@ def tripped(rows: str, name: str, value: float, folder) -> bool:
 @pytest.mark.parametrize(("value", "trips"), [(0.25, False), (0.5, False), (0.5001, True)])
 def test_a_number_is_held_against_its_limit(value, trips, tmp_path):
     assert tripped(signal_rows("odd", 0.5), "odd", value, tmp_path) is trips
+
+
+def test_the_loop_of_the_page_passes_the_number_that_the_rows_are_about(tmp_path):
+    """docs/lab/defend.md, as it stands there: no signal is missing, noise trips, clean does not."""
+    with np.load(models_dir() / "plain.golden.npz") as golden:
+        clean = (golden["x"].astype(np.int16) + 128).astype(np.uint8)
+    noise = np.random.default_rng(5).integers(-90, 91, clean.shape)
+    shown = np.concatenate([clean[:2], (clean + noise).clip(0, 255).astype(np.uint8)])
+    detector = Squeezing(plain(clean).victim)
+    detector.fit(clean)
+    numbers = detector.measured(shown)
+    detector.limit = float((numbers[:2].max() + numbers[2:].max()) / 2)
+    write(tmp_path, "plain", detector)
+    rows = (tmp_path / "plain.squeezing.toml").read_text()
+    assert f"Units: {detector.units[0]:.6g} at temperature 1, " in rows
+    (tmp_path / "guard.toml").write_text(
+        POLICY.format(card=models_dir() / "plain.card.json") + rows
+    )
+    page = (Path(__file__).resolve().parents[3] / "docs/lab/defend.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"^```python\n(# squeezed\.py\n.*?)^```$", page, re.M | re.S)
+    found: dict[str, Any] = {}
+    exec(compile(program, "squeezed.py", "exec"), found)
+    frames = [np.ascontiguousarray(p.transpose(1, 2, 0)[..., ::-1]) for p in shown]
+    stamped = [(None, 10_000_000)] + [(f, (i + 2) * 10_000_000) for i, f in enumerate(frames)]
+    with Guard.load(tmp_path / "guard.toml") as guard:
+        guard.arm()
+        model = models_dir() / "plain.onnx"
+        drive = found["drive"](guard, model, clean, detector.units, stamped, {"speed": 0.0})
+        said = [(d.present, "plain_squeezing" in d.detectors) for d in drive]
+    assert not any("INPUT_INVALID" in present for present, _ in said)
+    wanted = [False, *(numbers > detector.limit).tolist()]
+    assert [tripped for _, tripped in said] == wanted
+    assert True in wanted
 
 
 def test_what_the_history_counts_has_a_row_that_loads(tmp_path):
