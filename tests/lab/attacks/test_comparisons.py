@@ -162,10 +162,10 @@ def test_pictures_that_cannot_be_judged_are_shown_and_not_accepted(
         assert made["guard.clean.coverage"].value == 0.25
         assert made["guard.hazard.linf.1.alone.plain.coverage"].value == 0.25
         assert (made["guard.hazard.left_out"].value, made["guard.hazard.left_out"].n) == (3, 4)
-        with pytest.raises(EdgeguardError, match=r"none of 3 pictures.*: for 3 the attacker's own"):
+        with pytest.raises(EdgeguardError, match=r"for 3 the attacker's own.*of one class"):
             run_hazard(resting, x[1:], y[1:], 1, tmp_path, 10)
         top = np.array([int(np.nanargmax(target.value))])
-        with pytest.raises(EdgeguardError, match="above none of their signs more is commanded"):
+        with pytest.raises(EdgeguardError, match="above none of their classes more is commanded"):
             run_hazard(resting, x[:1], top, 1, tmp_path, 10)
 
 
