@@ -63,6 +63,19 @@ def _plain(figure: Figure | Mapping[str, Any]) -> dict[str, Any]:
     return plain if math.isfinite(plain.get("value", 0)) else plain | {"value": None}
 
 
+def rows(file: Path) -> list[Mapping[str, Any]]:
+    """The figures of a results file. Raises EdgeguardError for what is none."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))["figures"]
+        if all({"id", "value"} <= row.keys() for row in found):
+            return list(found)
+    except OSError as error:
+        raise EdgeguardError(f"{file}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass
+    raise EdgeguardError(f"{file}: no results file; want one that a command wrote with --json")
+
+
 def check_writable(path: Path, *read: Path | None) -> None:
     """Raise EdgeguardError, before hours of measuring, if there is no folder for a results file, or
     if it would replace one of the files that are read."""

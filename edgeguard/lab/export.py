@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 from collections.abc import Iterable
@@ -15,7 +14,7 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from edgeguard import config
+from edgeguard import config, figures
 from edgeguard.bundle import Key, Manifest
 from edgeguard.bundle.file import one_word, parse, part, write
 from edgeguard.config.cards import card_file, card_of, model_path
@@ -96,17 +95,10 @@ def _files(policy: Path, loaded: config.GuardConfig) -> Files:
 def _results(file: Path) -> bytes:
     """A results file, as the commands write it: a signature vouches for what is in it."""
     try:
-        data = file.read_bytes()
-        known = isinstance(json.loads(data)["figures"], list)
-    except OSError as error:
-        raise EdgeguardError(f"--results {file}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
-        known = False
-    if not known:
-        raise EdgeguardError(
-            f"--results {file}: no results file; want one that a command wrote with --json"
-        )
-    return data
+        figures.rows(file)
+    except EdgeguardError as error:
+        raise EdgeguardError(f"--results {error}") from None
+    return file.read_bytes()
 
 
 def _place(policy: Path, path: Path) -> str:

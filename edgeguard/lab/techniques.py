@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edgeguard.errors import EdgeguardError
+from edgeguard.figures import rows
 
 REST = "not "
 PLAIN = "plain"
@@ -152,21 +153,14 @@ def read(files: Iterable[Path]) -> dict[str, Mapping[str, Any]]:
 
 def _measured(file: Path) -> Iterable[Mapping[str, Any]]:
     """The rows of a results file that have a value: null says that there was nothing to measure."""
-    try:
-        rows = json.loads(file.read_text(encoding="utf-8"))["figures"]
-        values = [(str(row["id"]), row["value"]) for row in rows]
-    except OSError as error:
-        raise EdgeguardError(f"{file}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
-        raise EdgeguardError(
-            f"{file}: no results file; want one that a command wrote with --json"
-        ) from None
-    for name, value in values:
+    found = rows(file)
+    for row in found:
+        value = row["value"]
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if value is not None and not (number and math.isfinite(value)):
-            said = json.dumps(value)
-            raise EdgeguardError(f"{file}: {name}: its value is {said}; want a finite number")
-    return [row for row in rows if row["value"] is not None]
+            said = f"{row['id']}: its value is {json.dumps(value)}"
+            raise EdgeguardError(f"{file}: {said}; want a finite number")
+    return [row for row in found if row["value"] is not None]
 
 
 def _patterns() -> Iterable[str]:

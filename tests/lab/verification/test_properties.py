@@ -350,13 +350,6 @@ def test_options_that_would_change_nothing_are_refused(
         raise ran.exception or AssertionError("was not refused")
 
 
-@pytest.mark.parametrize("number", ["nan", "inf"])
-def test_seconds_that_are_no_number_are_refused(number: str) -> None:
-    ran = CliRunner().invoke(command, ["--milp", number])
-    assert ran.exit_code == 2
-    assert f"{number} is not a finite number" in ran.output
-
-
 def test_a_second_opinion_on_nothing_says_so(
     toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
