@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgeguard import written
 from edgeguard.errors import ConfigError, EdgeguardError
 from edgeguard.figures import version
 from edgeguard.lab.attacks.threat import Threat
@@ -64,17 +65,13 @@ def kept(file: Path, clean: Array, y: Array) -> Handful | None:
 
 def write(file: Path, row: Handful) -> None:
     """At once or not at all: a run may end at any time."""
-    part = file.with_suffix(".part")
-    with part.open("wb") as stream:
-        np.savez_compressed(stream, **row)
-    part.replace(file)
+    with written.whole(file) as made:
+        np.savez_compressed(made, **row)
 
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
     """The same for JSON."""
-    part = file.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    part.replace(file)
+    written.text(file, json.dumps(content, indent=1) + "\n")
 
 
 def joined(handfuls: Sequence[Handful]) -> dict[str, Array]:

@@ -13,6 +13,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from edgeguard import written
 from edgeguard.errors import EdgeguardError
 from edgeguard.lab.attacks import corpus, gallery
 from edgeguard.lab.attacks.page.curves import curves
@@ -87,9 +88,7 @@ def write(results: Path) -> Path:
     """Make DIR/report.html. Raises EdgeguardError that names the file which is missing, or is not
     the one that was indexed."""
     file = results / PAGE
-    part = file.with_suffix(".part")
-    part.write_text(page(results), encoding="utf-8")
-    part.replace(file)
+    written.text(file, page(results))
     return file
 
 
