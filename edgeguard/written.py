@@ -3,18 +3,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import secrets
 import shutil
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from edgeguard.errors import EdgeguardError
 
-DESCRIPTORS = ("/dev/fd/", "/dev/std", "/proc/")
-"""Such a name may lead to an ordinary file; a new one in its place is not the one that is open."""
+DESCRIPTOR = re.compile(r"/dev/std(in|out|err)|/(?:dev|proc/self)/fd/([0-9]+)")
+STREAMS = {"in": 0, "out": 1, "err": 2}
+MOST_LINKS = 40  # as Linux follows them
 
 
 def apart(option: str, path: Path | None, *read: Path | None) -> None:
@@ -41,8 +45,8 @@ def folder(option: str, path: Path) -> None:
 def text(path: Path, content: str) -> None:
     """Write a text, whole or not at all. Raises EdgeguardError where it cannot be written."""
     try:
-        with whole(path) as made:
-            made.write_text(content, encoding="utf-8")
+        with whole(path) as file:
+            file.write(content.encode())
     except BrokenPipeError:  # of a pipe whose reader left, which the command line tells apart
         raise
     except OSError as error:  # of a full disk, which names no file
@@ -52,31 +56,30 @@ def text(path: Path, content: str) -> None:
 def together(files: Mapping[Path, bytes]) -> None:
     """Write files that belong together. Raises OSError; then none is new, none is cut."""
     with _all_whole(list(files)) as made:
-        for name, data in zip(made, files.values(), strict=True):
-            name.write_bytes(data)
+        for file, data in zip(made, files.values(), strict=True):
+            file.write(data)
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A name to write to, with the same ending; the file gets its own when all of it was written.
-    Until then what was there stays, and its mode after that. Raises OSError."""
-    with _all_whole([path]) as (made,):
-        yield made
+def whole(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, which gets the name when all of it was written. Until then what was there
+    stays, and its mode after that. Raises OSError."""
+    with _all_whole([path]) as (file,):
+        yield file
 
 
 @contextmanager
-def _all_whole(paths: Sequence[Path]) -> Iterator[list[Path]]:
+def _all_whole(paths: Sequence[Path]) -> Iterator[list[BinaryIO]]:
     places = [_place(path) for path in paths]
-    parts = {place: _unused(place) for place in places if place is not None}
+    parts = {place: _aside(place, "part") for place in places if place is not None}
     try:
-        for place, part in parts.items():
-            _begin(part, place)
-        yield [
-            path if place is None else parts[place]
-            for path, place in zip(paths, places, strict=True)
-        ]
-        for part in parts.values():
-            _sync(part)
+        with ExitStack() as stack:
+            yield [
+                stack.enter_context(
+                    _direct(path) if place is None else _synced(parts[place], place)
+                )
+                for path, place in zip(paths, places, strict=True)
+            ]
         _swap(parts)
     finally:
         for part in parts.values():
@@ -86,7 +89,7 @@ def _all_whole(paths: Sequence[Path]) -> Iterator[list[Path]]:
 def _place(path: Path) -> Path | None:
     """Where a file lies, through links. None for what can be written to but not be replaced: a
     device, a pipe, what is open already, and a file in a folder that takes no other."""
-    if os.path.abspath(path).startswith(DESCRIPTORS):
+    if _descriptor(path) is not None:
         return None
     place = Path(os.path.realpath(path))
     try:
@@ -94,42 +97,70 @@ def _place(path: Path) -> Path | None:
     except FileNotFoundError:
         return place
     if stat.S_ISDIR(mode):
-        raise IsADirectoryError(21, "Is a directory", str(path))
+        raise IsADirectoryError(errno.EISDIR, "Is a directory", str(path))
     if not os.access(place, os.W_OK):  # a swap would not ask
-        raise PermissionError(13, "Permission denied", str(path))
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
     return place if stat.S_ISREG(mode) and os.access(place.parent, os.W_OK) else None
 
 
-def _unused(place: Path) -> Path:
-    """A name beside it that nobody has."""
-    return place.with_name(f".{secrets.token_hex(8)}{place.suffix}")
+def _descriptor(path: Path) -> int | None:
+    """Which open file a name stands for, through links: another one in its place is not the one
+    that is open, and one opened anew has lost its place in it."""
+    step = os.path.abspath(path)
+    for _ in range(MOST_LINKS):
+        if found := DESCRIPTOR.fullmatch(step):
+            return STREAMS[found[1]] if found[1] else int(found[2])
+        if not os.path.islink(step):
+            break
+        folder = os.path.realpath(os.path.dirname(step))
+        step = os.path.normpath(os.path.join(folder, os.readlink(step)))
+    return None
 
 
-def _begin(part: Path, place: Path) -> None:
+def _aside(place: Path, ending: str) -> Path:
+    """A name beside it that nobody has, nor looks for by its ending."""
+    return place.with_name(f".{secrets.token_hex(8)}.{ending}")
+
+
+@contextmanager
+def _direct(path: Path) -> Iterator[BinaryIO]:
+    number = _descriptor(path)
+    with open(path if number is None else os.dup(number), "wb") as file:
+        yield file
+
+
+@contextmanager
+def _synced(part: Path, place: Path) -> Iterator[BinaryIO]:
+    """On the disk before it gets its name: else a power cut leaves an empty file there."""
     try:
-        part.open("xb").close()
-        if place.exists():
-            shutil.copymode(place, part)
+        file = part.open("xb")
     except OSError as error:  # which names the part
         raise OSError(error.errno, error.strerror, str(place)) from None
-
-
-def _sync(part: Path) -> None:
-    """On the disk before it gets its name: else a power cut leaves an empty file there."""
-    with part.open("rb") as file:
+    with file:
+        _copy_mode(place, part)
+        yield file
+        file.flush()
         os.fsync(file.fileno())
 
 
+def _copy_mode(place: Path, part: Path) -> None:
+    """Where there are modes, and they are ours to set: not on FAT, nor on another's share."""
+    with suppress(OSError):
+        shutil.copymode(place, part)
+
+
 def _swap(parts: Mapping[Path, Path]) -> None:
-    """Give all of them their names, or none: what had one of these before lies aside until then."""
-    old = {place: _unused(place) for place in parts}
+    """Give all of them their names, or none: of several, what had one of these before lies aside
+    until then."""
+    old = {place: _aside(place, "old") for place in parts} if len(parts) > 1 else {}
     try:
         for place, aside in old.items():
             _keep(place, aside)
         for place, part in parts.items():
-            os.replace(part, place)
+            _take(part, place)
     except BaseException:  # an interrupt as well
-        _undo(parts, old)
+        for place, aside in old.items():
+            _undo(place, parts[place], aside)
         raise
     for aside in old.values():
         aside.unlink(missing_ok=True)
@@ -142,14 +173,24 @@ def _keep(place: Path, aside: Path) -> None:
     try:
         os.link(place, aside)
     except OSError:
-        shutil.copy2(place, aside)
+        shutil.copyfile(place, aside)
+        _copy_mode(place, aside)
 
 
-def _undo(parts: Mapping[Path, Path], old: Mapping[Path, Path]) -> None:
-    for place, part in parts.items():
-        if part.exists():  # it did not come to that
-            old[place].unlink(missing_ok=True)
-        elif old[place].exists():
-            os.replace(old[place], place)
-        else:
-            place.unlink(missing_ok=True)
+def _take(part: Path, place: Path) -> None:
+    try:
+        os.replace(part, place)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        shutil.copyfile(part, place)  # mounted by itself, as containers do with single files
+        part.unlink()
+
+
+def _undo(place: Path, part: Path, aside: Path) -> None:
+    if part.exists():  # it did not come to that
+        aside.unlink(missing_ok=True)
+    elif aside.exists():
+        _take(aside, place)
+    else:
+        place.unlink(missing_ok=True)

@@ -89,8 +89,8 @@ def write(to: Path, manifest: Manifest, contents: Sequence[bytes], key: Ed25519P
         assert part(described.path, described.kind, data) == described
     text = manifest.canonical()
     head = MAGIC + len(text).to_bytes(4, "little") + text
-    with whole(to) as fresh:
-        fresh.write_bytes(b"".join([head, key.sign(head), *contents]))
+    with whole(to) as file:
+        file.write(b"".join([head, key.sign(head), *contents]))
 
 
 def read(path: Path, trust: Trust | None) -> tuple[Manifest, list[bytes]]:

@@ -63,7 +63,7 @@ def _write(tape: Path, log: Path, private_key: Path | None) -> None:
     from edgeguard.replay import export
 
     try:
-        with whole(tape) as made, made.open("wb") as out:
+        with whole(tape) as out:
             export(log, out, private_key)
     except BrokenPipeError:  # of a pipe whose reader left, which the command line tells apart
         raise

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import resource
@@ -15,7 +16,7 @@ import pytest
 
 from edgeguard.card import Card
 from edgeguard.cli.main import main
-from edgeguard.written import together, whole
+from edgeguard.written import text, together, whole
 from edgeguard.zoo import models_dir
 from tests.cli.running import POLICY
 from tests.cli.running import run as run_guard
@@ -175,10 +176,71 @@ def test_a_swap_that_fails_leaves_no_half(
 
 def test_a_file_that_was_not_finished_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), whole(tmp_path / "x.npz") as made:
-        made.write_text("half")
+        made.write(b"half")
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
     with whole(tmp_path / "x.npz") as made:
-        made.write_text("all")
-        assert made.suffix == ".npz" and not (tmp_path / "x.npz").exists()
-    assert [f.name for f in tmp_path.iterdir()] == ["x.npz"]
+        made.write(b"all")
+        assert not [*tmp_path.glob("*.npz")], "whoever is killed here leaves none to be read"
+    assert contents(tmp_path) == {tmp_path / "x.npz": b"all"}
+
+
+def test_a_file_is_replaced_where_neither_modes_nor_links_nor_times_can_be_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on FAT, and on a share that somebody else has mounted."""
+
+    def not_ours(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    files = {tmp_path / "a": b"new", tmp_path / "b": b"new"}
+    (tmp_path / "a").write_bytes(b"of before")
+    for name in ("chmod", "link", "utime"):
+        monkeypatch.setattr(os, name, not_ours)
+    together(files)
+    assert contents(tmp_path) == files
+
+
+def test_a_file_that_is_mounted_by_itself_is_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As containers do; nothing else can take its place, and no link leads out of the mount. It
+    goes back as well when the other one fails."""
+    swap, mounted = os.replace, tmp_path / "a.npz"
+
+    def busy(part: Path, path: Path) -> None:
+        if path == mounted:
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        if path.name == "b.toml":
+            raise KeyboardInterrupt
+        swap(part, path)
+
+    def no_link(place: Path, aside: Path) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    mounted.write_bytes(b"of before")
+    monkeypatch.setattr(os, "link", no_link)
+    inode = mounted.stat().st_ino
+    monkeypatch.setattr(os, "replace", busy)
+    with pytest.raises(KeyboardInterrupt):
+        together({mounted: b"new", tmp_path / "b.toml": b"new"})
+    assert contents(tmp_path) == {mounted: b"of before"}
+    text(mounted, "new")
+    assert contents(tmp_path) == {mounted: b"new"}
+    assert mounted.stat().st_ino == inode
+
+
+def test_what_may_not_be_written_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by a new file of its name; but one in a folder that takes no other is written to."""
+    file, forbidden = tmp_path / "a.json", {tmp_path / "a.json"}
+    file.write_text("of before")
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) not in forbidden)  # root may
+    with pytest.raises(PermissionError), whole(file):
+        pass
+    assert contents(tmp_path) == {file: b"of before"}
+    forbidden = {tmp_path}
+    inode = file.stat().st_ino
+    text(file, "new")
+    assert (contents(tmp_path), file.stat().st_ino) == ({file: b"new"}, inode)

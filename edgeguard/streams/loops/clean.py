@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -103,10 +104,12 @@ def record_one(guard: Guard, vehicle: Vehicle, seed: int, log: Path) -> None:
                              )  # fmt: skip
     with whole(log.with_suffix(".npy")) as pictures:
         np.save(pictures, np.stack(keep.frames))
-    with whole(log) as made, made.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(keep.rows[0]))
-        writer.writeheader()
-        writer.writerows(keep.rows)
+    rows = io.StringIO(newline="")
+    writer = csv.DictWriter(rows, list(keep.rows[0]))
+    writer.writeheader()
+    writer.writerows(keep.rows)
+    with whole(log) as file:
+        file.write(rows.getvalue().encode())
 
 
 @frozen
