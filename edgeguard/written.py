@@ -42,6 +42,12 @@ def folder(option: str, path: Path) -> None:
         raise EdgeguardError(f"{option} {path}: nothing may be written there")
 
 
+def is_ordinary(path: Path) -> bool:
+    """Whether it is a file, or will be one: no device, no pipe, nothing that is open already. Only
+    then is there a place beside it."""
+    return _descriptor(path) is None and (path.is_file() or not path.exists())
+
+
 def text(path: Path, content: str) -> None:
     """Write a text, whole or not at all. Raises EdgeguardError where it cannot be written."""
     try:

@@ -156,11 +156,11 @@ def _shown(pictures: Path) -> list[Path]:
 
 def _read(policy: Path, loaded: Any) -> list[Path]:
     """All that a guard is made from, always in the same order; a bundle holds all of it."""
-    from edgeguard.config.load import files_read
+    from edgeguard.config.load import files_made_of
 
     if loaded.bundle is not None:
         return [policy]
-    return sorted({file.resolve() for file in files_read(loaded)})
+    return sorted({file.resolve() for file in files_made_of(loaded)})
 
 
 def _key(files: Iterable[Path]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from edgeguard.bundle.file import MOST_VERSION
+from edgeguard.bundle.file import MOST_VERSION, one_word
 from edgeguard.cli import lab_attack, lab_defend, lab_patch, lab_shield, lab_verify
 from edgeguard.errors import EdgeguardError
 from edgeguard.written import apart
@@ -191,6 +191,11 @@ def export(
         raise EdgeguardError(f"--out {out}: want a name that ends in {SUFFIX}; no other is opened")
     apart("--out", out, key, *results, *files_read(loaded))
     called = loaded.guard.name if name is None else name
+    if name is None and not one_word(called):
+        raise EdgeguardError(
+            f"{policy}: [guard] name is {called!r}, and a bundle is called by one word of printable"
+            " ASCII; give one with --name"
+        )
     manifest = run(policy, out, read_private(key), name=called, version=version,
                    results=results, seed=seed)  # fmt: skip
     size = out.stat().st_size

@@ -15,6 +15,7 @@ from edgeguard.cli.numbers import MOST_S, Finite
 from edgeguard.cli.progress import begins
 from edgeguard.errors import EdgeguardError
 from edgeguard.figures import Figure
+from edgeguard.written import is_ordinary
 from edgeguard.zoo import models_dir
 
 PACKAGES = ("numpy", "torch", "onnx", "onnxruntime", "scipy")
@@ -68,9 +69,9 @@ def command(
     keep = None
     if json_to is not None:
         figures.check_writable(json_to, model, properties, given["pictures"])
-        keep = json_to.with_suffix(".violated.npz")
-    if keep is not None and properties is not None:
-        figures.check_writable(keep, model, properties)
+        if properties is not None and is_ordinary(json_to):
+            keep = json_to.with_suffix(".violated.npz")
+            figures.check_writable(keep, model, properties)
     _check(properties, **given)
     file = model or models_dir() / "certified.onnx"
     begins(f"reading {file}, and comparing it with ONNX Runtime")

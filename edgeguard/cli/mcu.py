@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,11 +82,11 @@ def sim(
     from firmware_bridge.sim import Sim, require_tools
     from firmware_bridge.sim import build as build_firmware
 
-    _end_in_order()
     require_tools()
     mcu, keys = _mcu(policy or models_dir() / "guard.toml"), _keys(key_file)
     _apart("--log", log, policy, key_file)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_ending_in_order())
         if build is None:
             build = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeguard-mcu-")))
         click.echo("building the firmware ...", err=True)
@@ -103,12 +103,19 @@ def sim(
         _until_stopped({"qemu-system-arm": running.qemu, "the plant": running.plant})
 
 
-def _end_in_order() -> None:
+@contextlib.contextmanager
+def _ending_in_order() -> Iterator[None]:
     """A closed terminal and a service manager end a command as Ctrl-C does: what it built holds the
     keys, and must not stay behind. Nothing that is to be ignored (nohup) is heard."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    heard = {number: was for number, was in before.items() if was is not signal.SIG_IGN}
+    for number in heard:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, was in heard.items():
+            signal.signal(number, was)
 
 
 def _until_stopped(processes: dict[str, Any]) -> None:

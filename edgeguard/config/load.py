@@ -29,7 +29,8 @@ def load(
     trust: public keys, or folders of them, that count for a bundle instead of the machine's;
     unsigned=True takes one without a signature that counts, which stays visible in the decisions.
     Where the file is no bundle, both are refused. The members' cards are read and must fit.
-    `calibrated=False` leaves the word "calibrated" where it stands (for `edgeguard calibrate`);
+    `calibrated=False` leaves the word "calibrated" where it stands, and does not ask whether a
+    certainty can be reached (for `edgeguard calibrate` and `init`);
     `files=True` also compares every model file and its golden vectors with the hashes in its card.
     Raises ConfigError, one line per problem: `FILE:LINE: key: what; advice`.
     """
@@ -83,19 +84,34 @@ def own_code(made: GuardConfig) -> dict[str, str]:
     return {name: controller for name, controller in named.items() if ":" in controller}
 
 
+def files_made_of(made: GuardConfig) -> Iterator[Path]:
+    """Every file that decides what a guard does: another one is another guard."""
+    yield made.source
+    for name, card in load_cards(made).items():
+        yield model_path(made, name, card)
+        yield cards.card_file(made.source, made.members[name])
+        yield from _named_by(card)
+    yield from _calibration(made)
+
+
 def files_read(made: GuardConfig) -> Iterator[Path]:
     """Every file that a guard reads, and every card beside those: nothing is written over them."""
-    yield made.source
+    yield from files_made_of(made)
     yield from files_of_members(made, load_cards(made))
-    yield from _calibration(made)
     token = token_file(made)
     yield from [token] if token is not None else []
 
 
 def files_named(policy: Path | None) -> Iterator[Path]:
-    """The same of a guard.toml that was not read yet; none without one. Raises ConfigError."""
-    if policy is not None:
-        yield from files_read(load(policy))
+    """The same of a guard.toml or a bundle that was not read yet; none without one. Raises
+    ConfigError, BundleRefused."""
+    if policy is None:
+        return
+    yield policy
+    made = load(policy)
+    yield from files_read(made)
+    if made.bundle is not None:
+        made.bundle.close()
 
 
 def token_file(made: GuardConfig) -> Path | None:
@@ -112,9 +128,13 @@ def files_of_members(made: GuardConfig, known: Mapping[str, Card]) -> Iterator[P
     for name, card in known.items():
         yield model_path(made, name, card)
         yield from card.directory.glob(f"*{CARD}")
-        for file in (card.file, card.labels_file, card.golden.file if card.golden else None):
-            if file is not None:
-                yield card.directory / file
+        yield from _named_by(card)
+
+
+def _named_by(card: Card) -> Iterator[Path]:
+    for file in (card.file, card.labels_file, card.golden.file if card.golden else None):
+        if file is not None:
+            yield card.directory / file
 
 
 def _calibration(made: GuardConfig) -> list[Path]:

@@ -185,7 +185,9 @@ def read_private(path: Path) -> Ed25519PrivateKey:
     """Raises EdgeguardError when others may read it or it is none."""
     try:
         key = serialization.load_pem_private_key(path.read_bytes(), None)
-    except (ValueError, TypeError):
+    except TypeError:
+        raise EdgeguardError(f"{path}: has a password; want a key without one") from None
+    except ValueError:
         raise EdgeguardError(
             f"{path}: is no private key; want the FILE.pem that `edgeguard bundle key` made"
         ) from None

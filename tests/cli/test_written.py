@@ -110,6 +110,23 @@ def test_no_figures_take_the_place_of_what_the_guard_reads(
     assert contents(own) == before
 
 
+@pytest.mark.parametrize(
+    "line", ["inject X --json X", "drive X --json X", "lab flips X --json X", "mcu policy X -o X"]
+)
+def test_no_output_takes_the_place_of_a_bundle(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    pytest.importorskip("cryptography", reason="bundles are signed")
+    for name in ("EDGEGUARD_STATE", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    bundle = tmp_path / "x.egb"
+    shutil.copy(models_dir() / "demo.egb", bundle)
+    before = bundle.read_bytes()
+    assert edgeguard(*(str(bundle) if word == "X" else word for word in line.split())) == 2
+    assert f"{bundle}: {LOST}" in capfd.readouterr().err
+    assert bundle.read_bytes() == before
+
+
 def test_no_table_takes_the_place_of_the_keys_or_of_the_policy(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -344,6 +344,16 @@ def test_the_key_is_of_all_that_the_guard_reads(copied: Path) -> None:
             assert made.key_now() == made.key
 
 
+def test_the_key_is_not_of_what_the_guard_is_not_made_of(copied: Path) -> None:
+    """A token is changed while a campaign runs, and a card of somebody else lies beside it."""
+    copied.with_name("op.token").write_text("of a person, and long enough")
+    copied.write_text(copied.read_text() + '\n[telemetry]\ntoken_file = "op.token"\n')
+    made = campaigns.host(copied)
+    copied.with_name("op.token").write_text("of another one, as long as that")
+    shutil.copy(copied.with_name("plain.card.json"), copied.with_name("other.card.json"))
+    assert made.key_now() == made.key
+
+
 def test_no_figures_are_written_of_a_guard_that_changed(
     copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

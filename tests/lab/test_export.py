@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("cryptography", reason="bundles are signed")
 
 from click.testing import CliRunner
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edgeguard import config
@@ -85,6 +86,27 @@ def test_nothing_is_signed_that_nobody_could_open(
     code, said = exporting(tmp_path, *more, "-o", str(tmp_path / "x.egb"))
     assert (code != 0, complaint in said) == (True, True), said
     assert not (tmp_path / "x.egb").exists()
+
+
+def test_a_guards_name_that_no_bundle_can_have_asks_for_one(tmp_path: Path) -> None:
+    more = ("--version", "1", "-o", str(tmp_path / "x.egb"))
+    assert exporting(tmp_path, *more)[0] == 0
+    policy = tmp_path / "guard.toml"
+    policy.write_text(policy.read_text().replace('name = "bench"', 'name = "Sign speed"'))
+    code, said = exporting(tmp_path, *more)
+    assert (code != 0, "give one with --name" in said) == (True, True), said
+    assert exporting(tmp_path, *more, "--name", "sign-speed")[0] == 0
+
+
+def test_a_key_with_a_password_is_not_called_none(tmp_path: Path) -> None:
+    pem = Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"secret"),
+    )
+    (tmp_path / "k.pem").write_bytes(pem)
+    with pytest.raises(EdgeguardError, match=r"k\.pem: has a password; want a key without one"):
+        read_private(tmp_path / "k.pem")
 
 
 def test_a_key_that_is_none_is_said_to_be_none(tmp_path: Path) -> None:

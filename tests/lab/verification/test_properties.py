@@ -133,8 +133,9 @@ def test_a_violated_property_leaves_its_input_and_every_verdict_is_named(
         fed = {session.get_inputs()[0].name: stored["x"]}
         assert session.run(None, fed)[0].shape == (1, 3)
         assert stored["scores"][0] @ [1.0, -1.0, 0.0] <= float(lead.max())
-    ran = CliRunner().invoke(command, asked, standalone_mode=False)
-    assert "keep it with --json FILE" in ran.output
+    for beside_nothing in ([], ["--json", "/dev/null"]):
+        ran = CliRunner().invoke(command, [*asked, *beside_nothing], standalone_mode=False)
+        assert "keep it with --json FILE" in ran.output
 
 
 BOX = '[[property]]\nname = "a"\nbox = { low = 0.0, high = 1.0 }\n'
