@@ -48,9 +48,9 @@ def run(request: Request) -> list[Figure]:
         root = data_root(request.data_dir)
     except FileNotFoundError as error:
         raise EdgeguardError(str(error)) from None
-    written.folder("--out", request.out)
     bench = Bench(root, request.member, request.quick, request.many)
     _check(request, bench)
+    written.folder("--out", request.out)
     console = Console(stderr=True)
     columns = BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     cards: list[Card] = []
