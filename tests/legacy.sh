@@ -10,9 +10,11 @@ if [ -z "$python" ]; then
 fi
 venv=.venv-legacy
 [ -d $venv ] || "$python" -m venv $venv
-$venv/bin/pip install -q --disable-pip-version-check "scikit-build-core>=0.11" "pybind11>=3.0" cmake ninja
-$venv/bin/pip install -q --disable-pip-version-check --no-build-isolation ".[onnx,tflite]" \
-  "numpy==1.26.*" "opencv-python-headless<4.11" "pytest>=8" "hypothesis>=6.100" "scipy<1.14" "onnx<1.18" pillow "matplotlib>=3.8"
+$venv/bin/pip install -q --disable-pip-version-check "scikit-build-core>=0.11" "pybind11>=3.0" "cffi>=1.16" "setuptools>=70.1" \
+  cmake ninja
+$venv/bin/pip install -q --disable-pip-version-check --no-build-isolation ".[onnx,tflite,plots,mcu,can,mavlink,telemetry,record]" \
+  "numpy==1.26.*" "opencv-python-headless<4.11" "pytest>=8" "pytest-xdist>=3.6" "hypothesis>=6.100" "scipy<1.14" "scikit-learn<1.6" \
+  "onnx<1.18" "autosar-e2e>=1.0" "cobs>=1.2" pillow
 if [ -z "${EDGEGUARD_DATA:-}" ] && [ -d ../shared/data ]; then
   EDGEGUARD_DATA=$(cd ../shared/data && pwd)
   export EDGEGUARD_DATA
@@ -21,4 +23,5 @@ rm -rf build/legacy
 mkdir -p build/legacy
 cp -r tests docs pyproject.toml models build/legacy/ # outside of the sources, so that the wheel is what is tested
 cd build/legacy
-exec ../../$venv/bin/python -m pytest "$@"
+# The lab runs on desktops, and what tests/quality looks at are sources.
+exec ../../$venv/bin/python -m pytest -n 2 --dist loadfile --ignore tests/lab --ignore tests/quality "$@"
