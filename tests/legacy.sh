@@ -20,8 +20,9 @@ if [ -z "${EDGEGUARD_DATA:-}" ] && [ -d ../shared/data ]; then
   export EDGEGUARD_DATA
 fi
 rm -rf build/legacy
-mkdir -p build/legacy
-cp -r tests docs pyproject.toml models build/legacy/ # outside of the sources, so that the wheel is what is tested
+mkdir -p build/legacy/firmware_bridge
+cp -r tests docs pyproject.toml README.md models native build/legacy/ # apart from the package, so that the wheel is what is tested
+cp -r firmware_bridge/mcu build/legacy/firmware_bridge/
 cd build/legacy
 # The lab runs on desktops, and what tests/quality looks at are sources.
 exec ../../$venv/bin/python -m pytest -n 2 --dist loadfile --ignore tests/lab --ignore tests/quality "$@"

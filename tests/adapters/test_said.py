@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from edgeguard.adapters.said import numbers
+
+torch = pytest.importorskip("torch", reason="the extra lab")
 
 
 class Torn:

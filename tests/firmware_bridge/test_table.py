@@ -78,6 +78,8 @@ def test_the_c_source_says_the_same(mcu: dict[str, Any], tmp_path: Path) -> None
         "int main(void) { fwrite(&eg_mcu_config, sizeof eg_mcu_config, 1, stdout); return 0; }\n"
     )
     core = where.parent / "native" / "core"
+    if not core.is_dir():
+        pytest.skip("needs the sources: the suite runs outside of a checkout")
     subprocess.run(
         [
             "cc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-DEG_SMALL",
