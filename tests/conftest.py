@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import Generator
 
 import pytest
@@ -22,6 +23,8 @@ EXCUSED = re.compile(
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a shell that runs this behind it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     beside.share(config)
 
 
