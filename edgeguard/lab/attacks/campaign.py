@@ -238,7 +238,8 @@ def invalid(found: Iterable[Outcome]) -> list[str]:
     for weaker, stronger in (
         ("fgsm.linf.8", "pgd.linf.8"), ("fgsm.linf.8", "apgd_dlr.linf.8"),
         ("noise.linf.8", "fgsm.linf.8"), ("square.linf.8", "apgd_dlr.linf.8"),
-        ("universal.linf.8", "pgd.linf.8"),
+        ("universal.linf.8", "pgd.linf.8"), ("pgd.linf.2", "pgd.linf.4"),
+        ("pgd.linf.4", "pgd.linf.8"), ("apgd_dlr.linf.4", "apgd_dlr.linf.8"),
     ):  # fmt: skip
         if weaker not in hits or stronger not in hits:
             continue

@@ -8,7 +8,8 @@ that moves up on its ticks, whatever else is present: causes of NOMINAL and DEGR
 models. One counts as accepted when no other cause is present (debounce off). Where an operation
 asks for several frames in a row the picture stays for as many, as a sticker would: each differs in
 the last bits of its middle, or the camera would count as frozen. A guard that remembers what it was
-shown begins anew for each picture: its history is the clean prefix.
+shown begins anew for each picture: its history is the clean prefix. Models run once on each picture
+of that prefix, which is shown over and over (`remembered`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from edgeguard.config import GuardConfig, load
 from edgeguard.decision import Decision
 from edgeguard.errors import EdgeguardError
 from edgeguard.lab.attacks import steady
+from edgeguard.lab.attacks.remembered import Answers, Remembered, remember
 from edgeguard.lab.attacks.victim import U8, Ints
 
 MS = 1_000_000
@@ -90,7 +92,7 @@ class GuardBox:
         channel = self.config.channels[self._channel]
         self._stays = max(demand.frames for demand in channel.demands.values())
         self._bgr = spec is None or spec.format == "BGR"
-        self._prefix, self._shown = prefix, 0
+        self._prefix = prefix
         self._period_ns = round(self.config.guard.period_ms * MS)
         self._frame_ns = round(1e9 / (self.config.cameras[self._camera].rate_hz or 10))
         held = steady.signals(self.config, self._channel, command)
@@ -103,10 +105,15 @@ class GuardBox:
         self._borne = NOT_OF_THE_PICTURE | borne(self.config)
         self._noted = NOT_OF_THE_PICTURE | _up_to(self.config, "NOMINAL")
         self._now = 1_000_000_000
-        self._guard = Guard(self.config)
-        self._guard.arm()
+        self._kept: dict[str, Answers] = {}
+        self._begin()
         self.queries = 0
         self._rest()
+
+    def _begin(self) -> None:
+        self._guard, self._shown = Guard(self.config), 0
+        self._guard.arm()
+        self._models: list[Remembered] = remember(self._guard.members, self._kept)
 
     def __enter__(self) -> GuardBox:
         return self
@@ -125,8 +132,7 @@ class GuardBox:
     def _ask(self, picture: U8) -> Verdict:
         if self._remembers:
             self._guard.close()
-            self._guard, self._shown = Guard(self.config), 0
-            self._guard.arm()
+            self._begin()
         self._rest()
         before = self._command
         self.queries += 1
@@ -169,7 +175,11 @@ class GuardBox:
         """One clean frame and the ticks until the next."""
         picture = self._prefix[self._shown % len(self._prefix)]
         self._shown += 1
+        for model in self._models:
+            model.learning = True
         decision = self._tick(picture)
+        for model in self._models:
+            model.learning = False
         return self._wait() or decision
 
     def _wait(self) -> Decision | None:

@@ -32,6 +32,8 @@ OWN = 150  # pictures that the attacker of a black box has
 CROWD = 1000  # pictures that a universal change is made on
 QUICK_QUERIES = 1200  # of the substitute with --quick
 STARTS = 200  # pictures that a decision-based attack may start from
+SMALLER = (2, 4)  # grey levels: what an adversarially trained member has to withstand
+FEW = 10  # pictures that --quick attacks within those
 Made = tuple[Tensor, Ints | None]
 
 
@@ -134,6 +136,14 @@ def _universal(s: Scene, x: Tensor, y: Tensor) -> Made:
     return (x + s.universal).clamp(0, 1), None
 
 
+def _many_steps(threat: Threat, bar: float | None, quick: int) -> list[Job]:
+    return [
+        Job("pgd", threat, _white(PGD(threat, restarts=3)), ("pgd",), bar, quick),
+        Job("apgd_ce", threat, _white(APGD(threat, loss=cross_entropy)), ("apgd",), bar, quick),
+        Job("apgd_dlr", threat, _white(APGD(threat, targets=4)), ("apgd",), bar, quick),
+    ]
+
+
 def jobs(quick: bool = False) -> Mapping[str, Job]:
     """All attacks on one model, in the order in which they are run: cheap ones first. quick: with
     the queries that --quick grants."""
@@ -152,9 +162,8 @@ def jobs(quick: bool = False) -> Mapping[str, Job]:
         Job("substitute", paper, _transferred(paper), ("substitute", "fgsm"), 0.64),
         Job("substitute", sixteen, _transferred(sixteen), ("substitute", "fgsm")),
         Job("universal", eight, _universal, ("universal",)),
-        Job("pgd", eight, _white(PGD(eight, restarts=3)), ("pgd",), 0.99, 25),
-        Job("apgd_ce", eight, _white(APGD(eight, loss=cross_entropy)), ("apgd",), 0.99, 25),
-        Job("apgd_dlr", eight, _white(APGD(eight, targets=4)), ("apgd",), 0.99, 25),
+        *_many_steps(eight, 0.99, 25),
+        *(job for levels in SMALLER for job in _many_steps(linf(levels), None, FEW)),
         Job("eot", seen, _white(EOT(seen)), ("eot",), None, 6),
         Job("deepfool", minimal, _white(DeepFool()), ("deepfool",), 0.99, 20),
         Job("deepfool_float", twin, _by_twin(DeepFool()), ("deepfool",), None, 20, True),

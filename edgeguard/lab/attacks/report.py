@@ -37,7 +37,7 @@ from edgeguard.lab.attacks.inputs import (
     whole_guard,
 )
 from edgeguard.lab.attacks.losses import climb, cross_entropy
-from edgeguard.lab.attacks.plan import Job, Scene
+from edgeguard.lab.attacks.plan import SMALLER, Job, Scene
 from edgeguard.lab.attacks.resting import Resting
 from edgeguard.lab.attacks.transfer import transfer
 from edgeguard.lab.attacks.victim import U8, Ints, Victim, images
@@ -52,7 +52,7 @@ WIDE, WIDE_OF, WIDE_QUICK = 128, 50, 10
 QUICK_QUERIES = 200
 FLAT_OF = 50  # images whose gradients are looked at
 RP2_BAR, QUICK_SIGNS = 0.8, 2
-WORST = "linf.8"
+WORST = tuple(f"linf.{levels}" for levels in (*SMALLER, 8))
 PACKAGES = ("torch", "onnxruntime", "ai-edge-litert", "numpy")
 
 
@@ -123,7 +123,8 @@ def _member(
         made = outcome.figures(name)
         made = made if name in UNDEFENDED else [_without_bar(f) for f in made]
         found.add(made, kept=_kept(outcome.folder, request), cpu_s=outcome.cpu_s)
-    found.add(worst_case(outcomes, name, WORST))
+    for threat in WORST:
+        found.add(worst_case(outcomes, name, threat))
     _validity(name, of.victim, outcomes, x, y, found)
     if outcomes:
         tables.attacks(name, outcomes)

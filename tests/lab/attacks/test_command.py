@@ -392,6 +392,8 @@ def test_a_weak_iterative_attack_makes_the_evaluation_invalid() -> None:
 
     fine = [outcome("noise.linf.8", 1), outcome("fgsm.linf.8", 40), outcome("pgd.linf.8", 90)]
     assert invalid(fine) == []
+    (wider,) = invalid([outcome("pgd.linf.4", 60), outcome("pgd.linf.8", 50)])
+    assert "pgd.linf.4 (60.0%) is stronger than pgd.linf.8 (50.0%, n = 100)" in wider
     masked = [outcome("fgsm.linf.8", 40), outcome("pgd.linf.8", 20), outcome("square.linf.8", 70),
               outcome("apgd_dlr.linf.8", 30)]  # fmt: skip
     few = [Outcome(known["pgd.linf.8"], np.arange(25) < 20, np.zeros(25), None)]

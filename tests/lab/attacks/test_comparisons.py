@@ -298,6 +298,9 @@ def test_an_image_counts_once_whatever_fooled_it() -> None:
     (figure,) = worst_case([*found, outcome("square.linf.8", 0, 0)], "m", "linf.8")
     assert (figure.n, figure.value) == (3, pytest.approx(2 / 3))
     assert worst_case(found[:2], "m", "linf.8") == []
+    smaller = [outcome("pgd.linf.2", 0, 1), outcome("apgd_ce.linf.2", 0, 0)]
+    (figure,) = worst_case([*found, *smaller], "m", "linf.2")
+    assert (figure.id, figure.n, figure.value) == ("attack.m.worst.linf.2.success", 2, 0.5)
 
 
 def test_the_interval_of_a_median_covers_it_as_often_as_it_says() -> None:

@@ -79,6 +79,30 @@ def test_members_say_the_same_in_both(bound: Bound) -> None:
     np.testing.assert_array_equal(said, mine)
 
 
+def test_what_is_remembered_is_what_the_models_say() -> None:
+    """Models run once on each picture of the prefix and each time on what is asked about; the
+    answers, and so the verdicts, are those of a guard whose models always run."""
+    prefix, some = of(THIRTY)[-8:], pictures()[0][5::24]
+    some = np.concatenate([some, prefix[:2]])  # also what was shown before
+    with GuardBox(POLICY, prefix, 8.33) as box, GuardBox(POLICY, prefix, 8.33) as forgetful:
+        runs: list[str] = []
+        for name, member in box._guard.members.items():
+            model = member._model._model
+            model.run = lambda n=name, run=model.run: (runs.append(n), run())
+        for model in forgetful._models:
+            model._kept = Nothing()
+        said = [box.ask(some), box.ask(some)]
+        assert [forgetful.ask(some), forgetful.ask(some)] == said
+        assert len(runs) <= 3 * (2 * len(some) * box._stays + len(prefix))
+
+
+class Nothing(dict[bytes, tuple[np.ndarray, ...]]):
+    """Keeps nothing."""
+
+    def __setitem__(self, *_: object) -> None:
+        pass
+
+
 def test_attacks_climb_the_loss() -> None:
     """A large radius fools the whole guard, and the real one agrees."""
     made = GuardedTarget(POLICY, pictures()[0][:5]).above(8.33)

@@ -44,8 +44,8 @@ def _of_member(view: View, member: str) -> str:
     rows = [_row(view, member, name, figure) for name, figure in view.attacks(member)]
     worst = [(id, f) for id, f in view.figures.items() if id.startswith(f"attack.{member}.worst.")]
     rows += [
-        ["worst case of each picture", "L-inf at most 8/255", "the strongest of all above",
-         f"{f['n']:,}", rate(f), "", "", "", ""] for _, f in worst
+        ["worst case of each picture", f"L-inf at most {id.split('.')[-2]}/255",
+         "the strongest of all above", f"{f['n']:,}", rate(f), "", "", "", ""] for id, f in worst
     ]  # fmt: skip
     return table(head, rows)
 
