@@ -78,7 +78,7 @@ TECHNIQUES = (
     Technique("adversarial examples", "attack", "use", "lab attack",
               ("attack.MEMBER.worst.*.success", "attack.MEMBER.cw_l2.*.success"), GUARD),
     Technique("physical stickers", "attack", "use", "lab attack --attack rp2",
-              ("attack.MEMBER.rp2.*.success",)),
+              ("attack.MEMBER.rp2.*.success",), ("guard.rp2.*.hazard",)),
     Technique("black box: substitute, transfer", "attack", "use", "lab attack --attack substitute",
               ("attack.MEMBER.substitute.*.success",)),
     Technique("black box: questions", "attack", "use",

@@ -218,5 +218,5 @@ def whole_guard(request: Request) -> Path | None:
     """The guard that is attacked as a whole: none for a model file, for an attack that is on
     members, or where one member was asked for."""
     policy = request.what or models_dir() / "guard.toml"
-    asked = not request.attacks or GUARD in request.attacks
+    asked = not request.attacks or {GUARD, STICKERS} & set(request.attacks)
     return policy if policy.suffix == ".toml" and asked and not request.members else None

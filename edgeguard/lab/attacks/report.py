@@ -19,12 +19,22 @@ from attrs import asdict
 from edgeguard import figures, written
 from edgeguard.errors import EdgeguardError
 from edgeguard.figures import Figure
-from edgeguard.lab.attacks import ahead, corpus, gallery, guard_rules, page, signs, tables
+from edgeguard.lab.attacks import (
+    ahead,
+    corpus,
+    gallery,
+    guard_rules,
+    guard_stickers,
+    page,
+    signs,
+    tables,
+)
 from edgeguard.lab.attacks.campaign import MOST_FLAT, Outcome, invalid, worst_case
 from edgeguard.lab.attacks.campaign import run as attack
 from edgeguard.lab.attacks.guard_run import QUERIES, hazard
 from edgeguard.lab.attacks.guarded import GuardedTarget
 from edgeguard.lab.attacks.inputs import (
+    GUARD,
     STICKERS,
     Pictures,
     Request,
@@ -100,7 +110,7 @@ def run(request: Request) -> Found:
         for name, of in scenes.items():
             outcomes[name] = _member(name, of, jobs, seen, request, found)
         if resting is not None:
-            _guard(resting, seen, request, found)
+            _whole(resting, seen, request, found)
         found.add(transfer(outcomes, victims, resting))
         shown = gallery.choose(request.results, _parts(found))
         gallery.write(request.results, shown, victims, resting)
@@ -128,7 +138,7 @@ def _member(
     _validity(name, of.victim, outcomes, x, y, found)
     if outcomes:
         tables.attacks(name, outcomes)
-    if request.data is None and (not request.attacks or STICKERS in request.attacks):
+    if _wants_stickers(request):
         _stickers(name, of.victim, request, found)
     return outcomes
 
@@ -170,12 +180,20 @@ def _attack_all(
     return found
 
 
+def _wants_stickers(request: Request) -> bool:
+    return request.data is None and (not request.attacks or STICKERS in request.attacks)
+
+
+def _signs(request: Request) -> int:
+    return QUICK_SIGNS if request.quick else len(signs.TARGETS)
+
+
 def _stickers(name: str, victim: Victim, request: Request, found: Found) -> None:
     """RP2 on reserved tracks; a victim without a card has no preprocessing to go through."""
     if victim.card is None:
         return
     root = data.data_root(request.data_dir)
-    count = min(QUICK_SIGNS if request.quick else len(signs.TARGETS), len(signs.TARGETS))
+    count = _signs(request)
     with tables.progress() as bar:
         task = bar.add_task(f"{name} {STICKERS}", total=count)
         made, folder = signs.attack(victim, root, request.results, count,
@@ -185,8 +203,22 @@ def _stickers(name: str, victim: Victim, request: Request, found: Found) -> None
     found.add(signs.figures(name, made, bar_of), kept=_kept(folder, request))
 
 
+def _whole(resting: Resting, seen: Pictures, request: Request, found: Found) -> None:
+    """The whole guard: changes of every pixel, stickers, or both."""
+    if not request.attacks or GUARD in request.attacks:
+        _guard(resting, seen, request, found)
+    if _wants_stickers(request):
+        root, count = data.data_root(request.data_dir), _signs(request)
+        with tables.progress() as bar:
+            task = bar.add_task(f"guard {STICKERS}", total=count)
+            made, folder = guard_stickers.attack(resting, root, request.results, count,
+                                                 lambda k: bar.advance(task, k))  # fmt: skip
+        tables.guard_stickers(made)
+        found.add(guard_stickers.figures(made, resting.target.victims), kept=_kept(folder, request))
+
+
 def _guard(resting: Resting, seen: Pictures, request: Request, found: Found) -> None:
-    """The whole, and each member alone; and whether that is an evaluation."""
+    """The whole within a radius, and each member alone; and whether that is an evaluation."""
     most = GUARD_QUICK if request.quick else request.many
     wide = min(WIDE_QUICK if request.quick else WIDE_OF, most)
     queries = QUICK_QUERIES if request.quick else QUERIES

@@ -10,9 +10,9 @@ that it was made on. The sign is the ellipse inside its box; the mask covers at 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -31,6 +31,13 @@ MOST_COVER = 0.20
 PRINTABLE = torch.tensor([(r, g, b) for r in (0.1, 0.5, 0.9) for g in (0.1, 0.5, 0.9)
                           for b in (0.1, 0.5, 0.9)])  # fmt: skip
 """Colours that a printer is taken to reach."""
+
+
+class Scored(Protocol):
+    """What stickers are made on."""
+
+    def scores(self, x: Tensor) -> Tensor:
+        """[N, classes] of images [N, C, H, W]; differentiable."""
 
 
 @dataclass(frozen=True)
@@ -82,20 +89,21 @@ class RP2:
     views: Views = TRAINING
     seed: int = 0
 
-    def __call__(self, victim: Victim, sign: Sign) -> Sticker:
-        """The stickers of one sign."""
+    def __call__(self, victim: Scored, sign: Sign, size: tuple[int, int]) -> Sticker:
+        """The stickers of one sign. size: height and width that the victim takes."""
         g = torch.Generator().manual_seed(self.seed)
-        frames, boxes = small(sign)
-        whole = self._optimize(victim, frames, boxes, ellipse(), self.steps // 3, g, sparse=True)
+        at = (*small(sign), size)
+        whole = self._optimize(victim, at, ellipse(), self.steps // 3, g, sparse=True)
         mask = self._mask(whole)
-        texture = self._optimize(victim, frames, boxes, mask, self.steps, g, sparse=False)
+        texture = self._optimize(victim, at, mask, self.steps, g, sparse=False)
         return Sticker(texture, mask)
 
     def _optimize(
-        self, victim: Victim, frames: Tensor, boxes: Tensor, mask: Tensor, steps: int,
+        self, victim: Scored, at: tuple[Tensor, Tensor, tuple[int, int]], mask: Tensor, steps: int,
         g: Generator, sparse: bool,
     ) -> Tensor:  # fmt: skip
         """Colours under a mask. sparse: what changes the sign costs, so that little of it does."""
+        frames, boxes, size = at
         w = torch.zeros(3, SIDE, SIDE).add_(torch.randn((3, SIDE, SIDE), generator=g) * 0.1)
         w.requires_grad_()
         opacity = torch.full((1, SIDE, SIDE), 0.0).requires_grad_()
@@ -106,7 +114,7 @@ class RP2:
             texture = torch.sigmoid(w)
             cover = mask * torch.sigmoid(opacity) if sparse else mask
             marked = _stuck(frames[rows], boxes[rows], texture, cover)
-            scores = victim.scores(_to_input(self.views(marked, g), victim))
+            scores = victim.scores(_to_input(self.views(marked, g), size))
             loss = (margin(scores, goal) + 3).clamp_min(0).mean()
             if sparse:
                 loss = loss + 4 * cover.sum() / mask.sum()
@@ -155,11 +163,16 @@ def _stuck(frames: Tensor, boxes: Tensor, texture: Tensor, mask: Tensor) -> Tens
     return frames * (1 - seen[:, 3:]) + seen[:, :3]
 
 
-def _to_input(x: Tensor, victim: Victim) -> Tensor:
-    """The picture at the model's size, averaged over the area as the deployed preprocessing."""
+def size_of(victim: Victim) -> tuple[int, int]:
+    """Height and width that a model takes."""
     shape = victim.surrogate.spec.inputs[0].shape
     size = shape[1:3] if victim.pixels.hwc else shape[2:4]
-    return functional.interpolate(x, (int(size[0]), int(size[1])), mode="area")
+    return int(size[0]), int(size[1])
+
+
+def _to_input(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """The picture at the model's size, averaged over the area as the deployed preprocessing."""
+    return functional.interpolate(x, size, mode="area")
 
 
 def frames_with(sign: Sign, sticker: Sticker) -> list[U8]:
@@ -175,14 +188,20 @@ def frames_with(sign: Sign, sticker: Sticker) -> list[U8]:
 
 
 def read(victim: Victim, frames: Sequence[U8], views: Views, draws: int, seed: int) -> np.ndarray:
-    """Labels [frames, draws] under drawn views: geometry and light, Pillow's JPEG, the native
-    preprocessing kernel and the deployed file. The card is needed for it."""
+    """Labels [frames, draws] under drawn views, through the native preprocessing kernel and the
+    deployed file. The card is needed for it."""
     assert victim.card is not None
-    g = torch.Generator().manual_seed(seed)
     spec = InputSpec.of(victim.card.input)
-    return np.stack([
-        [_label(victim, _view(frame, views, g), spec) for _ in range(draws)] for frame in frames
-    ])  # fmt: skip
+    labels = [_label(victim, view, spec) for view in views_of(frames, views, draws, seed)]
+    return np.array(labels).reshape(len(frames), draws)
+
+
+def views_of(frames: Sequence[U8], views: Views, draws: int, seed: int) -> Iterator[U8]:
+    """So many drawn views of each frame in turn: geometry and light, then Pillow's JPEG."""
+    g = torch.Generator().manual_seed(seed)
+    for frame in frames:
+        for _ in range(draws):
+            yield _view(frame, views, g)
 
 
 def _view(frame: U8, views: Views, g: Generator) -> U8:

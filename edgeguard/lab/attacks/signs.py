@@ -23,7 +23,17 @@ from edgeguard.lab.attacks import corpus
 from edgeguard.lab.attacks.campaign import HERE, card_bytes, digest_of
 from edgeguard.lab.attacks.eot import HELD_OUT
 from edgeguard.lab.attacks.intervals import mean_interval
-from edgeguard.lab.attacks.rp2 import MOST_COVER, RP2, SIDE, Sign, Sticker, frames_with, read, small
+from edgeguard.lab.attacks.rp2 import (
+    MOST_COVER,
+    RP2,
+    SIDE,
+    Sign,
+    Sticker,
+    frames_with,
+    read,
+    size_of,
+    small,
+)  # fmt: skip
 from edgeguard.lab.attacks.threat import Threat
 from edgeguard.lab.attacks.victim import U8, Floats, Victim, to_pixels
 
@@ -80,6 +90,25 @@ def attack(
     done: Callable[[int], None] = lambda n: None,
 ) -> tuple[list[Fooled], Path]:  # fmt: skip
     """Stickers for the first signs of TARGETS, and where they are kept."""
+    rows, folder = _rows(victim, root, results, signs, done)
+    found = []
+    for row in rows:
+        shares = {name: float(row[name][0]) for name in SHARES}
+        label, target = int(row["y"][0]), int(row["target"][0])
+        found.append(Fooled(label=label, target=target, **shares))
+    return found, folder
+
+
+def stickers(victim: Victim, root: Path, results: Path, signs: int) -> list[Sticker]:
+    """The same stickers themselves, for who judges them elsewhere."""
+    rows, _ = _rows(victim, root, results, signs)
+    return [Sticker(*(torch.from_numpy(row[n][0]) for n in ("texture", "mask"))) for row in rows]
+
+
+def _rows(
+    victim: Victim, root: Path, results: Path, signs: int,
+    done: Callable[[int], None] = lambda n: None,
+) -> tuple[list[corpus.Handful], Path]:  # fmt: skip
     key = digest_of([HERE / f"{m}.py" for m in MODULES], victim.path, card_bytes(victim.card))
     folder = results / victim.path.stem / f"rp2.cover20-{key}"
     corpus.begin(folder, corpus.about(victim.path, "rp2", THREAT))
@@ -87,12 +116,11 @@ def attack(
     for number, (label, target) in enumerate(list(TARGETS.items())[:signs]):
         file = folder / f"{number:02d}.npz"
         sign = load_sign(root, label)
-        row = corpus.kept(file, _last(sign)[None], np.array([label]))
+        row = corpus.kept(file, last(sign)[None], np.array([label]))
         if row is None:
             row = _one(victim, sign, RP2(target))
             corpus.write(file, row)
-        shares = {name: float(row[name][0]) for name in SHARES}
-        found.append(Fooled(label=label, target=int(row["target"][0]), **shares))
+        found.append(row)
         done(1)
     return found, folder
 
@@ -100,29 +128,39 @@ def attack(
 def _one(victim: Victim, sign: Sign, attack: RP2) -> dict[str, Any]:
     """A handful of one: its pictures are the track's last frame at the size of a texture."""
     start = time.process_time()
-    sticker, target = attack(victim, sign), attack.target
+    sticker, target = attack(victim, sign, size_of(victim)), attack.target
     cpu_s = time.process_time() - start
-    g = torch.Generator().manual_seed(1)
-    control = Sticker(torch.rand((3, SIDE, SIDE), generator=g), sticker.mask)
-    stuck = frames_with(sign, sticker)
-    seen = read(victim, stuck[::EVERY], HELD_OUT, DRAWS, 1)
-    clean = read(victim, sign.frames[::EVERY], HELD_OUT, DRAWS, 1)
-    random = read(victim, frames_with(sign, control)[::EVERY], HELD_OUT, DRAWS, 1)
+    stuck = marked(sign, sticker)
+    seen, clean, random = (
+        read(victim, s.frames[::EVERY], HELD_OUT, DRAWS, 1)
+        for s in (stuck, sign, marked(sign, random_colours(sticker)))
+    )
     right = clean == sign.label
     shares = [float(a[right].mean()) if right.any() else 0.0
               for a in (seen == target, seen != sign.label, random == target)]  # fmt: skip
     told = np.bincount(seen[right]).argmax() if right.any() else sign.label
     row = {
         "y": sign.label, "target": target, "label": told, "hit": told == target,
-        "size": sticker.cover, "queries": 0, "cpu_s": cpu_s, "clean": _last(sign),
-        "pixels": _last(replace(sign, frames=stuck)), "texture": sticker.texture.numpy(),
+        "size": sticker.cover, "queries": 0, "cpu_s": cpu_s, "clean": last(sign),
+        "pixels": last(stuck), "texture": sticker.texture.numpy(),
         "mask": sticker.mask.numpy(),
         **dict(zip(SHARES, (sticker.cover, *shares[:2], right.mean(), shares[2]), strict=True)),
     }  # fmt: skip
     return {name: np.asarray(value)[None] for name, value in row.items()}
 
 
-def _last(sign: Sign) -> U8:
+def marked(sign: Sign, sticker: Sticker) -> Sign:
+    """The same track with stickers on the sign."""
+    return replace(sign, frames=frames_with(sign, sticker))
+
+
+def random_colours(sticker: Sticker) -> Sticker:
+    """The control: random colours in the same places."""
+    g = torch.Generator().manual_seed(1)
+    return Sticker(torch.rand((3, SIDE, SIDE), generator=g), sticker.mask)
+
+
+def last(sign: Sign) -> U8:
     """The frame in which the sign is nearest, uint8 [3, SIDE, SIDE]."""
     return to_pixels(small(replace(sign, frames=sign.frames[-1:], boxes=sign.boxes[-1:]))[0])[0]
 

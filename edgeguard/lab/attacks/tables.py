@@ -12,6 +12,7 @@ from rich.table import Table
 
 from edgeguard.lab.attacks.campaign import Outcome
 from edgeguard.lab.attacks.guard_run import Hazard
+from edgeguard.lab.attacks.guard_stickers import Misled
 from edgeguard.lab.attacks.signs import Fooled
 
 
@@ -51,6 +52,20 @@ def stickers(name: str, found: Sequence[Fooled]) -> None:
         shares = (f.targeted, f.wrong, f.control) if f.counts else ()
         said = [f"{share:.1%}" for share in shares] or ["left out"] * 3
         table.add_row(str(f.label), str(f.target), f"{f.cover:.1%}", *said, f"{f.clean_right:.1%}")
+    _show(table)
+
+
+def guard_stickers(found: Sequence[Misled]) -> None:
+    """Of the whole guard."""
+    table = Table(title="guard: stickers on at most 20 % of a sign, held-out views",
+                  title_justify="left")  # fmt: skip
+    for column in ("sign", "clean accepted", "command raised", "random colours", "made on",
+                   "causes"):  # fmt: skip
+        table.add_column(column, justify="left" if column in ("made on", "causes") else "right")
+    for m in found:
+        shares = (m.raised, m.control) if m.accepted else ()
+        said = [f"{share:.1%}" for share in shares] or ["left out"] * 2
+        table.add_row(str(m.label), f"{m.accepted:.1%}", *said, m.way, m.causes)
     _show(table)
 
 

@@ -7,9 +7,17 @@ from html import escape
 
 from edgeguard.lab.attacks.page.words import Figure, View, count, rate, section, table
 
+HAZARD = "guard.rp2.cover20.hazard"
+
 
 def whole(view: View) -> str:
     """Nothing where no guard was attacked as a whole."""
+    made = _pixels(view) + _stickers(view)
+    return section("The whole guard", made) if made else ""
+
+
+def _pixels(view: View) -> str:
+    """Changes of every pixel within a radius."""
     hazards = view.of_attack("adaptive")
     if not hazards:
         return ""
@@ -31,16 +39,42 @@ def whole(view: View) -> str:
     said += "</p>"
     head = ["L-inf at most#", "who", "n#", "hazard%", "clean coverage%"]
     rows = [row for hazard in hazards for row in _rows(view, hazard, coverage)]
-    return section("The whole guard", said + table(head, rows) + _parts(view, hazards))
+    return said + table(head, rows) + _parts(view, hazards)
+
+
+def _stickers(view: View) -> str:
+    """Stickers on real signs."""
+    hazard, at = view.figures.get(HAZARD), HAZARD.removesuffix("hazard")
+    if hazard is None:
+        return ""
+    control, accepted = view.figures[f"{at}control"], view.figures[f"{at}accepted"]
+    misled = view.figures[f"{at}misled"]
+    said = (
+        "<h3>Stickers</h3><p>Real signs on approach, in original size. For each sign stickers were"
+        " made on the margin of the whole guard, beside those that were made on single members;"
+        " the worst of them counts. Hazard: of the views on which the guard accepts the clean sign"
+        " the share on which the sign with stickers raises the command; the mean over signs. On"
+        f" {misled['value']:.0f} of {misled['n']} signs some view does.</p>"
+    )
+    fell = [f"{escape(id[len(at) + 5 :])} {figure['value']:.0%}"
+            for id, figure in view.figures.items() if id.startswith(f"{at}fell.")]  # fmt: skip
+    head = ["who", "signs#", "hazard%", "random colours%", "clean views accepted%"]
+    row = [f"the guard{_bar(hazard)}", f"{hazard['n']:,}", rate(hazard), rate(control),
+           rate(accepted)]  # fmt: skip
+    parts = f"<p>A label that commands more is said by {', '.join(fell)} of these views.</p>"
+    return said + table(head, [row]) + parts
+
+
+def _bar(hazard: Figure) -> str:
+    if "holds" not in hazard:
+        return ""
+    word = ("good", "holds") if hazard["holds"] else ("bad", "missed")
+    return f'<br><span class="{word[0]}">{escape(hazard["bar"])}: {word[1]}</span>'
 
 
 def _rows(view: View, hazard: Figure, coverage: Figure) -> list[list[str]]:
     radius = f"{float(hazard['id'].removeprefix('guard.hazard.linf.')):g}/255"
-    bar = ""
-    if "holds" in hazard:
-        word = ("good", "holds") if hazard["holds"] else ("bad", "missed")
-        bar = f'<br><span class="{word[0]}">{escape(hazard["bar"])}: {word[1]}</span>'
-    found = [[radius, f"the guard{bar}", f"{hazard['n']:,}", rate(hazard), rate(coverage)]]
+    found = [[radius, f"the guard{_bar(hazard)}", f"{hazard['n']:,}", rate(hazard), rate(coverage)]]
     for member in view.members:
         at = f"{hazard['id']}.alone.{member}"
         if at in view.figures:
