@@ -69,9 +69,10 @@ def command(
     keep = None
     if json_to is not None:
         figures.check_writable(json_to, model, properties, given["pictures"])
-        if properties is not None and is_ordinary(json_to):
-            keep = json_to.with_suffix(".violated.npz")
-            figures.check_writable(keep, model, properties)
+        if is_ordinary(json_to) and not given["ablate"]:
+            what = "falsified" if properties is None else "violated"
+            keep = json_to.with_suffix(f".{what}.npz")
+            figures.check_writable(keep, model, properties, given["pictures"])
     _check(properties, **given)
     file = model or models_dir() / "certified.onnx"
     begins(f"reading {file}, and comparing it with ONNX Runtime")
@@ -85,7 +86,7 @@ def command(
     net, runtime, found = report.open_checked(file)
     rows = [asdict(figure) for figure in found]
     if properties is None:
-        more, text = _pictures(net, runtime, **given)
+        more, text = _pictures(net, runtime, keep, **given)
         rows += [asdict(figure) for figure in more]
     else:
         judged, text = proved.verify_properties(net, runtime, properties, keep)
@@ -124,9 +125,10 @@ def _is_given(name: str) -> bool:
     return source is ParameterSource.COMMANDLINE
 
 
-def _pictures(net: Any, runtime: Any, **given: Any) -> tuple[list[Figure], str]:
-    """Figures about pictures, and a text about how they were decided."""
-    from edgeguard.lab.verification import report
+def _pictures(net: Any, runtime: Any, keep: Path | None, **given: Any) -> tuple[list[Figure], str]:
+    """Figures about pictures, and a text about how they were decided; keep: a file for those that
+    are falsified."""
+    from edgeguard.lab.verification import proved, report
     from edgeguard.lab.verification.pixels import Pixels
     from edgeguard.lab.verification.verify import Effort
 
@@ -139,6 +141,9 @@ def _pictures(net: Any, runtime: Any, **given: Any) -> tuple[list[Figure], str]:
         return report.ablate(net, runtime, labelled, radii, effort), ""
     found, verdicts = report.verify_pictures(net, runtime, labelled, radii, effort)
     text = report.methods(verdicts, radii)
+    if keep is not None:
+        kept = proved.keep_falsified(keep, runtime, labelled, verdicts)
+        text += f"\n{kept}" if kept else ""
     if given["second_s"] is not None:
         asked = report.second_opinions(
             net, runtime, labelled, verdicts, effort.dense, given["second_s"]

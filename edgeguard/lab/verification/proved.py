@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was proved of a file of properties: rows of a results file, lines of text, and the inputs
-that violate them, for whoever wants to see it done by the file itself."""
+"""What was proved of a file of properties: rows of a results file and lines of text; and the inputs
+that violate them, or that falsify a picture's label, for whoever wants to see it done by the file
+itself."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from edgeguard.errors import EdgeguardError
 from edgeguard.figures import Figure
 from edgeguard.lab.verification.net import Net
 from edgeguard.lab.verification.properties import Finding, judge, read_properties
-from edgeguard.lab.verification.report import compare_all
+from edgeguard.lab.verification.report import Labelled, compare_all
 from edgeguard.lab.verification.runtime import Runtime
+from edgeguard.lab.verification.verify import Verdict
 
 Row = dict[str, Any]
 
@@ -66,14 +68,39 @@ def _line(finding: Finding) -> str:
     return f"{finding.says:<9} {finding.name}: {finding.proved} of {finding.n} boxes proved"
 
 
+def keep_falsified(
+    file: Path, runtime: Runtime, given: Labelled, verdicts: Sequence[Mapping[int, Verdict]]
+) -> str:
+    """Of each picture the falsified one within the smallest radius that has one: `clean` [V, H, W,
+    C], `y` and `radius` [V], and as of a property `x` and `scores`. A line that says so; empty
+    where nothing is falsified. Raises EdgeguardError where it cannot be written."""
+    found = []
+    for i, of in enumerate(verdicts):
+        radii = [r for r in sorted(of) if of[r].says == "falsified"]
+        if radii:
+            found.append((i, radii[0], of[radii[0]].input))
+    if not found:
+        return ""
+    rows = [i for i, _, _ in found]
+    _keep(file, runtime, [q for _, _, q in found], clean=given.x[rows], y=given.y[rows].numpy(),
+          radius=np.array([r for _, r, _ in found]))  # fmt: skip
+    return f"{len(found)} pictures are falsified, each by an input in {file}"
+
+
 def _write(file: Path, runtime: Runtime, broken: Sequence[Finding]) -> None:
     """names [V]; x [V, *shape], as the file takes it; scores [V, K], what it answers, as reals."""
-    q = torch.stack([finding.input for finding in broken if finding.input is not None])
+    names = np.array([finding.name for finding in broken])
+    _keep(file, runtime, [finding.input for finding in broken], names=names)
+
+
+def _keep(
+    file: Path, runtime: Runtime, inputs: Sequence[torch.Tensor | None], **columns: Any
+) -> None:
+    q = torch.stack([one for one in inputs if one is not None])
     grid = runtime.net.grid(runtime.net.output)
     scores = ((runtime.run(q) - grid.zero) * grid.scale).numpy()
-    names = np.array([finding.name for finding in broken])
     try:
         with written.whole(file) as part:
-            np.savez(part, names=names, x=runtime.fed(q), scores=scores)
+            np.savez(part, x=runtime.fed(q), scores=scores, **columns)
     except OSError as error:
         raise EdgeguardError(f"{file}: {error.strerror}") from None

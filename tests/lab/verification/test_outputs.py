@@ -57,6 +57,32 @@ def test_scores_with_more_axes_are_classes_all_the_same(tmp_path: Path) -> None:
     assert "radius 2: 1 certified by bounds, 1 falsified by attack" in ran.output
 
 
+def test_a_falsified_picture_leaves_the_input_that_does_it(tmp_path: Path) -> None:
+    """One row a picture, within its smallest radius that has one; the file itself says so."""
+    file = colours(tmp_path / "k11.onnx")
+    x = np.zeros((3, 4, 4, 3), np.uint8)
+    x[..., 1] = [[[90]], [[1]], [[4]]]  # how far green is ahead
+    np.savez(tmp_path / "x.npz", x=x, y=np.ones(3, np.int64))
+    more = ["--pictures", tmp_path / "x.npz", "--radius", "1", "--radius", "3", "--json",
+            tmp_path / "out.json"]  # fmt: skip
+    ran = CliRunner().invoke(command, [str(file), *map(str, more)], standalone_mode=False)
+    kept = tmp_path / "out.falsified.npz"
+    assert f"2 pictures are falsified, each by an input in {kept}" in ran.output
+    session = Runtime.open(read_net(file)).session
+    with np.load(kept) as rows:
+        green = rows["clean"][:, 0, 0, 1].tolist()
+        within = dict(zip(green, rows["radius"].tolist(), strict=True))
+        assert within == {1: 1, 4: 3}
+        assert rows["y"].tolist() == [1, 1]
+        seen = rows["x"].transpose(0, 2, 3, 1) * 255
+        apart = np.abs(seen - rows["clean"]).max((1, 2, 3))
+        assert (apart <= rows["radius"] + 1e-3).all()
+        for fed, said in zip(rows["x"], rows["scores"], strict=True):
+            (answer,) = session.run(None, {session.get_inputs()[0].name: fed[None]})
+            assert answer.ravel()[1] <= answer.ravel()[[0, 2]].max()
+            np.testing.assert_allclose(said.ravel(), answer.ravel(), atol=1e-6)
+
+
 def test_float_scores_with_more_axes_are_refused(tmp_path: Path) -> None:
     conv = [*ENTRY, node("DequantizeLinear", "v s o", "m"), node("Conv", "d m", "g")]
     for end in (node("Identity", "g", "scores"), node("Flatten", "g", "scores")):
