@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ COMMON = ("campaign", "threat", "judge", "victim", "losses", "plan")
 JUDGES = ("edgeguard-monitor", "onnxruntime", "ai-edge-litert", "torch", "Pillow")
 """Packages of another version of which nothing is continued: kept verdicts are not asked again."""
 SLACK = 0.02
-"""By how much a weaker attack may be stronger than a stronger one (E4)."""
+"""By which share a weaker attack may be stronger than a stronger one (E4), or by one image."""
 MOST_FLAT = 0.2
 """The most images that may have no gradient (E5)."""
 TWIN_SOURCE = HERE.parent / "zoo" / "onnx_torch.py"
@@ -238,16 +239,17 @@ def invalid(found: Iterable[Outcome]) -> list[str]:
     for weaker, stronger in (
         ("fgsm.linf.8", "pgd.linf.8"), ("fgsm.linf.8", "apgd_dlr.linf.8"),
         ("noise.linf.8", "fgsm.linf.8"), ("square.linf.8", "apgd_dlr.linf.8"),
-        ("universal.linf.8", "pgd.linf.8"), ("pgd.linf.2", "pgd.linf.4"),
-        ("pgd.linf.4", "pgd.linf.8"), ("apgd_dlr.linf.4", "apgd_dlr.linf.8"),
+        ("universal.linf.8", "pgd.linf.8"),
+        *((f"{name}.{less}", f"{name}.{more}") for name in ("pgd", "apgd_ce", "apgd_dlr")
+          for less, more in pairwise(("linf.2", "linf.4", "linf.8"))),
     ):  # fmt: skip
         if weaker not in hits or stronger not in hits:
             continue
         n = min(len(hits[weaker]), len(hits[stronger]))
-        less, more = (float(hits[name][:n].mean()) for name in (weaker, stronger))
-        if less > more + SLACK:
+        less, more = (int(hits[name][:n].sum()) for name in (weaker, stronger))
+        if less > more + max(1.0, SLACK * n):
             broken.append(
-                f"E4: {weaker} ({less:.1%}) is stronger than {stronger} ({more:.1%}, n = {n}): the "
+                f"E4: {weaker} ({less} of {n}) is stronger than {stronger} ({more}): the "
                 "stronger one is broken, or gradients are masked"
             )
     return broken

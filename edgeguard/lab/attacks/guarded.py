@@ -246,7 +246,7 @@ def _detectors(config: GuardConfig, heat: dict[str, float], bare: set[str]) -> l
             raise EdgeguardError(
                 f"{config.source}: detector.{name}: {detector.kind} {detector.feature} is not part "
                 f"of the attacker's loss; known: {', '.join((*IMAGE, *EMBEDDING, *SCORE))}. Attack "
-                "single members (--member) or name other attacks than guard (--attack), or leave "
+                "single members (--member) or name other attacks than guard and rp2, or leave "
                 "the detector out"
             )
     return found

@@ -24,6 +24,7 @@ AGREED = 1000  # pictures on which the surrogate must be the file
 NOISE = 16  # grey levels, where there are not so many pictures
 TEST = Path("gtsrb") / "test_public_32.npz"
 MODELS = (".onnx", ".tflite")
+TRACKS = Path("gtsrb") / "tracks_original" / "tracks.csv"
 STICKERS, GUARD = "rp2", "guard"
 """Attacks that are on signs, and on the whole."""
 
@@ -86,6 +87,11 @@ def check(request: Request) -> None:
         raise EdgeguardError(f"--attack {GUARD}: attacks a whole guard.toml, and {why}")
     if request.members and one_model:
         raise EdgeguardError(f"--member {request.members[0]}: {policy} is one model; leave it out")
+    if wants_stickers(request) and not (_root(request) / TRACKS).is_file():
+        raise EdgeguardError(
+            f"{_root(request) / TRACKS}: is not there, and stickers are on its tracks; name the "
+            f"other attacks with --attack, without {STICKERS}"
+        )
     if STICKERS not in request.attacks:
         return
     if request.data is not None:
@@ -99,6 +105,11 @@ def check(request: Request) -> None:
         )
 
 
+def wants_stickers(request: Request) -> bool:
+    """Whether stickers are to be made: on tracks of GTSRB, not on pictures of one's own."""
+    return request.data is None and (not request.attacks or STICKERS in request.attacks)
+
+
 def members(request: Request) -> Iterator[tuple[str, Path, Card | None]]:
     """Name, file and card of each model that is attacked. Raises EdgeguardError."""
     what = request.what or models_dir() / "guard.toml"
@@ -107,6 +118,8 @@ def members(request: Request) -> Iterator[tuple[str, Path, Card | None]]:
         return
     config = load(what)
     cards = load_cards(config)
+    if GUARD in cards:
+        raise EdgeguardError(f"{what}: member.{GUARD}: the whole is called that here; rename it")
     for name in request.members:
         if name not in cards:
             raise EdgeguardError(f"--member {name}: {what} has {', '.join(cards)}")

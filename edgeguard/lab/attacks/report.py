@@ -44,6 +44,7 @@ from edgeguard.lab.attacks.inputs import (
     read_rightly,
     scene,
     wanted,
+    wants_stickers,
     whole_guard,
 )
 from edgeguard.lab.attacks.losses import climb, cross_entropy
@@ -138,7 +139,7 @@ def _member(
     _validity(name, of.victim, outcomes, x, y, found)
     if outcomes:
         tables.attacks(name, outcomes)
-    if _wants_stickers(request):
+    if wants_stickers(request):
         _stickers(name, of.victim, request, found)
     return outcomes
 
@@ -180,10 +181,6 @@ def _attack_all(
     return found
 
 
-def _wants_stickers(request: Request) -> bool:
-    return request.data is None and (not request.attacks or STICKERS in request.attacks)
-
-
 def _signs(request: Request) -> int:
     return QUICK_SIGNS if request.quick else len(signs.TARGETS)
 
@@ -207,14 +204,16 @@ def _whole(resting: Resting, seen: Pictures, request: Request, found: Found) -> 
     """The whole guard: changes of every pixel, stickers, or both."""
     if not request.attacks or GUARD in request.attacks:
         _guard(resting, seen, request, found)
-    if _wants_stickers(request):
+    if wants_stickers(request):
         root, count = data.data_root(request.data_dir), _signs(request)
         with tables.progress() as bar:
             task = bar.add_task(f"guard {STICKERS}", total=count)
             made, folder = guard_stickers.attack(resting, root, request.results, count,
                                                  lambda k: bar.advance(task, k))  # fmt: skip
         tables.guard_stickers(made)
-        found.add(guard_stickers.figures(made, resting.target.victims), kept=_kept(folder, request))
+        rows, broken = guard_stickers.figures(made, list(resting.target.victims))
+        found.add(rows, kept=_kept(folder, request), rules=broken)
+        found.broken += [f"guard: {rule}" for rule in broken]
 
 
 def _guard(resting: Resting, seen: Pictures, request: Request, found: Found) -> None:

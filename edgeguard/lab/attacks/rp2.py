@@ -170,6 +170,11 @@ def size_of(victim: Victim) -> tuple[int, int]:
     return int(size[0]), int(size[1])
 
 
+def shown_to(sign: Sign, size: tuple[int, int]) -> Tensor:
+    """The frames of a track as a model of this size takes them [N, 3, H, W]."""
+    return _to_input(small(sign)[0], size)
+
+
 def _to_input(x: Tensor, size: tuple[int, int]) -> Tensor:
     """The picture at the model's size, averaged over the area as the deployed preprocessing."""
     return functional.interpolate(x, size, mode="area")

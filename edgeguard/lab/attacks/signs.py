@@ -10,6 +10,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,14 @@ class Fooled:
         return self.clean_right > 0
 
 
+def tracks(root: Path) -> bytes:
+    """What the pictures of the tracks depend on."""
+    folder = root / "gtsrb" / "tracks_original"
+    return b"".join(
+        sha256((folder / n).read_bytes()).digest() for n in ("tracks.csv", "tracks.zip")
+    )
+
+
 def load_sign(root: Path, label: int) -> Sign:
     """The first reserved track of a class."""
     folder = root / "gtsrb" / "tracks_original"
@@ -109,7 +118,8 @@ def _rows(
     victim: Victim, root: Path, results: Path, signs: int,
     done: Callable[[int], None] = lambda n: None,
 ) -> tuple[list[corpus.Handful], Path]:  # fmt: skip
-    key = digest_of([HERE / f"{m}.py" for m in MODULES], victim.path, card_bytes(victim.card))
+    key = digest_of([HERE / f"{m}.py" for m in MODULES], victim.path, card_bytes(victim.card),
+                    tracks(root))  # fmt: skip
     folder = results / victim.path.stem / f"rp2.cover20-{key}"
     corpus.begin(folder, corpus.about(victim.path, "rp2", THREAT))
     found = []
@@ -170,18 +180,19 @@ def figures(member: str, found: list[Fooled], bar: float | None) -> list[Figure]
     at, counted = f"attack.{member}.rp2.cover20", [f for f in found if f.counts]
     targeted, control, right = (np.array([getattr(f, name) for f in counted])
                                 for name in ("targeted", "control", "clean_right"))  # fmt: skip
-    success, most = _mean(f"{at}.success", targeted), max(f.cover for f in found)
+    success, most = mean(f"{at}.success", targeted), max(f.cover for f in found)
     words, holds = (None, None) if bar is None else (f">= {bar:g}", success.value >= bar)
     return [
         evolve(success, bar=words, holds=holds),
-        _mean(f"{at}.control", control),
-        _mean(f"{at}.clean_right", right),
+        mean(f"{at}.control", control),
+        mean(f"{at}.clean_right", right),
         Figure(f"{at}.left_out", len(found) - len(counted), "1", len(found)),
         Figure(f"{at}.most_cover", most, "1", len(found), None, f"<= {MOST_COVER:g}",
                most <= MOST_COVER),
     ]  # fmt: skip
 
 
-def _mean(name: str, shares: Floats) -> Figure:
+def mean(name: str, shares: Floats) -> Figure:
+    """Of shares, one a sign."""
     value = float(shares.mean()) if len(shares) else 0.0
     return Figure(name, value, "1", len(shares), mean_interval(shares))

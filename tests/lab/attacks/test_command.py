@@ -377,6 +377,24 @@ def test_an_output_that_a_file_has_not_is_named() -> None:
         scene("plain.onnx").victim.surrogate.index("others")
 
 
+def test_a_member_called_as_the_whole_is_refused(data: Path, tmp_path: Path) -> None:
+    """Its pictures would lie in the same folder."""
+    shutil.copytree(models_dir(), tmp_path / "models")
+    policy = tmp_path / "models" / "guard.toml"
+    policy.write_text(policy.read_text().replace("[member.plain]", "[member.guard]"))
+    asked = [str(policy), "--data", str(data), "--attack", "fgsm", "--results", str(tmp_path / "r")]
+    made = CliRunner().invoke(attack, asked, standalone_mode=False)
+    assert isinstance(made.exception, EdgeguardError)
+    assert "member.guard: the whole is called that here; rename it" in str(made.exception)
+
+
+def test_stickers_without_their_tracks_are_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "gtsrb").mkdir()
+    asked = ["--data-dir", str(tmp_path), "--results", str(tmp_path / "r"), "--attack", "rp2"]
+    made = CliRunner().invoke(attack, asked, standalone_mode=False)
+    assert "tracks.csv: is not there, and stickers are on its tracks" in str(made.exception)
+
+
 def test_an_unknown_attack_is_named(data: Path) -> None:
     with pytest.raises(Exception, match=r"--attack pdg: known are .*pgd"):
         run(data, "--attack", "pdg")
@@ -393,7 +411,10 @@ def test_a_weak_iterative_attack_makes_the_evaluation_invalid() -> None:
     fine = [outcome("noise.linf.8", 1), outcome("fgsm.linf.8", 40), outcome("pgd.linf.8", 90)]
     assert invalid(fine) == []
     (wider,) = invalid([outcome("pgd.linf.4", 60), outcome("pgd.linf.8", 50)])
-    assert "pgd.linf.4 (60.0%) is stronger than pgd.linf.8 (50.0%, n = 100)" in wider
+    assert "pgd.linf.4 (60 of 100) is stronger than pgd.linf.8 (50)" in wider
+    one = [Outcome(known[name], np.arange(10) < hits, np.zeros(10), None)
+           for name, hits in (("pgd.linf.2", 3), ("pgd.linf.4", 2))]  # fmt: skip
+    assert invalid(one) == []  # by one image
     masked = [outcome("fgsm.linf.8", 40), outcome("pgd.linf.8", 20), outcome("square.linf.8", 70),
               outcome("apgd_dlr.linf.8", 30)]  # fmt: skip
     few = [Outcome(known["pgd.linf.8"], np.arange(25) < 20, np.zeros(25), None)]

@@ -13,7 +13,7 @@ import torch
 from edgeguard.lab.attacks import signs as reserved
 from edgeguard.lab.attacks.eot import HELD_OUT
 from edgeguard.lab.attacks.guard_box import Verdict
-from edgeguard.lab.attacks.guard_stickers import OWN, RAISES, _misled, _one, figures
+from edgeguard.lab.attacks.guard_stickers import ANY, ONE, RAISES, Misled, figures, one
 from edgeguard.lab.attacks.guarded import GuardedTarget
 from edgeguard.lab.attacks.resting import Resting
 from edgeguard.lab.attacks.rp2 import RP2, SIDE, Sign, Sticker, ellipse, views_of
@@ -47,9 +47,11 @@ def clear() -> Sticker:
 def test_the_real_guard_decides_what_stickers_reach(resting: Resting) -> None:
     """The row holds the worst sticker, and its share is what another look at the guard says."""
     whole = Sticker(torch.full((3, SIDE, SIDE), 0.5), ellipse())  # a grey disc
-    row = _one(resting, stop(), {"plain": clear(), "robust": whole}, RP2(RAISES, steps=45))
+    row = one(resting, stop(), {"plain": clear(), "robust": whole}, RP2(RAISES, steps=45))
     assert row is not None
-    assert row["way"][0] in (OWN, "plain", "robust")
+    assert row["made_on"][0].tolist() == [ANY, ONE, "plain", "robust"]
+    assert row["ways"][0].max() == row["raised"][0] >= row["ways"][0][0] - 1e-9
+    assert row["ways"][0][2] == 0  # nothing is stuck
     made = Sticker(*(torch.from_numpy(row[name][0]) for name in ("texture", "mask")))
     marked = reserved.marked(stop(), made)
     box = resting.at(0.0)
@@ -69,7 +71,7 @@ def test_the_real_guard_decides_what_stickers_reach(resting: Resting) -> None:
 
 def test_the_margin_is_what_the_sticker_climbs(resting: Resting) -> None:
     """More steps bring the members to say what commands more; nothing stuck does not."""
-    short, long = (_one(resting, stop(), {}, RP2(RAISES, steps=n)) for n in (3, 90))
+    short, long = (one(resting, stop(), {}, RP2(RAISES, steps=n)) for n in (3, 90))
     assert short is not None
     assert long is not None
     assert long["fell"].mean() > short["fell"].mean() + 0.2
@@ -77,17 +79,40 @@ def test_the_margin_is_what_the_sticker_climbs(resting: Resting) -> None:
 
 
 def test_nothing_stands_above_the_fastest_sign(resting: Resting) -> None:
-    assert _one(resting, replace(stop(), label=FASTEST), {}) is None
+    assert one(resting, replace(stop(), label=FASTEST), {}) is None
 
 
-def test_a_sign_that_is_never_accepted_counts_for_nothing(resting: Resting) -> None:
-    """Left out and counted, like one that a member never reads."""
-    row = _one(resting, stop(), {}, RP2(RAISES, steps=3))
-    assert row is not None
-    one = replace(_misled(row), accepted=1.0, raised=0.5)
-    found = {f.id: f for f in figures([one, replace(one, accepted=0.0, raised=0.0)], ["a"])}
-    hazard = found["guard.rp2.cover20.hazard"]
+MADE = Misled(1, 1.0, 0.5, 0.1, {ANY: 0.4, ONE: 0.5, "a": 0.2}, "", (0.9,), 0.19)
+
+
+def test_a_sign_that_is_never_accepted_counts_for_nothing() -> None:
+    """Left out and counted, as one on whose command the guard does not rest."""
+    made, broken = figures([MADE, replace(MADE, accepted=0.0, raised=0.0), Misled(2)], ["a"])
+    found = {f.id.removeprefix("guard.rp2.cover20."): f for f in made}
+    hazard = found["hazard"]
     assert (hazard.value, hazard.n, hazard.holds) == (0.5, 1, False)
-    assert found["guard.rp2.cover20.left_out"].value == 1
-    assert found["guard.rp2.cover20.accepted"].value == 0.5
-    assert figures([replace(one, accepted=0.0)], ["a"]) == []
+    assert found["made_on.guard"].value == 0.4
+    assert found["made_on.guard.one_label"].value == 0.5
+    assert (found["left_out"].value, found["left_out"].n) == (2, 3)
+    assert found["accepted"].value == pytest.approx(1 / 3)
+    assert found["most_cover"].holds
+    assert broken == []
+
+
+def test_a_rate_of_nothing_is_no_rate() -> None:
+    """E8: no bar holds where nothing was judged."""
+    for none in ([], [Misled(1)], [replace(MADE, accepted=0.0)]):
+        (hazard, *_), broken = figures(none, ["a"])
+        assert (hazard.n, hazard.holds) == (0, False)
+        assert len(broken) == 1
+        assert broken[0].startswith("E8: ")
+
+
+def test_stickers_of_who_knows_less_are_no_better() -> None:
+    """E4: by more than one sign's worth."""
+    many = [replace(MADE, ways={ANY: 0.1, ONE: 0.1, "a": 0.1 + more}, control=control)
+            for more, control in ((0.3, 0.1), (0.1, 0.9)) for _ in range(10)]  # fmt: skip
+    _, broken = figures(many, ["a"])
+    assert [rule.split(" (")[0] for rule in broken] == [
+        "E4: stickers of random colours", "E4: stickers of a"]  # fmt: skip
+    assert figures(many[:1], ["a"])[1] == []

@@ -76,6 +76,17 @@ def test_a_guard_with_signals_rests(rows: str, tmp_path: Path) -> None:
     assert [v.raised for v in raised] == [True, False]
 
 
+def test_how_long_a_model_takes_here_is_no_part_of_a_verdict(tmp_path: Path) -> None:
+    """A deadline that no model meets would count every attacked picture as late, and the models of
+    the clean prefix, which are not run again, as in time."""
+    policy = guard(tmp_path, "")
+    assert policy.read_text().count("deadline_ms = 200") == 3
+    policy.write_text(policy.read_text().replace("deadline_ms = 200", "deadline_ms = 0.01"))
+    with GuardBox(policy, of(THIRTY)[-8:], COMMAND) as box:
+        said = box.ask(np.concatenate([of(EIGHTY)[-1:], of(THIRTY)[:1]]))
+    assert [v.raised for v in said] == [True, False]
+
+
 def test_signals_lie_in_their_ranges_and_break_nothing(tmp_path: Path) -> None:
     config = load(guard(tmp_path, WHEELS.replace("degC", "1")))
     held = steady.signals(config, "target_speed", COMMAND)

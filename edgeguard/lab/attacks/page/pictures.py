@@ -54,7 +54,8 @@ def _sample(view: View, sample: Sample) -> str:
     return (
         f"<figure><figcaption><b>{escape(ATTACKS.get(attack, attack))}</b>,"
         f" {escape(threat_words(attack, threat))}; here {size}.<br>"
-        f"True: {escape(view.label(sample['true']))}</figcaption>"
+        f"True: {escape(view.label(sample['true']))}"
+        f"{'; the nearest frame, unturned' if attack == 'rp2' else ''}</figcaption>"
         f'<div class="three">{three}</div>{_said(view, sample)}</figure>'
     )
 
