@@ -133,7 +133,8 @@ def _dense(r: Reader, x: Integers, weight: Constant, bias: Value | None, over: b
     whole = whole.T.contiguous() if over else whole
     constant = bias_of(r, bias, scales * x.scale).clone()
     term = Term(x, lambda step: Dense(whole, scales * x.scale / step), scales * x.scale)
-    return biased(r, term, constant, bias)
+    made = r.now if r.now.op_type in ("MatMul", "Gemm") else None  # QGemm: in integers, always
+    return replace(biased(r, term, constant, bias), product=made)
 
 
 def _gemm(r: Reader, i: Inputs, a: Attributes) -> Value:
@@ -168,7 +169,8 @@ def _plus(r: Reader, first: Pending, value: Constant) -> Pending:
         raise r.refuse("Add of a second constant is not known; write their sum")
     scales = first.terms[0].scales
     if scales is not None and len(first.shape) == 1:
-        return biased(r, first.terms[0], bias_of(r, value, scales).clone(), value)
+        sum_ = biased(r, first.terms[0], bias_of(r, value, scales).clone(), value)
+        return replace(sum_, product=first.product)
     if scales is not None:
         raise r.refuse("Add of a constant behind a Conv is not known; make it the Conv's bias")
     if value.scale is not None and value.scale.size != 1:

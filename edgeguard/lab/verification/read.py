@@ -32,6 +32,7 @@ from edgeguard.lab.verification.net import (
     Steps,
     exact_below,
 )
+from edgeguard.lab.verification.requantized import requantizes
 from edgeguard.lab.verification.values import Constant, Ends, Integers, Pending, Value
 
 WHOLE = 1e-9  # relative: a bias this close to an integer of the sum is one, in float64
@@ -64,6 +65,7 @@ class Reader:
         self.layers: list[Layer] = []
         self.shapes: list[Shape] = []
         self.node = ""
+        self.now: Any = None  # the node that is read
         self.input: Grid | None = None
         self.real_input = True
 
@@ -134,6 +136,12 @@ class Reader:
                 "adds it; quantize it: int32, with a DequantizeLinear of input scale * weight "
                 "scale and zero point 0"
             )
+        if p.product is not None and requantizes(self.graph, p.product, self.values):
+            raise self.refuse(
+                f"node {p.product.name or p.product.output[0]} ({p.product.op_type}): ONNX Runtime "
+                "may quantize its input again, since no DequantizeLinear is right before it and no "
+                "quantizer right behind it; quantize what it makes, or make it a Gemm with transB=1"
+            )
         maps = tuple(term.at(grid.scale) for term in p.terms)
         bias = p.constant / grid.scale
         constant = bias + grid.zero
@@ -181,6 +189,7 @@ def read_net(path: Path, output: str | None = None) -> Net:
     if not reader.real_input:
         reader.input = Grid(1.0, 0, *INTEGER[kind])
     for node in reader.graph.node:
+        reader.now = node
         reader.node = f"node {node.name or node.output[0]} ({node.op_type}): "
         if node.op_type not in HANDLERS:
             raise reader.refuse(f"unknown operator; known: {', '.join(sorted(HANDLERS))}")

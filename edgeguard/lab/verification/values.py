@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -89,7 +90,7 @@ class Pending:
 
     shape is that of the sum, ``then`` the shape that it is given afterwards. float_bias: the node
     whose bias is no integer of its sum, or nothing. operand: the quantized constant that a tensor
-    is added to.
+    is added to. product: the MatMul or Gemm of the file that makes the sum.
     """
 
     terms: tuple[Term, ...]
@@ -98,6 +99,7 @@ class Pending:
     then: Shape | None = None
     float_bias: str = ""
     operand: Constant | None = None
+    product: Any = None
 
     @property
     def shape(self) -> Shape:
