@@ -31,7 +31,8 @@ class Constant:
         whole = self.array.astype(np.float64)
         if self.scale is None or self.zero is None:
             return whole
-        return (whole - self._along(self.zero)) * self._along(self.scale)
+        # a product of arrays without axes is a number, no array
+        return np.asarray((whole - self._along(self.zero)) * self._along(self.scale))
 
     def _along(self, values: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
         if values.size == 1:

@@ -106,6 +106,14 @@ def test_the_sum_with_a_quantized_constant_lies_within_its_bounds(tmp_path: Path
     assert check(Runtime.open(net), q).outside == 0
 
 
+def test_a_quantized_constant_without_axes_is_added(tmp_path: Path) -> None:
+    nodes = [*ENTRY, node("DequantizeLinear", "five ws o", "e"), node("Add", "d e", "g"), *END]
+    constants = CONSTANTS | {"five": np.int8(5)}
+    net = read_net(toys.write(tmp_path / "one.onnx", nodes, constants, outputs={"scores": (4,)}))
+    q = torch.randint(-128, 128, (300, 4), generator=torch.Generator().manual_seed(1)).double()
+    assert check(Runtime.open(net), q).outside == 0
+
+
 @pytest.mark.parametrize("between", ["", "Relu", "MaxPool", "Reshape"])
 def test_a_second_quantizer_in_a_row_is_refused(between: str, tmp_path: Path) -> None:
     """ONNX Runtime left out the first one: two steps off in a quarter of the answers."""
