@@ -4,9 +4,8 @@ by name."""
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -19,14 +18,31 @@ RANGES = {"int8": (-128, 127), "uint8": (0, 255)}
 SAME_SCALE = 4 * UNIT  # relative: the bias's scale against input scale * weight scale
 
 
-def grid_of(r: Reader, scale: Value | None, zero: Value | None, kind: str = "uint8") -> Grid:
-    """The grid of a quantizer; one scale per tensor. kind: its type without a zero point."""
+def scales_of(r: Reader, scale: Value | None) -> npt.NDArray[np.float64]:
+    """The scales of a quantizer, of a weight or of a bias."""
     if not isinstance(scale, Constant):
         raise r.refuse("the scale is not a constant of the file (dynamic quantization?)")
-    value = np.asarray(scale.array, np.float64)
+    if scale.array.dtype != np.float32:
+        raise r.refuse(
+            f"the scale is {scale.array.dtype}, and what is multiplied by it is rounded to that; "
+            "want float32"
+        )
+    found = scale.array.astype(np.float64)
+    if not np.isfinite(found).all() or not found.all():
+        wrong = found[~np.isfinite(found) | (found == 0)].flat[0]
+        raise r.refuse(
+            f"a scale is {wrong}, which no integers can be counted in; quantize it anew, a channel "
+            "of zeros with any positive scale"
+        )
+    return found
+
+
+def grid_of(r: Reader, scale: Value | None, zero: Value | None, kind: str = "uint8") -> Grid:
+    """The grid of a quantizer; one scale per tensor. kind: its type without a zero point."""
+    value = scales_of(r, scale)
     if value.size != 1:
         raise r.refuse("activations need one scale per tensor, this has one per channel")
-    if not (math.isfinite(value.item()) and value.item() > 0):
+    if value.item() < 0:
         raise r.refuse(f"scale {value.item()} is not a positive number")
     kind = zero.array.dtype.name if isinstance(zero, Constant) else kind
     if kind not in RANGES:

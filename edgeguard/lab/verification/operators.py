@@ -22,6 +22,7 @@ from edgeguard.lab.verification.operands import (
     integers_of,
     parts_of,
     pending_of,
+    scales_of,
     weight_of,
 )
 from edgeguard.lab.verification.read import Reader
@@ -80,7 +81,7 @@ def _once(r: Reader, p: Pending, grid: Grid) -> Pending:
 def _dequantize(r: Reader, i: Inputs, a: Attributes) -> Value:
     x = i[0]
     if isinstance(x, Constant):
-        scale = cast(Constant, i[1]).array.astype(np.float64)
+        scale = scales_of(r, i[1])
         zero = cast(Constant, i[2]).array.astype(np.int64) if len(i) > 2 and i[2] else 0
         return Constant(x.array, scale, np.broadcast_to(zero, scale.shape), a.get("axis", 1))
     return _dequantized(r, i, 0, "the input")
@@ -111,7 +112,7 @@ def _conv(r: Reader, i: Inputs, a: Attributes) -> Value:
     dilation, groups, inside = (
         tuple(a.get("dilations", (1, 1))),
         a.get("group", 1),
-        r.shape(x.number),
+        r.image(x),
     )
 
     def at(step: float) -> Conv:
@@ -205,7 +206,7 @@ def _max_pool(r: Reader, i: Inputs, a: Attributes) -> Value:
 
 
 def _pool(r: Reader, x: Integers, kernel: tuple[int, int], stride: tuple[int, int]) -> Pending:
-    inside = r.shape(x.number)
+    inside = r.image(x)
     size = average(inside, kernel, stride, 1.0).apply(torch.zeros(1, *inside, dtype=torch.float64))[
         0
     ]
@@ -222,7 +223,7 @@ def _average_pool(r: Reader, i: Inputs, a: Attributes) -> Value:
 
 def _global_average(r: Reader, i: Inputs, a: Attributes) -> Value:
     x = floats_of(r, i[0], "the input")
-    height, width = r.shape(x.number)[1:]
+    _, height, width = r.image(x)
     return _pool(r, x, (height, width), (height, width))
 
 
@@ -286,7 +287,7 @@ def _quantized_weight(r: Reader, i: Inputs, at: int, axis: int) -> Constant:
     weight, scale, zero = i[at : at + 3]
     if not all(isinstance(v, Constant) for v in (weight, scale, zero)):
         raise r.refuse("weight, scale and zero point must be constants of the file")
-    scales = cast(Constant, scale).array.astype(np.float64)
+    scales = scales_of(r, scale)
     zeros = np.broadcast_to(cast(Constant, zero).array.astype(np.int64), scales.shape)
     return Constant(cast(Constant, weight).array, scales, zeros, axis)
 

@@ -84,7 +84,18 @@ class Reader:
                 f"input {inputs[0].name} has the shape {sizes}; export it with fixed sizes "
                 "(only the batch may be open)"
             )
-        return inputs[0].name, tuple(sizes[1:]), inputs[0].type.tensor_type.elem_type
+        if sizes[0] > 1:
+            raise self.refuse(
+                f"input {inputs[0].name} has a fixed batch of {sizes[0]}; export it with an open "
+                "batch, or 1"
+            )
+        kind = inputs[0].type.tensor_type.elem_type
+        if kind not in (onnx.TensorProto.FLOAT, *INTEGER):
+            name = onnx.TensorProto.DataType.Name(kind).lower()
+            raise self.refuse(
+                f"input {inputs[0].name} is {name}; export it as float32, int8 or uint8"
+            )
+        return inputs[0].name, tuple(sizes[1:]), kind
 
     def add(self, layer: Layer) -> int:
         """Append a layer; returns its number."""
@@ -99,6 +110,15 @@ class Reader:
     def shape(self, number: int) -> Shape:
         """The shape of a layer's output."""
         return self.shapes[number]
+
+    def image(self, x: Integers) -> tuple[int, int, int]:
+        """Channels, height and width of what an operator on pictures reads."""
+        shape = self.shape(x.number)
+        if len(shape) != 3:
+            raise self.refuse(
+                f"reads a tensor of shape {list(shape)}; known is [channels, height, width] only"
+            )
+        return shape
 
     def was_rounded(self, x: Integers, grid: Grid) -> bool:
         """Whether a quantizer of the file made these integers, on another grid than this one."""
@@ -121,7 +141,7 @@ class Reader:
             raise self.refuse("MaxPool with ceil_mode or dilations is not known")
         kernel, stride = tuple(a["kernel_shape"]), tuple(a.get("strides", (1, 1)))
         pads = tuple(a.get("pads", (0, 0, 0, 0)))
-        channels, height, width = self.shape(x.number)
+        channels, height, width = self.image(x)
         rows = (height + pads[0] + pads[2] - kernel[0]) // stride[0] + 1
         columns = (width + pads[1] + pads[3] - kernel[1]) // stride[1] + 1
         layer = MaxPool((x.number,), kernel, stride, pads, (channels, rows, columns),
@@ -240,6 +260,12 @@ def _finish(reader: Reader, output: str | None, name: str, shape: Shape) -> Net:
         value = reader.quantize(value, Grid(1.0, 0, 0, 0), raw=True)
     if not isinstance(value, Integers) or reader.input is None or not reader.layers:
         raise reader.refuse("nothing quantized lies between input and scores: not an int8 file")
+    own = reader.grid(value.number)
+    if value.real and (value.scale, value.zero) != (own.scale, own.zero):
+        raise reader.refuse(
+            f"output {wanted}: its DequantizeLinear has another scale or zero point than the "
+            "quantizer that made it; give both the same"
+        )
     # Whoever asks for scores counts along one axis: [K, 1, 1] would be one class, or none.
     value = reader.reshape(value, (math.prod(reader.shape(value.number)),))
     return Net(reader.input, shape, reader.real_input, tuple(reader.layers), value.number, name,
