@@ -5,7 +5,8 @@ In this order, each only for what is left: intervals and CROWN; an attack, judge
 file; CROWN with tighter bounds of the dense layers; mixed-integer programs. A label is certified if
 its score is strictly the largest (a tie counts as not certified). What no method decides is
 ``unknown`` and counts as not certified. A certified picture is attacked as well (``broken`` counts
-the certificates that fell: more than zero is an error of this package).
+the certificates that fell: more than zero is an error of this package); so is a region of which
+the file misreads a picture.
 """
 
 from __future__ import annotations
@@ -105,6 +106,7 @@ class Verifier:
         verdicts = known or [{} for _ in y]
         right = self._margins(self.runtime.run(q), y) > 0
         for i in np.flatnonzero(~right.numpy()):
+            self.broken += sum(v.says == "certified" for v in verdicts[i].values())
             verdicts[i] = {r: Verdict("wrong", "the file", 0.0, q[i]) for r in boxes}
         self._by_bounds(y, boxes, verdicts)
         self._by_attack(y, boxes, verdicts)
@@ -112,8 +114,8 @@ class Verifier:
             for r in sorted(boxes):
                 if r not in each:
                     low, high = (t[i : i + 1] for t in boxes[r])
-                    each[r] = self._leftover(low, high, y[i : i + 1])
-                    self._share(each, boxes, r)
+                    found = self._leftover(low, high, y[i : i + 1])
+                    self._enter(each, boxes, r, found)
         return verdicts
 
     def _by_bounds(self, y: Tensor, boxes: dict[int, tuple[Tensor, Tensor]],
@@ -158,27 +160,51 @@ class Verifier:
 
     def _by_attack(self, y: Tensor, boxes: dict[int, tuple[Tensor, Tensor]],
                    verdicts: list[dict[int, Verdict]]) -> None:  # fmt: skip
-        """Attack what is left, and every certificate at its largest radius."""
+        """Attack what is left, and every certificate at its largest radius; where one falls, what
+        it had proved of smaller boxes as well."""
         for r in sorted(boxes):
-            known = [v.get(r) for v in verdicts]
-            index = torch.tensor([
-                i for i, v in enumerate(known)
-                if v is None or (v.says == "certified" and v.by != "radius")
-            ], dtype=torch.long)  # fmt: skip
-            if not len(index):
-                continue
-            begun = time.perf_counter()
-            low, high = (t[index] for t in boxes[r])
-            tried = self.effort.attack(self.net, low, high, y[index])
-            seconds = (time.perf_counter() - begun) / len(index)
-            for i, some in zip(index.tolist(), tried, strict=True):
-                lead = self._margins(self.runtime.run(some), y[i].expand(len(some)))
-                if float(lead.min()) > 0:
-                    continue
-                if r in verdicts[i]:
-                    self.broken += 1
-                verdicts[i][r] = Verdict("falsified", "attack", seconds, some[lead.argmin()])
-                self._share(verdicts[i], boxes, r)
+            left = [i for i, v in enumerate(verdicts) if r not in v or _proves(v[r])]
+            fallen = self._attack_at(r, left, y, boxes, verdicts)
+            for smaller in sorted(other for other in boxes if other < r):
+                again = [i for i in fallen if smaller not in verdicts[i]]
+                self._attack_at(smaller, again, y, boxes, verdicts)
+
+    def _attack_at(self, r: int, some: list[int], y: Tensor,
+                   boxes: dict[int, tuple[Tensor, Tensor]], verdicts: list[dict[int, Verdict]],
+                   ) -> list[int]:  # fmt: skip
+        """Attack some of the pictures within one radius; returns those that lost a certificate."""
+        if not some:
+            return []
+        index, fallen = torch.tensor(some), []
+        begun = time.perf_counter()
+        low, high = (t[index] for t in boxes[r])
+        tried = self.effort.attack(self.net, low, high, y[index])
+        seconds = (time.perf_counter() - begun) / len(some)
+        for i, found in zip(some, tried, strict=True):
+            lead = self._margins(self.runtime.run(found), y[i].expand(len(found)))
+            if float(lead.min()) <= 0:
+                verdict = Verdict("falsified", "attack", seconds, found[lead.argmin()])
+                if self._enter(verdicts[i], boxes, r, verdict):
+                    fallen.append(i)
+        return fallen
+
+    def _enter(self, known: dict[int, Verdict], boxes: dict[int, tuple[Tensor, Tensor]], r: int,
+               verdict: Verdict) -> bool:  # fmt: skip
+        """Write down a verdict and what follows from it; whether it broke a certificate. Then what
+        was certified of smaller boxes by no proof that still stands is open again."""
+        broken = []
+        if verdict.says == "falsified":  # as is every larger box
+            broken = [other for other, v in known.items() if _proves(v)
+                      and (other == r or (other > r and self.effort.shared))]  # fmt: skip
+        self.broken += len(broken)
+        for other in broken:
+            del known[other]
+        for other in [s for s, v in known.items() if broken and v.says == "certified"]:
+            if not any(_proves(v) and stands >= other for stands, v in known.items()):
+                del known[other]
+        known[r] = verdict
+        self._share(known, boxes, r)
+        return bool(broken)
 
     def _margins(self, scores: Tensor, y: Tensor) -> Tensor:
         """Lead [N] of the score of class y; not positive where another is as large."""
@@ -237,6 +263,11 @@ class Verifier:
             if chain and (small or number == last):
                 return number
         return None
+
+
+def _proves(verdict: Verdict) -> bool:
+    """Whether it is a certificate of its own, not one of a larger radius."""
+    return verdict.says == "certified" and verdict.by != "radius"
 
 
 def tightened(net: Net, low: Tensor, high: Tensor, dense: int) -> Bounds:
