@@ -17,9 +17,11 @@ from click.testing import CliRunner
 
 from edgeguard.cli.lab_verify import command
 from edgeguard.errors import EdgeguardError
+from edgeguard.lab.verification import report
 from edgeguard.lab.verification.properties import judge, read_properties
 from edgeguard.lab.verification.read import UnsupportedModel, read_net
 from edgeguard.lab.verification.runtime import Runtime
+from edgeguard.zoo import models_dir
 from tests.lab.verification import toys
 from tests.lab.verification.toys import node
 
@@ -81,6 +83,21 @@ def test_a_falsified_picture_leaves_the_input_that_does_it(tmp_path: Path) -> No
             (answer,) = session.run(None, {session.get_inputs()[0].name: fed[None]})
             assert answer.ravel()[1] <= answer.ravel()[[0, 2]].max()
             np.testing.assert_allclose(said.ravel(), answer.ravel(), atol=1e-6)
+
+
+def test_only_the_shipped_member_is_held_to_its_bars(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = colours(tmp_path / "certified.onnx")
+    np.savez(tmp_path / "x.npz", x=np.zeros((2, 4, 4, 3), np.uint8), y=np.ones(2, np.int64))
+    given = [str(file), "--pictures", str(tmp_path / "x.npz"), "--radius", "1"]
+    ran = CliRunner().invoke(command, given, standalone_mode=False)
+    assert (ran.return_value, "bars that do not hold" in ran.output) == (0, False)
+    assert report.is_shipped(models_dir() / "certified.onnx")
+    monkeypatch.setattr(report, "models_dir", lambda: tmp_path)
+    ran = CliRunner().invoke(command, given, standalone_mode=False)
+    assert ran.return_value == 1
+    assert "not hold: verify.certified.clean, verify.certified.certified.1\n" in ran.output
 
 
 def test_float_scores_with_more_axes_are_refused(tmp_path: Path) -> None:
