@@ -88,6 +88,16 @@ def test_the_bar_is_for_the_mean_of_the_shipped_detector() -> None:
     (barred,) = (f for f in near.summary([low, high]) if f.bar)
     assert (barred.id, barred.holds) == ("near.nearest.auroc", True)
     assert barred.value == pytest.approx(0.905)
-    assert barred.interval == (0.89, 0.92)
     (barred,) = (f for f in near.summary([low, low, low, high]) if f.bar)
     assert barred.holds is False
+
+
+def test_the_interval_of_a_mean_is_students_and_stays_a_share() -> None:
+    draws = [0.90, 0.92, 0.93, 0.95, 0.97]
+    least, most = near.student_interval(draws) or (0.0, 0.0)
+    # the error of the mean is 0.01208, and t of four degrees 2.776
+    assert (least, most) == pytest.approx((0.934 - 0.03355, 0.934 + 0.03355), abs=1e-4)
+    assert near.student_interval([0.95, 1.0, 1.0]) == (pytest.approx(0.9116, abs=1e-4), 1.0)
+    assert near.student_interval([0.9]) is None
+    one = dict.fromkeys((*near.DETECTORS, "accuracy"), 0.9)
+    assert {f.interval for f in near.summary([one])} == {None}

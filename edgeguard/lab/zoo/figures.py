@@ -9,12 +9,14 @@ from edgeguard.figures import Figure
 
 
 def wilson(hits: int, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """95 % interval of a rate (Wilson 1927)."""
+    """95 % interval of a rate (Wilson 1927): from 0 of no hits, to 1 of nothing but hits, which the
+    rounding of the formula misses."""
     if n == 0:
         return 0.0, 1.0
     p, zz = hits / n, z * z
     middle, half = p + zz / (2 * n), z * math.sqrt(p * (1 - p) / n + zz / (4 * n * n))
-    return (middle - half) / (1 + zz / n), (middle + half) / (1 + zz / n)
+    low = (middle - half) / (1 + zz / n) if hits else 0.0
+    return low, (middle + half) / (1 + zz / n) if hits < n else 1.0
 
 
 def rate(name: str, hits: int, n: int, bar: float | None = None) -> Figure:

@@ -165,15 +165,26 @@ class Deployed:
 
 
 def summary(found: list[dict[str, float]]) -> list[Figure]:
-    """Of every detector the mean over the draws, with the least and the largest as its interval."""
+    """Of every detector the mean over the draws, and where it may lie."""
     made = []
     for name in (*DETECTORS, "accuracy"):
         values = [draw[name] for draw in found]
-        mean, span = float(np.mean(values)), (min(values), max(values))
+        mean, span = float(np.mean(values)), student_interval(values)
         bar = (f">= {LEAST_AUROC:g}", mean >= LEAST_AUROC) if name == SHIPPED else (None, None)
         called = f"near.{name}" if name == "accuracy" else f"near.{name}.auroc"
         made.append(Figure(called, mean, "1", len(values), span, *bar))
     return made
+
+
+def student_interval(values: list[float]) -> tuple[float, float] | None:
+    """95 % interval of the mean of shares (Student); one alone has none."""
+    if len(values) < 2:
+        return None
+    from scipy.stats import t
+
+    half = t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
+    mean = np.mean(values)
+    return float(max(mean - half, 0.0)), float(min(mean + half, 1.0))
 
 
 def table(found: list[dict[str, float]]) -> str:
