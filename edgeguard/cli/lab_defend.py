@@ -31,6 +31,11 @@ def _known(ctx: click.Context, param: click.Parameter, names: tuple[str, ...]) -
             raise click.BadParameter(f"{unknown[0]!r} is none of {', '.join(known)}")
         if len(set(parts)) < len(parts) or names.count(name) > 1:
             raise click.BadParameter(f"{name!r} names a defence twice, which changes nothing")
+        if {"learned", "relative_mahalanobis"} <= set(parts):
+            raise click.BadParameter(
+                f"{name!r}: a guard has one set of arrays for relative_mahalanobis of a member, "
+                "and learned takes their place; name one of the two"
+            )
     return names
 
 

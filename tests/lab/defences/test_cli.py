@@ -67,6 +67,13 @@ def test_a_defence_that_is_named_twice_is_refused(names, said):
     assert said in made.output
 
 
+def test_two_detectors_that_a_guard_runs_on_the_same_arrays_are_refused():
+    """The guard would run the formula of both with the arrays of one."""
+    made = CliRunner().invoke(defend, ["relative_mahalanobis+boxes+learned"])
+    assert made.exit_code == 2
+    assert "learned takes their place; name one of the two" in " ".join(made.output.split())
+
+
 def strict(text: str):
     def refuse(constant):
         raise AssertionError(f"{constant} is no JSON")
