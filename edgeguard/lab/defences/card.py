@@ -77,8 +77,12 @@ class Card:
 
 
 def _known(values: Mapping[str, T]) -> dict[str, T]:
-    """Without shares of nothing and medians of nothing: JSON has no NaN."""
-    return {key: v for key, v in values.items() if not _is_nan(getattr(v, "value", v))}
+    """Without shares of nothing and medians of nothing, which would say nothing. A figure with a
+    bar stays: what was not measured does not hold."""
+    return {
+        key: v for key, v in values.items()
+        if getattr(v, "bar", None) or not _is_nan(getattr(v, "value", v))
+    }  # fmt: skip
 
 
 def _is_nan(value: object) -> bool:
@@ -92,7 +96,9 @@ def _figure(name: str, share: Share) -> Figure:
 def _plain(value: Any) -> Any:
     if isinstance(value, Share):
         return value.table()
-    return {"value": value.value, "bar": value.bar} if isinstance(value, Figure) else value
+    if isinstance(value, Figure):
+        return {"value": None if _is_nan(value.value) else value.value, "bar": value.bar}
+    return value
 
 
 def table(cards: list[Card]) -> Table:

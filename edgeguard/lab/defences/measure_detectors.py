@@ -146,9 +146,11 @@ class Static:
     """Wrong and not flagged, whether it was accepted before or not [N]."""
 
     def notes(self, bench: Bench, name: str) -> dict[str, Share | Figure]:
-        """Detection by attack, and their mean: each attack weighs the same."""
-        rates = [s.value for s in self.detected.values()]
-        mixed, n = float(np.mean(rates)), min(s.n for s in self.detected.values())
+        """Detection by attack, and the mean of those that fooled anything: each weighs the same. A
+        bar on no picture does not hold."""
+        some = [s for s in self.detected.values() if s.n]
+        mixed = float(np.mean([s.value for s in some])) if some else float("nan")
+        n = min((s.n for s in some), default=0)
         at = f"defend.{bench.member}.{name}.detected.mixed"
         figure = Figure(at, mixed, "1", n)
         if name == "squeezing":

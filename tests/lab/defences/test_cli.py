@@ -81,7 +81,7 @@ def strict(text: str):
     return json.loads(text, parse_constant=refuse)
 
 
-def test_what_was_measured_on_nothing_is_left_out():
+def test_what_was_measured_on_nothing_is_left_out_but_for_its_bar():
     none, whole = Share(0, 0), Share(1, 2)
     card = Card(
         "odd", "detector", "plain", 1.0, 1.0, whole, whole, whole, {"fgsm": none, "pgd": whole},
@@ -91,8 +91,10 @@ def test_what_was_measured_on_nothing_is_left_out():
     told = strict(json.dumps(card.document()))
     assert set(told["static"]) == {"pgd"}
     assert told["adaptive"] == {}
-    assert told["notes"] == {"limit": 0.5}
+    assert told["notes"] == {"limit": 0.5, "detected": {"value": None, "bar": ">= 0.85"}}
     told = strict(json.dumps(document(card.figures(), 0, ())))
+    (barred,) = (f for f in told["figures"] if f["id"] == "defend.plain.odd.detected")
+    assert (barred["value"], barred["holds"]) == (None, False)
     assert [f["id"] for f in told["figures"] if "fgsm" in f["id"] or "cw" in f["id"]] == []
     assert "defend.plain.odd.static.pgd" in {f["id"] for f in told["figures"]}
 

@@ -4,6 +4,8 @@ computes, and the target made of both is won exactly when the device is beaten."
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -16,10 +18,10 @@ from edgeguard.lab.attacks.pgd import PGD  # noqa: E402
 from edgeguard.lab.attacks.threat import Threat  # noqa: E402
 from edgeguard.lab.attacks.victim import Victim, images  # noqa: E402
 from edgeguard.lab.defences.adaptive import RULES, Unseen, attack_unseen  # noqa: E402
-from edgeguard.lab.defences.detector import limit_at  # noqa: E402
+from edgeguard.lab.defences.detector import Share, limit_at  # noqa: E402
 from edgeguard.lab.defences.embedded import Boxes, Distance, Embedded, shipped_fits  # noqa: E402
 from edgeguard.lab.defences.learned import Learned  # noqa: E402
-from edgeguard.lab.defences.measure_detectors import Certainty  # noqa: E402
+from edgeguard.lab.defences.measure_detectors import Certainty, Static  # noqa: E402
 from edgeguard.lab.defences.squeeze import Squeezing  # noqa: E402
 from edgeguard.lab.defences.together import Together  # noqa: E402
 from edgeguard.zoo import models_dir  # noqa: E402
@@ -116,6 +118,18 @@ def test_side_by_side_each_part_has_the_limit_of_the_whole(found, pictures):
     assert 0 < flagged.sum() < len(flagged)
     assert [part.limit for part in whole.parts] == alone  # those measured alone keep theirs
     assert all(part.limit != limit for part, limit in zip(parts, alone, strict=True))
+
+
+def test_the_mean_of_what_is_detected_is_of_attacks_that_fooled_something():
+    """And with none of these the bar is missed, in place of not being there."""
+    bench = SimpleNamespace(member="plain")
+    none, nine = Share(0, 0), Share(9, 10)
+    found = Static({}, {"fgsm": none, "pgd": nine, "cw": Share(4, 5)}, {})
+    mixed = found.notes(bench, "squeezing")["detected"]
+    assert (mixed.value, mixed.n, mixed.holds) == (pytest.approx(0.85), 5, True)
+    mixed = Static({}, {"fgsm": none, "pgd": none}, {}).notes(bench, "squeezing")["detected"]
+    assert np.isnan(mixed.value)
+    assert (mixed.n, mixed.holds) == (0, False)
 
 
 def test_the_limit_holds_for_new_numbers():
