@@ -5,13 +5,14 @@ often is a clean drive.
 Limits are the largest numbers on the calibration tracks, driven one after the other in a drawn
 order. Clean drives to report on: the reserved tracks, and all training tracks for what does not
 depend on the member, which has learned them. Attackers ask one question after the other, picture
-by picture.
+by picture, each of a memory that the end of the calibration drive has filled.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -31,8 +32,11 @@ from edgeguard.lab.defences.static import RADIUS
 from edgeguard.lab.zoo.ood import read_reserved
 
 RATE_HZ = 10
+CALIBRATION = 1  # seed of its drive
 SHARE = 0.05  # of the queries that the attack needs
-NAMES = ("echoes", "flips", "matches")
+NAMES: tuple[str, ...] = ("echoes", "flips", "matches")
+LOADED = NAMES[:2]
+"""`matches` stays in the lab: in a car it flags nothing."""
 OF_PICTURES = ("echoes", "matches")
 """Whatever the member says."""
 QUERIES = 5000
@@ -75,11 +79,16 @@ def numbers(pixels: U8, labels: Ints) -> Numbers:
     return dict(zip(NAMES, found.T, strict=True))
 
 
-def crossed(pixels: U8, labels: Ints, limits: dict[str, int]) -> dict[str, int]:
+def crossed(
+    pixels: U8, labels: Ints, limits: dict[str, int], before: tuple[U8, Ints] | None = None
+) -> dict[str, int]:
     """The question, from 1, at which each number is first above its limit; one more than there are
-    where it never is."""
-    first = dict.fromkeys(NAMES, len(labels) + 1)
-    for at, found in enumerate(walk(pixels, labels), 1):
+    where it never is. before: pictures and labels that the memory holds already."""
+    first, old = dict.fromkeys(NAMES, len(labels) + 1), 0
+    if before is not None:
+        old = len(before[1])
+        pixels, labels = np.concatenate([before[0], pixels]), np.concatenate([before[1], labels])
+    for at, found in enumerate(islice(walk(pixels, labels), old, None), 1):
         for name, number in zip(NAMES, found, strict=True):
             if number > limits[name]:
                 first[name] = min(first[name], at)
@@ -94,6 +103,13 @@ def drive(frames: Frames, seed: int) -> Frames:
     return frames.where(np.concatenate([np.flatnonzero(frames.track == key) for key in keys]))
 
 
+def driven(bench: Bench) -> tuple[U8, Ints]:
+    """As much of the calibration drive's end as a memory holds, and what the member says of it."""
+    clean = drive(bench.held, CALIBRATION)
+    clean = clean.where(np.arange(len(clean))[-History().memory :])
+    return clean.pixels, bench.victim.labels(clean.pixels)
+
+
 def alarms(above: np.ndarray) -> int:
     """How often it begins."""
     return int(above[:1].sum() + (above[1:] & ~above[:-1]).sum())
@@ -102,7 +118,7 @@ def alarms(above: np.ndarray) -> int:
 def measure(bench: Bench) -> Card:
     """The card; `static` and `adaptive` are shares of attacks that ended unflagged."""
     ask = bench.victim.labels
-    calibration = drive(bench.held, 1)
+    calibration = drive(bench.held, CALIBRATION)
     clean = numbers(calibration.pixels, ask(calibration.pixels))
     limits = {name: int(clean[name].max()) for name in NAMES}
     notes: dict[str, Any] = {f"limit.{name}": float(limit) for name, limit in limits.items()}
@@ -145,7 +161,7 @@ def _false_alarms(bench: Bench, limits: dict[str, int]) -> tuple[dict[str, float
         found[f"{where}.hours"] = hours
         found |= {f"{where}.false_alarms.{n}": alarms(over) / hours for n, over in above.items()}
         if names == NAMES:
-            flagged = np.any(list(above.values()), axis=0)
+            flagged = np.any([above[name] for name in LOADED], axis=0)
             accepted = Share(int((~flagged).sum()), len(flagged))
     return found, accepted
 
@@ -153,9 +169,10 @@ def _false_alarms(bench: Bench, limits: dict[str, int]) -> tuple[dict[str, float
 def attacks(
     bench: Bench, limits: dict[str, int], blind: bool
 ) -> tuple[dict[str, Share], dict[str, Any]]:
-    """Per attack: how many succeeded before any number was above its limit; after which share of
-    the questions it was flagged, where one that does not succeed needs at least those it asked."""
-    own = bench.attackable(bench.right)
+    """Per attack: how many succeeded before any number that the runtime has was above its limit;
+    after which share of the questions it was flagged, where one that does not succeed needs at
+    least those it asked."""
+    own, before = bench.attackable(bench.right), driven(bench)
     own = own.where(np.arange(min(len(own), 6 if bench.quick else 50)))
     unseen: dict[str, Share] = {}
     notes: dict[str, Any] = {}
@@ -166,8 +183,8 @@ def attacks(
             asked, won = _transcript(bench, own.where(np.array([i])), name, blind)
             bench.advance(1)
             labels = np.concatenate(asked.labels)
-            at = crossed(np.concatenate(asked.pixels), labels, limits)
-            at["any"] = min(at.values())
+            at = crossed(np.concatenate(asked.pixels), labels, limits, before)
+            at["any"] = min(at[n] for n in LOADED)
             needed.append(len(labels))
             wins += won
             free += won and at["any"] > len(labels)
