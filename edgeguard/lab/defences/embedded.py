@@ -2,9 +2,8 @@
 """Detectors on a member's embedding: the shipped distances, and boxes of activations.
 
 `Distance` is the runtime's kernel with the arrays of ood.toml, and the same formula in torch.
-`Boxes` (Henzinger, Lukina, Schilling 2020, "Outside the box") keeps for each class the range of
-every value of the embedding over training pictures; its number is by how many steps in all the
-embedding leaves the box of the class that the model names.
+`Boxes` (Henzinger, Lukina, Schilling 2020, "Outside the box") are those of
+`edgeguard.evidence.boxes`: for each class the range of every value of the embedding.
 """
 
 from __future__ import annotations
@@ -19,10 +18,13 @@ import torch
 from torch import Tensor
 
 from edgeguard import _kernels, config
-from edgeguard.card import Output
 from edgeguard.cli.calibration_arrays import distances
 from edgeguard.config.fixed import ONE
+from edgeguard.config.vocabulary import BOXES
 from edgeguard.errors import ModelRefused
+from edgeguard.evidence import boxes
+from edgeguard.evidence.conformal import UNREADABLE
+from edgeguard.evidence.embedding import real
 from edgeguard.lab.attacks.victim import U8, Floats, Ints, Victim
 from edgeguard.lab.defences.detector import Look
 from edgeguard.lab.surrogate import Answer, deployed
@@ -89,7 +91,7 @@ class Distance:
         return near
 
     def measured(self, pixels: U8) -> Floats:
-        """By the kernels, in steps of 1 / 65,536."""
+        """As the runtime computes it, in steps of 1 / 65,536."""
         scores, embeddings = self.model.raw(pixels)
         card = self.model.card
         evidence = _kernels.evidence_batch(
@@ -111,60 +113,23 @@ def shipped_fits(policy: Path, member: str) -> dict[str, dict[str, Any]]:
             and feature in config.vocabulary.EMBEDDING_FEATURES}  # fmt: skip
 
 
-class Boxes:
-    """low, high int16 [classes, d], in steps of the embedding."""
-
-    name = "boxes"
-
-    def __init__(self, model: Embedded, low: npt.NDArray[Any], high: npt.NDArray[Any]) -> None:
-        self.model, self.low, self.high = model, low, high
-        self.limit = float("inf")
-        self._ends = (
-            torch.from_numpy(low.astype(np.float32)),
-            torch.from_numpy(high.astype(np.float32)),
-        )
+class Boxes(Distance):
+    """How far the embedding leaves the box of the class that the model names."""
 
     @classmethod
-    def fitted(cls, model: Embedded, pixels: U8, y: Ints, margin: float = 0.05) -> Boxes:
-        """Ranges over pictures that the model reads rightly, wider by a share of themselves on both
-        sides. Only int8 and uint8 embeddings. Raises ModelRefused for another."""
-        if model.output.dtype not in ("int8", "uint8"):
-            raise ModelRefused(
-                f"{model.victim.path}: its embedding is no integer; boxes need steps"
-            )
-        scores, steps = model.raw(pixels)
-        right = scores.argmax(1) == y
-        low = np.zeros((scores.shape[1], steps.shape[1]), np.int16)
-        high = np.zeros_like(low)
-        for label in range(len(low)):
-            own = steps[right & (y == label)].astype(np.int16)
-            if len(own):
-                wide = np.ceil((own.max(0) - own.min(0)) * margin).astype(np.int16)
-                low[label], high[label] = own.min(0) - wide, own.max(0) + wide
-        return cls(model, low, high)
+    def fitted(cls, model: Embedded, pixels: U8, y: Ints) -> Boxes:
+        """As `edgeguard calibrate` fits them: to every picture, whatever the model says of it."""
+        return cls(model, BOXES, boxes.fit(real(model.raw(pixels)[1], model.output), y))
 
     def look(self, x: Tensor, y: Tensor) -> Look:
         """Against the box of the class that the model names."""
         scores, embedding = self.model.both(x)
-        steps = embedding / _scale(self.model.output) + self.model.output.zero_point
-        return Look(scores, self._outside(steps, scores.detach().argmax(1)))
+        return Look(scores, self._outside(embedding, scores.detach().argmax(1)))
 
-    def _outside(self, steps: Tensor, label: Tensor) -> Tensor:
-        low, high = (end[label] for end in self._ends)
-        return ((low - steps).clamp_min(0) + (steps - high).clamp_min(0)).sum(1)
-
-    def measured(self, pixels: U8) -> Floats:
-        """A whole number of steps."""
-        scores, steps = self.model.raw(pixels)
-        label, wide = scores.argmax(1), steps.astype(np.int32)
-        below = np.maximum(self.low[label] - wide, 0)
-        above = np.maximum(wide - self.high[label], 0)
-        return np.asarray((below + above).sum(1), np.float32)
-
-    def labels(self, pixels: U8) -> Ints:
-        """What the model says, [N]."""
-        return self.model.labels(pixels)
-
-
-def _scale(output: Output) -> float:
-    return output.scale or 1.0
+    def _outside(self, embedding: Tensor, label: Tensor) -> Tensor:
+        """A class without a box is outside every limit, as in the runtime."""
+        row = label.clamp_max(len(self._t["low"]) - 1)
+        low, high = self._t["low"][row], self._t["high"][row]
+        beyond = (low - embedding).clamp_min(0) + (embedding - high).clamp_min(0)
+        unread = (row != label) | (low > high).any(1)
+        return torch.where(unread, UNREADABLE / ONE, beyond.sum(1))

@@ -64,11 +64,11 @@ def signal_rows(name: str, limit: float, most: float = MOST) -> str:
 def rows(member: str, detector: Detector) -> str:
     """Of a detector on a member, to paste into guard.toml."""
     name = f"{member}_{detector.name}"
+    if isinstance(detector, Boxes):
+        return f"[detector.{name}]\n{BOXES.format(member=member)}"
     if isinstance(detector, Distance):
         body = NATIVE.format(member=member, name=detector.feature, limit=detector.limit)
         return f"[detector.{name}]\n{body}"
-    if isinstance(detector, Boxes):
-        return f"[detector.{name}]\n{BOXES.format(member=member)}"
     if detector.name == "certainty":
         return f"# raise or lower of a channel: certainty = {1 - detector.limit:.6g}\n"
     made = signal_rows(name, detector.limit)

@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch", reason="the lab needs its extra")
 pytest.importorskip("onnxruntime", reason="the plain member runs on it")
 
 from edgeguard.card import Card  # noqa: E402
+from edgeguard.evidence import boxes, embedding  # noqa: E402
 from edgeguard.lab.attacks.losses import margin  # noqa: E402
 from edgeguard.lab.attacks.pgd import PGD  # noqa: E402
 from edgeguard.lab.attacks.threat import Threat  # noqa: E402
@@ -48,7 +49,7 @@ def found(pictures):
     model = Embedded(Victim(card.model_path, pixels, card))
     fits = shipped_fits(models_dir() / "ood.toml", "plain")
     made = [Certainty(model.victim, card.temperature), Squeezing(model.victim),
-            Boxes.fitted(model, pixels[:8], y[:8]),
+            Boxes.fitted(model, pixels[: len(y) // 2], y[: len(y) // 2]),
             Learned.fitted(model, pixels[: len(y) // 2], [pixels[len(y) // 2 :]])]  # fmt: skip
     made += [Distance(model, feature, fit) for feature, fit in fits.items()]
     made.append(Together([made[0], made[2]]))
@@ -94,6 +95,26 @@ def test_an_adaptive_attack_beats_a_detector_that_a_static_one_does_not(found, p
     naive = attack(found["certainty"].model, images(pixels), torch.from_numpy(y))
     seen = detector.measured((naive * 255).round().to(torch.uint8).numpy()) > 0.02
     assert seen.sum() >= 2
+
+
+def test_the_boxes_are_those_that_calibrate_fits_and_the_runtime_reads(found, pictures):
+    """Of pictures that the model reads wrongly too; a class that none was shown of trips."""
+    model, pixels = found["boxes"].model, pictures[0]
+    scores, embedded = model.raw(pixels)
+    labels, truth = scores.argmax(1), np.array([0, 6, 12, 18] * 2)
+    made = Boxes.fitted(model, pixels[:8], truth)
+    x, many = embedding.real(embedded[:8], model.output), 60  # calibrate wants more than 256
+    want = embedding.fit("boxes", np.tile(x, (many, 1)), np.tile(truth, many), np.ones(8 * many))
+    assert all(np.array_equal(made.fit[key], want[key]) for key in want)
+    outside = boxes.Boxes(model.output, want).of_all(embedded, labels)
+    has_box = ~np.isnan(outside)
+    assert 0 < has_box.sum() < len(labels)
+    assert outside[has_box].max() > 0
+    number = made.measured(pixels)
+    assert number[has_box] == pytest.approx(outside[has_box], abs=1e-4)
+    assert (number[~has_box] > 1e6).all()
+    look = made.look(images(pixels), torch.from_numpy(labels)).number.numpy()
+    assert look == pytest.approx(number, rel=1e-4, abs=1e-3)
 
 
 def test_the_learned_form_tells_apart_what_it_was_shown(found, pictures):
