@@ -45,6 +45,11 @@ class Frames:
         """The chosen ones."""
         return Frames(self.pixels[rows], self.y[rows], self.track[rows])
 
+    def halves(self) -> tuple[Frames, Frames]:
+        """Every second track, and the others: none is on both sides."""
+        odd = np.unique(self.track, return_inverse=True)[1] % 2 == 1
+        return self.where(~odd), self.where(odd)
+
 
 def frames(images: data.Images) -> Frames:
     """The lab's pictures, channels first."""

@@ -48,9 +48,9 @@ above = {limit:.6g}
 SQUEEZED = """# The number: how far the scores of a picture move when it loses detail ({names}): the
 # largest L1 distance of probabilities at each temperature, in units, and the larger of the two.
 # A unit is what 95 % of clean calibration pictures stay below. Units: {units}.
-# `above` is what 95 % of them stay below in units, or, of detectors side by side, what lets all
-# of them flag 5 %. Pass the number with every decide, as signal "{signal}": a missing one
-# is INPUT_INVALID. A loop that does: docs/lab/defend.md, "A number as a signal".
+# `above` is what 95 % of those of other tracks stay below in units, or, of detectors side by side,
+# what lets all of them flag 5 %. Pass the number with every decide, as signal "{signal}":
+# a missing one is INPUT_INVALID. A loop that does: docs/lab/defend.md, "A number as a signal".
 """
 TOGETHER = "# measured side by side: {name} flags above {limit:.6g}\n"
 MOST = 32_767.0  # what the border takes for a number

@@ -9,7 +9,7 @@ Whoever does not beat it does not lower the hazard at equal coverage.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,12 +98,7 @@ def _learned(bench: Bench) -> Learned:
 
 def measure(bench: Bench, detector: Detector) -> Card:
     """Set the limit, then the card."""
-    for part in detector.parts if isinstance(detector, Together) else (detector,):
-        if isinstance(part, Squeezing):
-            part.fit(bench.calibration.pixels)
-    if isinstance(detector, Together):
-        detector.fit(bench.calibration.pixels)
-    detector.limit = limit_at(detector.measured(bench.calibration.pixels))
+    set_limit(detector, bench.calibration)
     accepted = detector.measured(bench.chosen.pixels) <= detector.limit
     own, was = bench.attackable(bench.right & accepted), accepted[bench.right]
     found = static(bench, detector, was)
@@ -121,10 +116,28 @@ def measure(bench: Bench, detector: Detector) -> Card:
     )  # fmt: skip
 
 
+def set_limit(detector: Detector, clean: Frames) -> None:
+    """On clean calibration frames. What has units gets these from every second track and the limit
+    from the others: numbers in units that were fitted to them are smaller than those of new ones.
+    """
+    squeezing = [part for part in parts_of(detector) if isinstance(part, Squeezing)]
+    if squeezing or isinstance(detector, Together):
+        own, clean = clean.halves()
+        for part in squeezing:
+            part.fit(own.pixels)
+        if isinstance(detector, Together):
+            detector.fit(own.pixels)
+    detector.limit = limit_at(detector.measured(clean.pixels))
+
+
+def parts_of(detector: Detector) -> Sequence[Detector]:
+    """Those side by side, or the one."""
+    return detector.parts if isinstance(detector, Together) else (detector,)
+
+
 def trained_s(detector: Detector) -> float:
     """CPU seconds that its trained parts cost, the attacks on training frames among them."""
-    parts = detector.parts if isinstance(detector, Together) else (detector,)
-    return sum(part.seconds for part in parts if isinstance(part, Learned))
+    return sum(part.seconds for part in parts_of(detector) if isinstance(part, Learned))
 
 
 LOADS = {

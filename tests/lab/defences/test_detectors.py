@@ -19,10 +19,11 @@ from edgeguard.lab.attacks.pgd import PGD  # noqa: E402
 from edgeguard.lab.attacks.threat import Threat  # noqa: E402
 from edgeguard.lab.attacks.victim import Victim, images  # noqa: E402
 from edgeguard.lab.defences.adaptive import RULES, Unseen, attack_unseen  # noqa: E402
+from edgeguard.lab.defences.bench import Frames  # noqa: E402
 from edgeguard.lab.defences.detector import Share, limit_at  # noqa: E402
 from edgeguard.lab.defences.embedded import Boxes, Distance, Embedded, shipped_fits  # noqa: E402
 from edgeguard.lab.defences.learned import Learned  # noqa: E402
-from edgeguard.lab.defences.measure_detectors import Certainty, Static  # noqa: E402
+from edgeguard.lab.defences.measure_detectors import Certainty, Static, set_limit  # noqa: E402
 from edgeguard.lab.defences.squeeze import Squeezing  # noqa: E402
 from edgeguard.lab.defences.together import Together  # noqa: E402
 from edgeguard.zoo import models_dir  # noqa: E402
@@ -151,6 +152,25 @@ def test_the_mean_of_what_is_detected_is_of_attacks_that_fooled_something():
     mixed = Static({}, {"fgsm": none, "pgd": none}, {}).notes(bench, "squeezing")["detected"]
     assert np.isnan(mixed.value)
     assert (mixed.n, mixed.holds) == (0, False)
+
+
+def test_units_and_limits_are_of_different_tracks(found, pictures):
+    pixels = np.tile(pictures[0], (5, 1, 1, 1))
+    track = np.repeat([4_001, 4_002, 9_000, 12_007], 20)
+    second = np.isin(track, (4_002, 12_007))
+    pixels[second] //= 2  # whose numbers are others
+    clean, even, odd = Frames(pixels, track // 1000, track), pixels[~second], pixels[second]
+    whole = Together([found["boxes"], squeezing := Squeezing(found["boxes"].model.victim)])
+    set_limit(whole, clean)
+    units = np.quantile(squeezing.distances(even), 0.95, axis=1)
+    assert squeezing.units == pytest.approx(units)
+    assert squeezing.limit == limit_at(squeezing.measured(even))
+    assert whole.limit == limit_at(whole.measured(odd)) != limit_at(whole.measured(pixels))
+    set_limit(squeezing, clean)
+    assert squeezing.limit == limit_at(squeezing.measured(odd))
+    certainty = found["certainty"]
+    set_limit(certainty, clean)
+    assert certainty.limit == limit_at(certainty.measured(clean.pixels))
 
 
 def test_the_limit_holds_for_new_numbers():
