@@ -29,7 +29,7 @@ RULES = ("least", "sum", "sure")
 
 @dataclass(frozen=True)
 class Unseen:
-    """A target for pictures of one true label.
+    """A target for pictures of one true label, or of as many as there are pictures.
 
     rule, what is climbed: `least`, whatever binds most, or the detector's own guide; `sum`, all
     that binds, together; `sure`, the margin alone: what is read wrongly and surely may look like a
@@ -37,12 +37,12 @@ class Unseen:
     """
 
     detector: Detector
-    label: int
+    label: int | Ints
     rule: str = "least"
 
     def scores(self, x: Tensor) -> Tensor:
         """[N, 2]; the first is 0."""
-        y = torch.full((len(x),), self.label)
+        y = torch.as_tensor(self.label).expand(len(x))
         look = self.detector.look(x, y)
         won, guide = self._won(look, y)
         signed = guide - guide.detach() + won.detach()
@@ -51,19 +51,24 @@ class Unseen:
     def _won(self, look: Look, y: Tensor) -> tuple[Tensor, Tensor]:
         """How clearly the attacker has won [N], and what to climb [N]."""
         wrong = margin(look.scores, y)
-        unseen = (self.detector.limit - look.number) / max(abs(self.detector.limit), 1e-9)
-        won = torch.minimum(wrong, unseen)
+        below = unseen(self.detector, look)
+        won = torch.minimum(wrong, below)
         if self.rule == "sure":
             return won, wrong
         if self.rule == "least":
             return won, won if look.guide is None else look.guide
-        return won, wrong.clamp_max(0.1) + unseen.clamp_max(0.1)
+        return won, wrong.clamp_max(0.1) + below.clamp_max(0.1)
 
     def labels(self, pixels: U8) -> Ints:
         """1 where the deployed model is wrong and the device's number is not above the limit."""
         wrong = self.detector.labels(pixels) != self.label
         seen = self.detector.measured(pixels) > self.detector.limit
         return np.asarray(wrong & ~seen, np.int64)
+
+
+def unseen(detector: Detector, look: Look) -> Tensor:
+    """How far the number is below the limit, as a share of it [N]."""
+    return (detector.limit - look.number) / max(abs(detector.limit), 1e-9)
 
 
 def attack_unseen(

@@ -29,6 +29,7 @@ from edgeguard.lab.defences.embedded import Boxes, Distance, shipped_fits
 from edgeguard.lab.defences.learned import Learned, attacked_frames
 from edgeguard.lab.defences.squeeze import Squeezing
 from edgeguard.lab.defences.static import RADIUS
+from edgeguard.lab.defences.targeted import attack_classes
 from edgeguard.lab.defences.together import Together
 from edgeguard.lab.zoo.runners import softmax
 from edgeguard.zoo import models_dir
@@ -189,19 +190,11 @@ def adaptive(
     """Worst per picture (E7) of all rules, of what fell within a smaller radius, and of the static
     attacks where they were allowed as much; C&W without a radius, with its norm."""
     found: dict[str, Share] = {}
-    steps, restarts = (20, 1) if bench.quick else (40, 3)
     won = np.zeros(len(own), bool)
     for name, radius in RADII.items():
-        threat = Threat("linf", radius)
-        attack = PGD(threat, steps, 2.5 / steps, restarts, climb_margin)
         if radius == RADIUS:
             won |= static_won["fgsm"] | static_won["pgd"]
-        for rule in RULES:
-            left = np.flatnonzero(~won)
-            won[left], _ = attack_unseen(
-                detector, attack, threat, own.pixels[left], own.y[left], rule
-            )
-            bench.advance(len(left))
+        within(bench, detector, own, Threat("linf", radius), won)
         found[name] = share(won)
     few = own.where(np.arange(0, len(own), 4))
     cw = CarliniL2(100, 2 if bench.quick else 4, rate=0.03, first=100.0)
@@ -211,3 +204,18 @@ def adaptive(
     found["cw"] = share(won)
     norm = float(np.median(np.linalg.norm(apart[won], axis=1))) if won.any() else float("nan")
     return found, {"adaptive.cw.l2_median": norm}
+
+
+def within(bench: Bench, detector: Detector, own: Frames, threat: Threat, won: np.ndarray) -> None:
+    """Add to won [N] what falls within a radius: each rule is for what withstood those before it,
+    and towards single classes goes what withstood all of them."""
+    steps, restarts = (20, 1) if bench.quick else (40, 3)
+    attack = PGD(threat, steps, 2.5 / steps, restarts, climb_margin)
+    for rule in RULES:
+        left = np.flatnonzero(~won)
+        won[left], _ = attack_unseen(detector, attack, threat, own.pixels[left], own.y[left], rule)
+        bench.advance(len(left))
+    left = np.flatnonzero(~won)
+    rest, count = own.where(left), 3 if bench.quick else 5
+    won[left], _ = attack_classes(detector, bench.victim, threat, rest.pixels, rest.y, count)
+    bench.advance(len(left))
