@@ -147,8 +147,19 @@ class GuardBox:
         return Verdict(self._command - before, causes, tuple(int(s) for s in said))
 
     def _rest(self) -> None:
+        """Clean pictures until the guard is at rest. A risk level may take longer to forget what it
+        was shown than anybody waits: then the guard begins anew."""
+        if self._settled() is None:
+            return
+        self._guard.close()
+        self._begin()
+        restless = self._settled()
+        if restless is not None:
+            raise restless
+
+    def _settled(self) -> EdgeguardError | None:
         """Clean pictures until the command stands still in NOMINAL and no cause is present that
-        is more than noted."""
+        is more than noted; why that does not come about."""
         still, causes = 0, Counter[str]()
         for shown in range(PATIENCE):
             before = getattr(self, "_command", None)
@@ -158,8 +169,8 @@ class GuardBox:
             quiet = decision.mode == Mode.NOMINAL and not present
             still = still + 1 if quiet and before == self._command else 0
             if still >= 2 and shown >= self._fewest:
-                return
-        raise self._restless(decision, causes)
+                return None
+        return self._restless(decision, causes)
 
     def _restless(self, decision: Decision, causes: Counter[str]) -> EdgeguardError:
         """Why there is no rest."""

@@ -87,6 +87,17 @@ def test_how_long_a_model_takes_here_is_no_part_of_a_verdict(tmp_path: Path) -> 
     assert [v.raised for v in said] == [True, False]
 
 
+def test_a_risk_level_that_forgets_too_slowly_is_begun_anew() -> None:
+    """What was shown before is no part of a verdict, though a guard remembers it for minutes."""
+    watched = models_dir() / "ood.toml"
+    with GuardBox(watched, of(THIRTY)[-8:], COMMAND) as box:
+        before = box._guard
+        before.event("sandbox_violation")
+        said = box.ask(np.concatenate([of(EIGHTY)[-1:], of(THIRTY)[:1]]))
+        assert box._guard is not before
+    assert [v.raised for v in said] == [True, False]
+
+
 def test_signals_lie_in_their_ranges_and_break_nothing(tmp_path: Path) -> None:
     config = load(guard(tmp_path, WHEELS.replace("degC", "1")))
     held = steady.signals(config, "target_speed", COMMAND)
