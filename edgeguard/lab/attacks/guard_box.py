@@ -32,7 +32,7 @@ from edgeguard.lab.attacks.victim import U8, Ints
 MS = 1_000_000
 KEPT = 4  # frames that the core remembers: a picture that is among them again is a frozen camera
 SETTLED_NS = 1_200_000_000  # a member's first answer is a change for the second that follows
-NEVER_MS = 1e6  # no model takes so long
+NEVER_MS = 1e6  # nothing takes so long
 PATIENCE = 400  # frames until the guard must be back where the prefix puts it
 NOT_OF_THE_PICTURE = frozenset({"UNSIGNED_BUNDLE"})
 
@@ -70,12 +70,13 @@ def _up_to(config: GuardConfig, *severities: str) -> frozenset[str]:
 
 def in_process(config: GuardConfig) -> GuardConfig:
     """The same guard with its members in this process: the same files and decisions, quicker. How
-    long a model takes here, one after the other on a busy machine, is no part of a verdict."""
+    long a model or the rule takes here, on a busy machine, is no part of a verdict."""
     members = {
         name: attrs.evolve(member, isolation="none", process=None, deadline_ms=NEVER_MS)
         for name, member in config.members.items()
     }
-    return attrs.evolve(config, members=members)
+    controller = attrs.evolve(config.controller, budget_ms=NEVER_MS)
+    return attrs.evolve(config, members=members, controller=controller)
 
 
 class GuardBox:
