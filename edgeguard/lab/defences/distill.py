@@ -37,8 +37,8 @@ class Distillation:
 
     name: str = "plain"
     temperature: float = 100.0
-    epochs: int = 6
-    every: int = 6
+    epochs: int = 12
+    every: int = 3
     batch: int = 64
     lr: float = 3e-3
 
