@@ -13,6 +13,7 @@ from torch.nn import functional
 from edgeguard.lab.attacks import corpus
 from edgeguard.lab.attacks.guard_box import Verdict
 from edgeguard.lab.attacks.resting import Resting
+from edgeguard.lab.attacks.rp2 import size_of
 from edgeguard.lab.attacks.victim import U8, Victim, images, to_pixels
 
 FILE = "gallery.json"
@@ -64,11 +65,10 @@ def write(
 
 def _fitted(pixels: U8, victim: Victim) -> U8:
     """At the size of the model: stickers are kept larger."""
-    shape = victim.surrogate.spec.inputs[0].shape
-    size = shape[1:3] if victim.pixels.hwc else shape[2:4]
-    if pixels.shape[2:] == tuple(size):
+    size = size_of(victim)
+    if pixels.shape[2:] == size:
         return pixels
-    return to_pixels(functional.interpolate(images(pixels), tuple(map(int, size)), mode="area"))
+    return to_pixels(functional.interpolate(images(pixels), size, mode="area"))
 
 
 def _words(verdict: Verdict | None) -> dict[str, Any] | None:

@@ -68,7 +68,7 @@ def _up_to(config: GuardConfig, *severities: str) -> frozenset[str]:
     return frozenset(name for name, row in config.causes.items() if row.severity in severities)
 
 
-def in_process(config: GuardConfig) -> GuardConfig:
+def at_leisure(config: GuardConfig) -> GuardConfig:
     """The same guard with its members in this process: the same files and decisions, quicker. How
     long a model or the rule takes here, on a busy machine, is no part of a verdict."""
     members = {
@@ -88,7 +88,7 @@ class GuardBox:
 
         Raises EdgeguardError when the guard does not come to rest on them.
         """
-        self.config = in_process(load(policy))
+        self.config = at_leisure(load(policy))
         self._channel = next(name for name, c in self.config.channels.items() if c.kind == "label")
         self._camera = next(iter(self.config.cameras))
         spec = self.config.cameras[self._camera].frame

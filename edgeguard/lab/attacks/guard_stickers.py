@@ -26,7 +26,7 @@ from edgeguard.lab.attacks.campaign import SLACK, digest_of
 from edgeguard.lab.attacks.corpus import Array
 from edgeguard.lab.attacks.eot import HELD_OUT
 from edgeguard.lab.attacks.guard_box import GuardBox, Verdict
-from edgeguard.lab.attacks.guarded import EDGE, Bound
+from edgeguard.lab.attacks.guarded import EDGE, Bound, GuardedTarget
 from edgeguard.lab.attacks.resting import Resting
 from edgeguard.lab.attacks.rp2 import MOST_COVER, RP2, Sign, Sticker, shown_to, size_of, views_of
 from edgeguard.provenance import key_of
@@ -43,21 +43,20 @@ class Margin:
     in the attack on single pictures, limits that hold add nothing: a sticker has to be ahead in
     many views, and the lead of the vote grows where that of a limit ends."""
 
-    def __init__(self, bound: Bound, classes: Tensor) -> None:
-        self._guarded, self.classes = bound.guarded, classes
+    def __init__(self, guarded: GuardedTarget, classes: Tensor) -> None:
+        self._guarded, self._classes = guarded, classes
 
     def scores(self, x: Tensor) -> Tensor:
         """[N, 2]: 0, and the margin."""
-        vote, limits = self._guarded.margins(x, self.classes)
+        vote, limits = self._guarded.margins(x, self._classes)
         margin = vote.amax(1) + (limits - EDGE).clamp_max(0).sum(1)
         return torch.stack([torch.zeros_like(margin), margin], 1)
 
     def likeliest(self, x: Tensor) -> Margin:
         """Of the one class whose lead over these pictures is largest."""
-        bound = Bound(self._guarded, self.classes)
         with torch.no_grad():
-            lead = self._guarded.margins(x, self.classes)[0].mean(0)
-        return Margin(bound, self.classes[lead.argmax()][None])
+            lead = self._guarded.margins(x, self._classes)[0].mean(0)
+        return Margin(self._guarded, self._classes[lead.argmax()][None])
 
 
 @dataclass(frozen=True)
@@ -106,8 +105,9 @@ def attack(
         row = corpus.kept(file, signs.last(sign)[None], np.array([label]))
         if row is None:
             row = one(resting, sign, {n: made[number] for n, made in by_member.items()})
+            if row is not None:
+                corpus.write(file, row)
         if row is not None:
-            corpus.write(file, row)
             found.append(misled(row))
         elif resting.left_out(np.array([label])):
             found.append(Misled(label))
@@ -154,7 +154,7 @@ def one(
 def _made(bound: Bound, sign: Sign, makes: RP2) -> dict[str, Sticker]:
     """Both ways; the second for the label that the first brings nearest."""
     size = size_of(next(iter(bound.guarded.victims.values())))
-    margin = Margin(bound, bound.classes)
+    margin = Margin(bound.guarded, bound.classes)
     first = makes(margin, sign, size)
     nearest = margin.likeliest(shown_to(signs.marked(sign, first), size))
     return {ANY: first, ONE: makes(nearest, sign, size)}

@@ -34,7 +34,7 @@ from edgeguard.lab.attacks.rp2 import (
     read,
     size_of,
     small,
-)  # fmt: skip
+)
 from edgeguard.lab.attacks.threat import Threat
 from edgeguard.lab.attacks.victim import U8, Floats, Victim, to_pixels
 

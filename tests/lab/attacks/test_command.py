@@ -388,13 +388,6 @@ def test_a_member_called_as_the_whole_is_refused(data: Path, tmp_path: Path) -> 
     assert "member.guard: the whole is called that here; rename it" in str(made.exception)
 
 
-def test_stickers_without_their_tracks_are_refused_at_once(tmp_path: Path) -> None:
-    (tmp_path / "gtsrb").mkdir()
-    asked = ["--data-dir", str(tmp_path), "--results", str(tmp_path / "r"), "--attack", "rp2"]
-    made = CliRunner().invoke(attack, asked, standalone_mode=False)
-    assert "tracks.csv: is not there, and stickers are on its tracks" in str(made.exception)
-
-
 def test_an_unknown_attack_is_named(data: Path) -> None:
     with pytest.raises(Exception, match=r"--attack pdg: known are .*pgd"):
         run(data, "--attack", "pdg")

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
+from edgeguard.cli.lab_attack import attack
 from edgeguard.lab.attacks import signs as reserved
 from edgeguard.lab.attacks.eot import HELD_OUT
 from edgeguard.lab.attacks.guard_box import Verdict
@@ -116,3 +119,10 @@ def test_stickers_of_who_knows_less_are_no_better() -> None:
     assert [rule.split(" (")[0] for rule in broken] == [
         "E4: stickers of random colours", "E4: stickers of a"]  # fmt: skip
     assert figures(many[:1], ["a"])[1] == []
+
+
+def test_stickers_without_their_tracks_are_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "gtsrb").mkdir()
+    asked = ["--data-dir", str(tmp_path), "--results", str(tmp_path / "r"), "--attack", "rp2"]
+    made = CliRunner().invoke(attack, asked, standalone_mode=False)
+    assert "tracks.csv: is not there, and stickers are on its tracks" in str(made.exception)
