@@ -97,7 +97,7 @@ firmware: $(VENV)/test
 	  BOARD=$$board TABLE=build/firmware/mcu_table.c OUT=build/firmware/$$board \
 	  PYTHON=$(abspath $(BIN)/python) all footprint || exit 1; done
 
-# The table in README.md, from what the commands wrote with --json (docs/results).
+# The tables of figures in README.md and docs/results/README.md, from what the commands wrote with --json (docs/results).
 readme: $(VENV)/test
 	$(BIN)/python docs/results/readme.py
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of the README, made from the results files beside this one: nobody types a result.
+"""The tables of figures, made from the results files beside this one: nobody types a result.
 
-    python docs/results/readme.py            writes it into README.md
-    python docs/results/readme.py --check    exits 1 where README.md differs
+    python docs/results/readme.py            writes README.md's, and all in docs/results/README.md
+    python docs/results/readme.py --check    exits 1 where one of them differs
 
 A results file is what a command wrote with `--json`; table.toml says which figures a row shows:
 {ID:FORMAT}, {ID@n} or {ID@high}, the upper end of its interval. A bar that does not hold is marked
-in its row.
+in its row, and such a row stands in README.md too.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ else:
 
 HERE = Path(__file__).resolve().parent
 README = HERE.parents[1] / "README.md"
+WHOLE = HERE / "README.md"
+HEAD = "| | figure | bar | command |\n|---|---|---|---|\n"
 BEGIN, END = "<!-- figures: make readme -->\n", "<!-- end of figures -->\n"
 PLACE = re.compile(r"\{([\w.]+)(?:@(\w+))?(?::([^}]*))?\}")
 
@@ -55,14 +57,15 @@ def fill(text: str, figures: Figures) -> tuple[str, list[str]]:
     return PLACE.sub(put, text), missed
 
 
-def row(spec: dict[str, str], documents: dict[str, dict[str, Any]]) -> str:
-    """One row of the table. Raises ValueError when its results file or a figure is not there."""
+def row(spec: dict[str, Any], documents: dict[str, dict[str, Any]]) -> tuple[str, bool]:
+    """One row, and whether its bars hold. Raises ValueError when its results file or a figure is
+    not there."""
     if spec["from"] not in documents:
         raise ValueError(f"no results file {spec['from']}.json")
     figures = {figure["id"]: figure for figure in documents[spec["from"]]["figures"]}
     shown, missed = fill(spec["figure"], figures)
     bar = spec.get("bar", "") + (", **missed**" if missed else "")
-    return f"| {spec['what']} | {shown} | {bar} | {spec.get('command', '')} |"
+    return f"| {spec['what']} | {shown} | {bar} | {spec['command']} |\n", not missed
 
 
 def caption(documents: Iterable[dict[str, Any]]) -> str:
@@ -74,27 +77,41 @@ def caption(documents: Iterable[dict[str, Any]]) -> str:
     return f"{machines}; {first if first == last else f'{first} to {last}'}."
 
 
-def table() -> str:
-    """What stands between the marks."""
+def tables() -> tuple[str, str]:
+    """README.md's, and the whole, a table for each section."""
     documents = read()
-    rows = tomllib.loads((HERE / "table.toml").read_text(encoding="utf-8"))["row"]
-    head = "| | figure | bar | command |\n|---|---|---|---|\n"
-    shown = "".join(row(spec, documents) + "\n" for spec in rows)
-    return f"{caption(documents.values())}\n\n{head}{shown}"
+    sections = tomllib.loads((HERE / "table.toml").read_text(encoding="utf-8"))["section"]
+    chosen, whole, command = HEAD, "", ""
+    for section in sections:
+        whole += f"## {section['title']}\n\n{HEAD}"
+        for spec in section["row"]:
+            command = spec.setdefault("command", command)
+            shown, holds = row(spec, documents)
+            whole += shown
+            if spec.get("readme") or not holds:
+                chosen += shown
+        whole += "\n"
+    where = caption(documents.values())
+    return f"{where}\n\n{chosen}", f"{where}\n\n{whole.rstrip()}\n"
 
 
 def main() -> int:
     """Write or check."""
-    text = README.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        sys.exit(f"{README}: the marks of the table are gone")
-    made = f"{before}{BEGIN}\n{table()}\n{END}{after}"
-    if "--check" not in sys.argv:
-        README.write_text(made, encoding="utf-8")
-    elif made != text:
-        print("README.md does not show what docs/results says: make readme", file=sys.stderr)
+    stale = []
+    for file, table in zip((README, WHOLE), tables(), strict=True):
+        text = file.read_text(encoding="utf-8")
+        before, begin, rest = text.partition(BEGIN)
+        _, end, after = rest.partition(END)
+        if not (begin and end):
+            sys.exit(f"{file}: the marks of the table are gone")
+        made = f"{before}{BEGIN}\n{table}\n{END}{after}"
+        if made != text:
+            stale.append(file)
+        if "--check" not in sys.argv:
+            file.write_text(made, encoding="utf-8")
+    if stale and "--check" in sys.argv:
+        names = ", ".join(str(file.relative_to(HERE.parents[1])) for file in stale)
+        print(f"not what docs/results says: {names}: make readme", file=sys.stderr)
         return 1
     return 0
 
