@@ -28,8 +28,8 @@ Row = dict[str, Any]
 def verify_properties(
     net: Net, runtime: Runtime, path: Path, keep: Path | None = None
 ) -> tuple[list[Row], str]:
-    """A row and a line for each property of a file. keep: a file for the inputs that violate one.
-    Raises EdgeguardError where it cannot be written."""
+    """A row and a line for each property of a file. keep: a file for the inputs that violate one,
+    `names` [V] beside them. Raises EdgeguardError where it cannot be written."""
     rows, lines, broken = [], [], []
     for wanted in read_properties(path, net):
         compare_all(runtime, torch.cat([wanted.low, wanted.high]))
@@ -43,8 +43,9 @@ def verify_properties(
                 rows[-1]["input"] = {"file": keep.name, "row": len(broken)}
             lines[-1] += f"; by an input of box {finding.box}: {kept}"
             broken.append(finding)
-    if broken and keep is not None:
-        _write(keep, runtime, broken)
+    if keep is not None:
+        names = np.array([finding.name for finding in broken])
+        _keep(keep, runtime, [finding.input for finding in broken], names=names)
     return rows, "\n".join(lines)
 
 
@@ -79,27 +80,26 @@ def keep_falsified(
         radii = [r for r in sorted(of) if of[r].says == "falsified"]
         if radii:
             found.append((i, radii[0], of[radii[0]].input))
-    if not found:
-        return ""
     rows = [i for i, _, _ in found]
     _keep(file, runtime, [q for _, _, q in found], clean=given.x[rows], y=given.y[rows].numpy(),
           radius=np.array([r for _, r, _ in found]))  # fmt: skip
+    if not found:
+        return ""
     return f"{len(found)} pictures are falsified, each by an input in {file}"
-
-
-def _write(file: Path, runtime: Runtime, broken: Sequence[Finding]) -> None:
-    """names [V]; x [V, *shape], as the file takes it; scores [V, K], what it answers, as reals."""
-    names = np.array([finding.name for finding in broken])
-    _keep(file, runtime, [finding.input for finding in broken], names=names)
 
 
 def _keep(
     file: Path, runtime: Runtime, inputs: Sequence[torch.Tensor | None], **columns: Any
 ) -> None:
-    q = torch.stack([one for one in inputs if one is not None])
-    grid = runtime.net.grid(runtime.net.output)
-    scores = ((runtime.run(q) - grid.zero) * grid.scale).numpy()
+    """x [V, *shape], as the file takes it; scores [V, K], what it answers, as reals. Where there
+    are none, those of an earlier run of this name are no longer true, and go."""
     try:
+        if not inputs:
+            file.unlink(missing_ok=True)
+            return
+        q = torch.stack([one for one in inputs if one is not None])
+        grid = runtime.net.grid(runtime.net.output)
+        scores = ((runtime.run(q) - grid.zero) * grid.scale).numpy()
         with written.whole(file) as part:
             np.savez(part, x=runtime.fed(q), scores=scores, **columns)
     except OSError as error:

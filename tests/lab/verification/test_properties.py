@@ -136,6 +136,9 @@ def test_a_violated_property_leaves_its_input_and_every_verdict_is_named(
     for beside_nothing in ([], ["--json", "/dev/null"]):
         ran = CliRunner().invoke(command, [*asked, *beside_nothing], standalone_mode=False)
         assert "keep it with --json FILE" in ran.output
+    (tmp_path / "p.toml").write_text(f'[[property]]\nname = "h"\n{score}{box}at_most = 1e6\n')
+    CliRunner().invoke(command, [*asked, "--json", str(out)], standalone_mode=False)
+    assert not kept.exists()
 
 
 BOX = '[[property]]\nname = "a"\nbox = { low = 0.0, high = 1.0 }\n'
