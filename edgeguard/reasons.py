@@ -72,7 +72,9 @@ def reason(cause: str, moment: Moment) -> str:
     if found:
         return found
     missed = moment.given["missed"] >> CAUSES.index(cause) & 1
-    return "in something that a newer one replaced before the decision" if missed else UNSEEN
+    if not missed:
+        return UNSEEN
+    return "in what a newer one replaced before the decision, or in the picture an answer is about"
 
 
 def _ms(us: int) -> str:
@@ -89,6 +91,9 @@ def _time(moment: Moment) -> Iterator[str]:
         yield "the clock stood still"
     elif elapsed == AGE_MAX:
         yield "the clock ran back, jumped by more than an hour, or could not be read"
+    elif elapsed <= most:
+        period = _ms(moment.policy["period_us"])
+        yield f"{_ms(elapsed)} between two decisions, time and again, for a period of {period}"
     else:
         yield f"{_ms(elapsed)} between two decisions, above {_ms(most)}"
 

@@ -77,6 +77,7 @@ def _member(cfg: GuardConfig, name: str, card: Card) -> dict[str, Any]:
             may |= 1 << (2 * list(cfg.channels).index(channel) + bit)
     rail, distinct = member.max_rail, member.min_distinct
     sum_min, sum_max = _sum_range(card)
+    camera = words.NO_CAMERA if member.camera is None else list(cfg.cameras).index(member.camera)
     return {
         "name": name,
         "kind": int(card.task == "regressor"),
@@ -88,6 +89,7 @@ def _member(cfg: GuardConfig, name: str, card: Card) -> dict[str, Any]:
         "min_distinct": card.distinct_needed if distinct is None else distinct,
         "sum_min": sum_min,
         "sum_max": sum_max,
+        "camera": camera,
         "scores": _scores(cfg, name, card),
     }
 

@@ -46,12 +46,36 @@ void Border::handed(int member, int64_t t_ns) {
   s.pending = true;
 }
 
-// What a newer result replaces before a decision saw it still counts for what it was.
-void Border::arrived(int member, const eg_evidence_t &evidence, int64_t capture_ns,
-                     int64_t ready_ns) {
+// What the core will make of a result, as far as it can be told before it does.
+Border::Worth Border::worth(int member, const eg_suggestion_t &suggestion, int64_t capture_ns) {
+  Stamps &s = member_[static_cast<size_t>(member)];
+  uint32_t faults = eg_inference_faults(&policy_.table, static_cast<uint8_t>(member),
+                                        eg_mode(&policy_.table, &state_), &suggestion);
+  bool older = capture_ns < s.newest_ns;
+  if (!older) s.newest_ns = capture_ns;
+  if (older && s.fresh) {
+    input_.missed |= faults;
+    return Worth::kSuperseded;
+  }
+  return older || (faults & EG_BIT(EG_LATE)) ? Worth::kRefused : Worth::kSeen;
+}
+
+// What a newer result replaces before a decision saw it still counts for what it was; an older one
+// replaces nothing that no decision saw.
+Border::Worth Border::arrived(int member, const eg_evidence_t &evidence, int64_t capture_ns,
+                              int64_t ready_ns) {
   auto i = static_cast<size_t>(member);
   Stamps &s = member_[i];
-  eg_suggestion_t &suggestion = input_.member[i];
+  eg_suggestion_t &suggestion = input_.member[i], next = suggestion;
+  next.age_us = 0; // known at the decision
+  next.latency_us = age_us(capture_ns, ready_ns);
+  next.evidence = evidence;
+  Worth is = worth(member, next, capture_ns);
+  if (is == Worth::kSuperseded) return is;
+  if (is == Worth::kSeen) {
+    s.basis_ns = capture_ns;
+    s.spoilt = spoilt(member, capture_ns);
+  }
   if (s.fresh)
     input_.missed |= eg_inference_faults(&policy_.table, static_cast<uint8_t>(member),
                                          eg_mode(&policy_.table, &state_), &suggestion);
@@ -60,10 +84,9 @@ void Border::arrived(int member, const eg_evidence_t &evidence, int64_t capture_
   s.ready_ns = ready_ns;
   s.pending = false;
   s.fresh = true;
-  suggestion.serial++;
-  suggestion.age_us = 0; // known at the decision
-  suggestion.latency_us = age_us(capture_ns, ready_ns);
-  suggestion.evidence = evidence;
+  next.serial++;
+  suggestion = next;
+  return is;
 }
 
 static int64_t one_member_feature(const eg_evidence_t &e, size_t feature) {
@@ -79,15 +102,15 @@ void Border::scored(int member, int64_t capture_ns, int64_t ready_ns) {
   auto i = static_cast<size_t>(member);
   eg_evidence_t e;
   edgeguard::evidence(policy_.scores[i], buffer_[i].data(), &e);
-  arrived(member, e, capture_ns, ready_ns);
+  Worth is = arrived(member, e, capture_ns, ready_ns);
   std::array<int64_t, 5> q16{};
   for (size_t f = 0; f < kScoreFeatures; f++) q16[f] = one_member_feature(e, f);
-  if (tape_)
+  if (tape_ && is != Worth::kSuperseded)
     tape_->scores(static_cast<uint8_t>(member), input_.member[i].serial,
                   static_cast<uint8_t>(policy_.scores[i].dtype), buffer_[i].data(),
                   buffer_[i].size());
-  detectors_of(Source::kMember, member, q16, e.bad == 0);
-  embeddings_of(member, e);
+  detectors_of(Source::kMember, member, q16, e.bad == 0, is);
+  embeddings_of(member, e, is);
 }
 
 void Border::unreadable(int member, int64_t capture_ns, int64_t ready_ns, bool empty) {
@@ -97,10 +120,10 @@ void Border::unreadable(int member, int64_t capture_ns, int64_t ready_ns, bool e
   e.bad = empty ? 0 : policy_.scores[i].n;
   e.distinct = empty ? policy_.table.member[i].min_distinct : 0;
   e.sum = empty ? policy_.table.member[i].sum_min : 0;
-  arrived(member, e, capture_ns, ready_ns);
+  Worth is = arrived(member, e, capture_ns, ready_ns);
   if (empty) return;
-  detectors_of(Source::kMember, member, {}, false);
-  embeddings_of(member, e);
+  detectors_of(Source::kMember, member, {}, false, is);
+  embeddings_of(member, e, is);
 }
 
 void Border::lost(int member, bool is_lost) {
@@ -108,14 +131,17 @@ void Border::lost(int member, bool is_lost) {
   if (is_lost) member_[static_cast<size_t>(member)].pending = false;
 }
 
+// A frame that comes after a newer one says nothing of what the camera sees now.
 void Border::frame(int camera, const eg_frame_t &seen, const double *features, int64_t capture_ns) {
   auto i = static_cast<size_t>(camera);
+  if (capture_ns < shot_[i].newest_ns) return;
   eg_frame_t &frame = input_.frame[i];
   if (shot_[i].fresh && eg_same_picture(&frame, &seen)) input_.missed |= EG_BIT(EG_FROZEN_INPUT);
   uint32_t serial = frame.serial + 1;
   frame = seen;
   frame.serial = serial;
-  shot_[i] = {capture_ns, true};
+  shot_[i].capture_ns = shot_[i].newest_ns = capture_ns;
+  shot_[i].fresh = true;
   if (!features) return;
   std::array<int64_t, 5> q16{};
   bool good = true;
@@ -124,13 +150,41 @@ void Border::frame(int camera, const eg_frame_t &seen, const double *features, i
     good = good && n.validity == EG_VALID;
     q16[f] = n.value;
   }
-  detectors_of(Source::kCamera, camera, q16, good);
+  detectors_of(Source::kCamera, camera, q16, good, Worth::kSeen);
+  note_spoilt(i, capture_ns);
 }
 
-// A number that a newer one replaces before a decision saw it still counts for what it was.
-void Border::put(size_t detector, eg_number_t number) {
+void Border::note_spoilt(size_t camera, int64_t capture_ns) {
+  uint32_t causes = 0;
+  for (size_t d = 0; d < policy_.detectors.size(); d++) {
+    const DetectorSource &s = policy_.detectors[d];
+    const eg_detector_t &row = policy_.table.detector[d];
+    if (s.source == Source::kCamera && s.index == camera &&
+        !eg_number_ok(&input_.detector[d], row.min, row.max))
+      causes |= EG_BIT(row.cause);
+  }
+  if (!causes) return;
+  Shot &shot = shot_[camera];
+  shot.last = (shot.last + 1) % kSpoilt;
+  shot.spoilt[shot.last] = {capture_ns, causes};
+}
+
+// An answer about a picture that was not to be trusted is not, however good the next picture is.
+uint32_t Border::spoilt(int member, int64_t capture_ns) const {
+  uint8_t camera = policy_.looks_through[static_cast<size_t>(member)];
+  if (camera == EG_NONE || capture_ns > shot_[camera].spoilt[shot_[camera].last].capture_ns)
+    return 0;
+  for (const Spoilt &one : shot_[camera].spoilt)
+    if (one.capture_ns == capture_ns) return one.causes;
+  return 0;
+}
+
+// A number that a newer one replaces before a decision saw it still counts for what it was. What
+// the core refuses leaves the suggestion before it in force, and so what was found of that.
+void Border::put(size_t detector, eg_number_t number, Worth worth) {
   const eg_detector_t &row = policy_.table.detector[detector];
   eg_number_t &kept = input_.detector[detector];
+  if (worth != Worth::kSeen && !eg_number_ok(&kept, row.min, row.max)) return;
   if (measured_[detector] && !eg_number_ok(&kept, row.min, row.max)) {
     input_.missed |= EG_BIT(row.cause);
     missed_ |= EG_BIT(detector);
@@ -140,15 +194,16 @@ void Border::put(size_t detector, eg_number_t number) {
   measured_[detector] = true;
 }
 
-void Border::detectors_of(Source source, int index, const std::array<int64_t, 5> &q16, bool good) {
+void Border::detectors_of(Source source, int index, const std::array<int64_t, 5> &q16, bool good,
+                          Worth worth) {
   for (size_t d = 0; d < policy_.detectors.size(); d++) {
     const DetectorSource &s = policy_.detectors[d];
     if (s.source != source || s.index != index) continue;
-    put(d, {good ? EG_VALID : EG_INVALID, static_cast<int32_t>(q16[s.feature])});
+    put(d, {good ? EG_VALID : EG_INVALID, static_cast<int32_t>(q16[s.feature])}, worth);
   }
 }
 
-void Border::embeddings_of(int member, const eg_evidence_t &e) {
+void Border::embeddings_of(int member, const eg_evidence_t &e, Worth worth) {
   for (size_t d = 0; d < policy_.detectors.size(); d++) {
     const DetectorSource &s = policy_.detectors[d];
     if (s.source != Source::kEmbedding || s.index != member) continue;
@@ -156,7 +211,8 @@ void Border::embeddings_of(int member, const eg_evidence_t &e) {
     bool readable = e.bad == 0 && here.distance && here.memory;
     double energy = static_cast<double>(e.energy) / EG_ONE;
     put(d,
-        readable ? to_number(here.distance->of(here.memory, energy)) : eg_number_t{EG_INVALID, 0});
+        readable ? to_number(here.distance->of(here.memory, energy)) : eg_number_t{EG_INVALID, 0},
+        worth);
   }
 }
 
@@ -166,7 +222,7 @@ void Border::embedding(int detector, EmbeddingFit fit, const void *memory) {
 }
 
 void Border::measure(int detector, double value, int64_t t_ns) {
-  put(static_cast<size_t>(detector), to_number(value));
+  put(static_cast<size_t>(detector), to_number(value), Worth::kSeen);
   given_ns_[static_cast<size_t>(detector)] = t_ns;
 }
 
@@ -267,10 +323,14 @@ void Border::stamp_ages(int64_t now_ns) {
     input_.member[i].age_us = age_us(s.known_ns, now_ns, slack_ns);
     if (input_.member[i].age_us == 0) s.known_ns = std::min(s.known_ns, now_ns);
     input_.member[i].pending_us = s.pending ? age_us(s.pending_since_ns, now_ns, slack_ns) : 0;
+    s.newest_ns = std::min(s.newest_ns, now_ns); // one from the future outdates nothing
+    bool of_use = age_us(s.basis_ns, now_ns, slack_ns) <= policy_.table.member[i].max_age_us;
+    if (of_use) input_.missed |= s.spoilt;
     s.fresh = false;
   }
   for (size_t i = 0; i < policy_.cameras.size(); i++) {
     input_.frame[i].age_us = age_us(shot_[i].capture_ns, now_ns, slack_ns);
+    shot_[i].newest_ns = std::min(shot_[i].newest_ns, now_ns);
     shot_[i].fresh = false;
   }
 }
@@ -282,6 +342,8 @@ uint32_t Border::elapsed(bool time_known, int64_t t_ns) {
   bool forward = started_ && us != EG_AGE_MAX;
   last_ns_ = forward ? last_ns_ + int64_t{1000} * us : t_ns; // after a step back: the new clock
   started_ = true;
+  hasty_ = us < policy_.table.period_us / 100 ? std::min(hasty_ + 1, kHasty) : 0;
+  if (hasty_ == kHasty) note(EG_BIT(EG_TIME_FAULT));
   return us;
 }
 

@@ -39,6 +39,7 @@ struct HostPolicy {
   eg_policy_t table{};
   std::vector<eg_label_t> labels;
   std::vector<std::string> members, cameras, signals, channels, detector_names;
+  std::vector<uint8_t> looks_through; // of each member: a camera, or EG_NONE
   std::vector<ScoreSpec> scores;
   std::vector<DetectorSource> detectors;
   std::vector<AssociationSpec> associations;
@@ -99,13 +100,23 @@ private:
   struct Stamps {
     int64_t capture_ns = 0, ready_ns = 0, pending_since_ns = 0;
     int64_t known_ns = 0; // the capture, as the core is told: never after the decision that saw it
+    int64_t newest_ns = INT64_MIN; // capture of the newest, not after the decision that saw it
+    int64_t basis_ns = INT64_MIN;  // capture of the last one that may be held, and voted with
+    uint32_t spoilt = 0;           // causes that were present in its picture
     bool pending = false;
     bool fresh = false; // no decision has seen it
   };
-  void arrived(int member, const eg_evidence_t &evidence, int64_t capture_ns, int64_t ready_ns);
-  void detectors_of(Source source, int index, const std::array<int64_t, 5> &q16, bool good);
-  void embeddings_of(int member, const eg_evidence_t &e);
-  void put(size_t detector, eg_number_t number);
+  // A result, or a frame, is of use for what it says (kSeen); does not change what the core holds,
+  // so that it takes no doubt back either (kRefused); or a newer one came first (kSuperseded).
+  enum class Worth { kSeen, kRefused, kSuperseded };
+  Worth worth(int member, const eg_suggestion_t &suggestion, int64_t capture_ns);
+  Worth arrived(int member, const eg_evidence_t &evidence, int64_t capture_ns, int64_t ready_ns);
+  void detectors_of(Source source, int index, const std::array<int64_t, 5> &q16, bool good,
+                    Worth worth);
+  void embeddings_of(int member, const eg_evidence_t &e, Worth worth);
+  void put(size_t detector, eg_number_t number, Worth worth);
+  void note_spoilt(size_t camera, int64_t capture_ns);
+  uint32_t spoilt(int member, int64_t capture_ns) const;
   bool speaks(size_t detector) const;
   void look_back();
   void remember(size_t detector);
@@ -121,9 +132,16 @@ private:
   Tape *tape_ = nullptr;
   std::vector<std::vector<unsigned char>> buffer_;
   std::array<Stamps, EG_MAX_MEMBERS> member_{};
+  struct Spoilt { // a picture that a detector of its camera did not like, and the causes of that
+    int64_t capture_ns = INT64_MIN;
+    uint32_t causes = 0;
+  };
+  static constexpr size_t kSpoilt = 64; // more than a camera takes while a suggestion is of use
   struct Shot {
-    int64_t capture_ns = 0;
+    int64_t capture_ns = 0, newest_ns = INT64_MIN;
     bool fresh = false;
+    std::array<Spoilt, kSpoilt> spoilt{};
+    size_t last = 0;
   };
   std::array<Shot, EG_MAX_CAMERAS> shot_{};
   std::array<bool, EG_MAX_DETECTORS> measured_{}; // since the last decision
@@ -138,6 +156,10 @@ private:
   std::array<Embedded, EG_MAX_DETECTORS> embedded_{};
   int64_t last_ns_ = 0;
   bool started_ = false;
+  // Decisions in a row that came within a hundredth of the period: with a clock in microseconds
+  // every limit would be a thousand times as long, so that many are no accident.
+  static constexpr uint32_t kHasty = 100;
+  uint32_t hasty_ = 0;
 };
 
 // Q16.16 of a finite number that fits; everything else is EG_INVALID. -0 and denormals are 0.

@@ -232,6 +232,9 @@ void read_inputs(const Table &t, HostPolicy &p) {
     p.members.push_back(m.text("name"));
     p.table.member[i] = member(m);
     p.scores.push_back(score_spec(m.table("scores")));
+    p.looks_through.push_back(m.integer<uint8_t>("camera"));
+    if (p.looks_through[i] != EG_NONE && p.looks_through[i] >= p.cameras.size())
+      throw py::value_error("policy: " + m.name("camera") + ": no such camera");
   });
 }
 

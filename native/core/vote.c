@@ -47,16 +47,19 @@ static winner_t plurality(const voters_t *v) {
   return best;
 }
 
-/* Mid value: the median; between the two middle ones when their number is even. */
-static winner_t mid_value(const voters_t *v) {
+/* Mid value: the median; between the two middle ones when their number is even. Where these are
+ * themselves further apart than a supporter may be, it is what nobody said, and there is none: or a
+ * lost member would double the disagreement that two bear with. */
+static winner_t mid_value(const voters_t *v, int32_t dispersion) {
   int32_t sorted[EG_MAX_MEMBERS] = {0};
   for (uint8_t i = 0; i < v->n; i++) {
     uint8_t at = i;
     for (; at > 0 && sorted[at - 1] > v->said[i]->value; at--) sorted[at] = sorted[at - 1];
     sorted[at] = v->said[i]->value;
   }
-  winner_t w = {.decided = true}; /* with nobody to say one, quorums see to it */
-  w.value = (int32_t)(((int64_t)sorted[(v->n - 1) / 2] + sorted[v->n / 2]) / 2);
+  int64_t low = sorted[(v->n - 1) / 2], high = sorted[v->n / 2];
+  winner_t w = {.decided = high - low <= dispersion}; /* nobody says one: quorums see to it */
+  w.value = (int32_t)((low + high) / 2);
   return w;
 }
 
@@ -130,7 +133,7 @@ uint32_t eg_vote(const eg_policy_t *p, eg_state_t *s, uint8_t channel, bool trus
                  eg_command_t *out) {
   const eg_channel_t *c = &p->channel[channel];
   voters_t v = voters_of(p, s, channel);
-  winner_t w = c->kind == EG_BY_LABEL ? plurality(&v) : mid_value(&v);
+  winner_t w = c->kind == EG_BY_LABEL ? plurality(&v) : mid_value(&v, c->dispersion);
   eg_demand_t floor = least(c);
   out->label = w.decided && c->kind == EG_BY_LABEL ? w.label : EG_HOLD;
   out->voters = v.n;

@@ -22,7 +22,7 @@ def policy(granted, certainty, quorum):
     }  # fmt: skip
     member = {
         "kind": 0, "modes": 15, "deadline_us": 10**6, "max_age_us": 10**6, "max_rail": 9,
-        "min_distinct": 1,
+        "min_distinct": 1, "camera": 255,
         "sum_min": 0, "sum_max": WIDE, "scores": scores,
     }  # fmt: skip
     causes = [dict(CAUSE) for _ in _core.CAUSES]

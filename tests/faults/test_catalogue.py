@@ -184,6 +184,20 @@ def test_f20_old_suggestions_stay_old_after_the_clock_ran_back(bench: Bench) -> 
     assert bench.command == pytest.approx(5.0)
 
 
+def test_f20_a_clock_in_microseconds_is_no_clock(bench: Bench) -> None:
+    """Every limit would be a thousand times as long: a dead model would drive for minutes."""
+    for _ in range(200):
+        bench.say(certain("thirty"), late_ms=0.005)
+        bench.tick(0.01)  # ms: 10 ms read as 10 us
+    assert bench.decision.mode == Mode.FALLBACK and "TIME_FAULT" in bench.decision.causes
+    for _ in range(2_000):
+        bench.say(certain("thirty"), late_ms=0.005)
+        bench.tick(0.01)
+    assert bench.decision.mode >= Mode.FALLBACK
+    bench.run(2000, "twenty")  # paced as guard.toml says
+    assert bench.decision.mode == Mode.NOMINAL
+
+
 def test_f20_a_clock_that_stands_still_ramps_down(bench: Bench) -> None:
     for _ in range(400):
         bench.say(certain("thirty"))

@@ -41,6 +41,10 @@ static uint8_t below(const voters_t *v, int32_t value) {
   return n;
 }
 
+static int64_t apart(int32_t a, int32_t b) {
+  return a < b ? (int64_t)b - a : (int64_t)a - b;
+}
+
 static uint8_t above(const voters_t *v, int32_t value) {
   uint8_t n = 0;
   for (uint32_t i = 0; i < EG_MAX_MEMBERS; i++)
@@ -58,8 +62,9 @@ static winner_t plurality_c(const voters_t *v) REQUIRES(READS(v) && readable(v))
         ENSURES(IMPLIES(RET.decided, say(v, RET.label) > 0 && v->n > 0))
     /* VOTE-1 */ ENSURES(IMPLIES(!RET.decided, rivalled(v, a_label)));
 
-static winner_t mid_value_c(const voters_t *v) REQUIRES(READS(v) && readable(v)) ASSIGNS()
-    ENSURES(RET.decided);
+static winner_t mid_value_c(const voters_t *v, int32_t dispersion) REQUIRES(READS(v) && readable(v))
+    ASSIGNS()
+    /* VOTE-6 */ ENSURES(IMPLIES(dispersion >= 0 && v->n % 2 == 1, RET.decided));
 
 #define AGREE(c, w, e)                                                                             \
   ((c)->kind == EG_BY_LABEL ? (e)->label == (w)->label                                             \
@@ -168,7 +173,7 @@ void prove_plurality(void) {
 /*! enforce mid_value; unwind 10; seconds 5 */
 void prove_mid_value(void) {
   VOTERS(v);
-  mid_value(&v);
+  mid_value(&v, nondet_i32());
   REACHED;
 }
 
@@ -176,10 +181,15 @@ void prove_mid_value(void) {
 void prove_median(void) {
   VOTERS(v);
   ASSUME(v.n >= 1 && v.n <= SORTED);
-  int32_t mid = mid_value(&v).value;
+  int32_t dispersion = nondet_i32();
+  winner_t w = mid_value(&v, dispersion);
+  int32_t mid = w.value;
   CHECK(2 * below(&v, mid) <= v.n && 2 * above(&v, mid) <= v.n, "VOTE-6 half of them on each side");
   CHECK(IMPLIES(v.n % 2 == 1, 2 * below(&v, mid) < v.n && 2 * above(&v, mid) < v.n),
         "VOTE-6 the one in the middle");
+  CHECK(IMPLIES(v.n == 2 && dispersion >= 0,
+                w.decided == (apart(v.said[0]->value, v.said[1]->value) <= dispersion)),
+        "VOTE-5 two that are further apart than that have no mid value");
   REACHED;
 }
 
@@ -291,7 +301,8 @@ void prove_order_mid_value(void) {
   VOTERS(v);
   ASSUME(v.n <= SORTED);
   SWAPPED(v, w);
-  winner_t a = mid_value(&v), b = mid_value(&w);
+  int32_t dispersion = nondet_i32();
+  winner_t a = mid_value(&v, dispersion), b = mid_value(&w, dispersion);
   CHECK(a.decided == b.decided && a.value == b.value, "VOTE-1 nor in the mid value");
   REACHED;
 }

@@ -130,6 +130,12 @@ static void mid_value(guard_t *g) {
   CHECK(vote(g, &out) == 0 && out.votes == 2, "edges do not overflow");
   g->state.member[2].held = 0;
   CHECK(vote(g, &out) == EG_BIT(EG_DISAGREEMENT), "two that are worlds apart");
+  hold(g, 0, 0, Q(3), EG_ONE);
+  hold(g, 1, 0, Q(4), EG_ONE);
+  CHECK(vote(g, &out) == 0 && g->state.channel[0].target == Q(3.5), "two at the dispersion");
+  hold(g, 1, 0, Q(4) + 1, EG_ONE);
+  CHECK(vote(g, &out) == EG_BIT(EG_DISAGREEMENT) && out.votes == 0,
+        "no more than three would bear with, though each is near their mean");
 }
 
 /* ------------------------------------------------- against the definition, in other words */
@@ -176,8 +182,9 @@ static bool most_named(const say_t *y, int32_t *label) {
   return leaders == 1;
 }
 
-/* The one with as many below as above; halfway between the two in the middle, towards zero. */
-static int32_t median(const say_t *y) {
+/* The one with as many below as above; halfway between the two in the middle, towards zero. false:
+ * these two do not even agree with each other. */
+static bool median(const say_t *y, int32_t dispersion, int32_t *value) {
   int64_t middle[2] = {0, 0};
   for (int i = 0; i < y->n; i++) {
     int below = 0, upto = 0;
@@ -190,7 +197,8 @@ static int32_t median(const say_t *y) {
       if (below <= rank && rank < upto) middle[k] = y->said[i].value;
     }
   }
-  return (int32_t)((middle[0] + middle[1]) / 2);
+  *value = (int32_t)((middle[0] + middle[1]) / 2);
+  return middle[1] <= middle[0] + dispersion;
 }
 
 typedef struct {
@@ -241,7 +249,7 @@ static uint32_t defined(const guard_t *g, int channel, bool trusted, eg_command_
   if (p.by_label)
     p.decided = most_named(&y, &p.label);
   else
-    p.value = median(&y);
+    p.decided = median(&y, p.dispersion, &p.value);
   out->label = p.by_label && p.decided ? p.label : EG_HOLD;
   out->voters = (uint8_t)y.n;
   out->votes = (uint8_t)behind(&y, &p, 0, 3u);

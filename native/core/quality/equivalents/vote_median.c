@@ -9,6 +9,7 @@ void harness(void) {
   voters_t v;
   GIVEN(v.n >= 1 && v.n <= EG_MAX_MEMBERS);
   for (int i = 0; i < EG_MAX_MEMBERS; i++) v.said[i] = &said[i];
-  winner_t a = A(mid_value)(&v), b = B(mid_value)(&v);
+  int32_t dispersion;
+  winner_t a = A(mid_value)(&v, dispersion), b = B(mid_value)(&v, dispersion);
   SAME(a.decided == b.decided && a.label == b.label && a.value == b.value);
 }

@@ -3,8 +3,8 @@
  * Unwind: 10
  * Mutants: 7ed833a7c6
  * Why: equal values may change places. Values are compared and moved, and the two in the middle
- * added; so what holds for every order of these, of which no two pairs have the same sum, holds for
- * all: over 32 bits the solver comes to no end. (With nobody: vote_nobody.c.) */
+ * added and compared; so what holds for every order of these, of which no two pairs have the same sum
+ * or difference, holds for all: over 32 bits the solver comes to no end. (With nobody: vote_nobody.c.) */
 void harness(void) {
   eg_evidence_t said[EG_MAX_MEMBERS];
   voters_t v;
@@ -15,6 +15,7 @@ void harness(void) {
     said[i].value = 2 << place;
     v.said[i] = &said[i];
   }
-  winner_t a = A(mid_value)(&v), b = B(mid_value)(&v);
+  int32_t dispersion;
+  winner_t a = A(mid_value)(&v, dispersion), b = B(mid_value)(&v, dispersion);
   SAME(a.decided == b.decided && a.label == b.label && a.value == b.value);
 }
