@@ -3,8 +3,9 @@
  * Unwind: 10
  * Mutants: 7ed833a7c6
  * Why: equal values may change places. Values are compared and moved, and the two in the middle
- * added and compared; so what holds for every order of these, of which no two pairs have the same sum
- * or difference, holds for all: over 32 bits the solver comes to no end. (With nobody: vote_nobody.c.) */
+ * added and compared; so what holds for every order of these, of which no two pairs have the same
+ * sum or difference, holds for all: over 32 bits the solver comes to no end. (With nobody:
+ * vote_nobody.c.) */
 void harness(void) {
   eg_evidence_t said[EG_MAX_MEMBERS];
   voters_t v;
