@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Mapping
 from math import nan
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,21 +30,33 @@ from edgeguard.evidence.history import CELL, Changes, Glance, History
 Array = npt.NDArray[Any]
 
 UNANSWERED: Final = 16  # pictures that may wait for their answer
+ROUNDED_NS: Final = 2_000  # the core's ages are whole microseconds, each rounded for itself
 SIDE: Final = 32  # pixels across of what the history looks at, and less than twice as many
+
+
+class Answer(NamedTuple):
+    """What a member said of what was captured then, and the numbers of it."""
+
+    captured_ns: int
+    label: int
+    numbers: dict[str, float]
 
 
 class Listener:
     """Hears what one member says. ``shown`` is for the thread that observes, ``tick`` for the one
     that decides; answers come in either."""
 
-    def __init__(self, core: Core, member: int, max_age_ns: int, card: Card) -> None:
+    def __init__(
+        self, core: Core, member: int, max_age_ns: int, card: Card, period_ns: int
+    ) -> None:
         self._core, self._member, self._max_age_ns, self._card = core, member, max_age_ns, card
+        self._period_ns = period_ns
         self._lock = threading.Lock()
         self._rows: list[tuple[int, str, float]] = []
-        self._now: dict[str, float] = {}
-        # since the last tick
-        self._answers = deque[tuple[int, dict[str, float]]](maxlen=UNANSWERED)
-        self._last: tuple[int, dict[str, float]] | None = None
+        self._answers = deque[Answer](maxlen=UNANSWERED)  # since the last tick
+        self._last: Answer | None = None
+        self._newest_ns: int | None = None  # capture of the last answer that a decision took
+        self._ticked_ns: int | None = None
         self._changes = Changes()
         self._history: History | None = None
         self._seen: tuple[int, Glance] | None = None
@@ -54,7 +66,6 @@ class Listener:
     def add(self, row: int, feature: str, silent: float) -> None:
         """A detector's row in the core's table; silent: a number within its limits."""
         self._rows.append((row, feature, silent))
-        self._now[feature] = silent
         if feature in ("echoes", "flips") and self._history is None:
             self._history = History()
 
@@ -91,45 +102,67 @@ class Listener:
         with self._lock:
             said = self._core.evidence(self._member)
             label = -1 if said["bad"] else int(said["label"])
-            self._now["changes"] = float(self._changes.said(label, captured_ns))
+            numbers: dict[str, float] = {}
             if self._boxes is not None:
                 embedding, boxes = self._boxes
-                self._now[BOXES] = boxes.outside(embedding, label)
+                numbers[BOXES] = boxes.outside(embedding, label)
             if self._history is not None:
-                self._remember(self._history, label, captured_ns)
-            self._answers.append((captured_ns, self._now.copy()))
+                numbers["echoes"], numbers["flips"] = self._remember(
+                    self._history, label, captured_ns
+                )
+            self._answers.append(Answer(captured_ns, label, numbers))
 
-    def _remember(self, history: History, label: int, captured_ns: int) -> None:
+    def _remember(self, history: History, label: int, captured_ns: int) -> tuple[float, float]:
         """Pictures before this one that got no answer are forgotten. An answer to a picture that
         nobody saw has no number, which trips."""
-        self._now["echoes"] = self._now["flips"] = nan
         waiting = tuple(self._waiting)  # at once: whoever observes may add to it meanwhile
         if all(shown_ns != captured_ns for shown_ns, _ in waiting):
-            return
+            return nan, nan
         shown_ns, glance = self._waiting.popleft()
         while shown_ns != captured_ns:
             shown_ns, glance = self._waiting.popleft()
         echoes, flips = history.note(glance, label)
-        self._now["echoes"], self._now["flips"] = float(echoes), float(flips)
+        return float(echoes), float(flips)
 
     def tick(self, t_ns: Any) -> None:
         """Before each decision. Without a time the numbers grow too old, which the core does not
         take for good. Of several answers since the last decision each counts for what it was."""
         now_ns = whole_ns(t_ns)
         if now_ns is None:
+            self._newest_ns = None  # for the core, too, all that it knows is as old as can be
             return
-        if not self._answers:
-            self._give(now_ns)
-        while self._answers:
-            self._last = self._answers.popleft()
+        if self._ticked_ns is not None and now_ns < self._ticked_ns:
+            self._newest_ns = None  # begin anew with it, or nothing would count till it catches up
+            self._changes.begin_at(now_ns)
+        self._ticked_ns = now_ns
+        if not self._take(now_ns):
             self._give(now_ns)
 
+    def _take(self, now_ns: int) -> bool:
+        """Give the numbers of all answers that the core may take, if there are any. It refuses
+        what is older than what an earlier decision took, or ahead of the clock; counted here, such
+        an answer would hide what the others say. So the newest is none that it never saw."""
+        took, newest_ns = False, self._newest_ns
+        while self._answers:
+            answer = self._answers.popleft()
+            captured_ns = min(answer.captured_ns, now_ns)
+            ahead = answer.captured_ns > now_ns + self._period_ns
+            before = self._newest_ns is not None and captured_ns < self._newest_ns - ROUNDED_NS
+            if ahead or before:
+                continue
+            took, newest_ns = True, captured_ns
+            answer.numbers["changes"] = float(self._changes.said(answer.label, captured_ns))
+            self._last = answer
+            self._give(now_ns)
+        self._newest_ns = newest_ns
+        return took
+
     def _give(self, now_ns: int) -> None:
-        answer_ns, numbers = self._last or (now_ns, {})
-        counts = now_ns - answer_ns <= self._max_age_ns
+        last = self._last
+        counts = last is not None and now_ns - last.captured_ns <= self._max_age_ns
+        numbers = last.numbers if last is not None and counts else {}
         for row, feature, silent in self._rows:
-            number = numbers.get(feature, silent) if counts else silent
-            self._core.measure(row, number, now_ns)
+            self._core.measure(row, numbers.get(feature, silent), now_ns)
 
 
 def picture(tensor: Array, card: CardInput) -> npt.NDArray[np.uint8]:
@@ -152,6 +185,7 @@ def picture(tensor: Array, card: CardInput) -> npt.NDArray[np.uint8]:
 def listeners(config: GuardConfig, cards: Mapping[str, Card], core: Core) -> dict[str, Listener]:
     """By member, of those that a detector of this kind looks at."""
     found: dict[str, Listener] = {}
+    period_ns = 1000 * us_floor(config.guard.period_ms)
     for index, row in enumerate(detector_rows(config)):
         detector = config.detectors[row["name"]]
         if not detector.by_answer:
@@ -160,6 +194,6 @@ def listeners(config: GuardConfig, cards: Mapping[str, Card], core: Core) -> dic
         if name not in found:
             max_age_ns = 1000 * us_floor(config.members[name].max_age_ms)
             member = list(config.members).index(name)
-            found[name] = Listener(core, member, max_age_ns, cards[name])
+            found[name] = Listener(core, member, max_age_ns, cards[name], period_ns)
         found[name].add(index, feature, min(max(0, row["min"]), row["max"]) / ONE)
     return found

@@ -31,6 +31,7 @@ Ints = npt.NDArray[np.int64]
 Sketch = npt.NDArray[np.int16]  # CELL * CELL * 255 fits
 
 WINDOW_NS: Final = 1_000_000_000  # of changes
+MOST_CHANGES: Final = 4096  # more of them are as strange
 CELL: Final = 4  # pixels across that a sketch adds up
 CONTRAST: Final = 4  # alike is at most this part of a picture's mean absolute deviation
 
@@ -40,16 +41,23 @@ class Changes:
 
     def __init__(self) -> None:
         self._label: int | None = None
-        self._at_ns = deque[int]()
+        self._at_ns = deque[int](maxlen=MOST_CHANGES)
 
     def said(self, label: int, t_ns: int) -> int:
-        """Of an answer to what was captured at ``t_ns``: changes in the second up to it."""
+        """Of an answer to what was captured at ``t_ns``: changes in the second up to it. What was
+        said of a later capture counts on: an answer out of its order takes nothing away."""
         if label != self._label:
             self._label = label
             self._at_ns.append(t_ns)
-        while self._at_ns and not 0 <= t_ns - self._at_ns[0] < WINDOW_NS:
+        while self._at_ns and t_ns - self._at_ns[0] >= WINDOW_NS:
             self._at_ns.popleft()
         return len(self._at_ns)
+
+    def begin_at(self, now_ns: int) -> None:
+        """The clock ran back: what changed in its future changed now. So the number stays for one
+        more window; emptied, it would be the way to switch it off, and left, it would stay up for
+        as long as the clock ran back."""
+        self._at_ns = deque((min(at, now_ns) for at in self._at_ns), maxlen=MOST_CHANGES)
 
 
 def changes_along(labels: Ints, tracks: Sequence[slice], rate_hz: float) -> Ints:

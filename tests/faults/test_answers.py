@@ -17,7 +17,7 @@ from edgeguard.errors import ConfigError
 from edgeguard.evidence import embedding
 from edgeguard.streams.stream import load
 from edgeguard.zoo import models_dir
-from tests.faults.bench import COMPACT, PERIOD_MS, Bench, certain
+from tests.faults.bench import COMPACT, MEMBERS, PERIOD_MS, POLICY, Bench, certain, write_policy
 from tests.faults.test_embeddings import CAMERA, camera_policy, drive, known  # noqa: F401
 from tests.faults.watched import acting, bench
 
@@ -98,6 +98,75 @@ def test_scores_that_cannot_be_read_are_a_change_of_mind(tmp_path):
         for _ in range(3):
             made.tick()
     assert "OUT_OF_DISTRIBUTION" in made.decision.present
+
+
+def wavering(made: Bench, beside) -> list[float]:
+    """All members call each frame something else; `beside` follows. The commands of it all."""
+    first = len(made.commands)
+    for n in range(40):
+        made.say(certain(("ten", "thirty")[n % 2]))
+        beside(n)
+        for _ in range(3):
+            made.tick()
+    return made.commands[first:]
+
+
+ALL_WAVER = "".join(
+    WAVERS.replace("wavers", f"wavers_{name}").replace('"one"', f'"{name}"') for name in MEMBERS
+)
+NIMBLE = POLICY.replace("rise = 1.5", "rise = 1000.0").replace("fall = 4.0", "fall = 1000.0")
+SECOND_NS = 10**9
+
+
+@pytest.mark.parametrize(
+    "away_ns", [None, -20_000_000, -150_000_000, -5 * SECOND_NS, 11_000_000, 3600 * SECOND_NS]
+)
+@pytest.mark.parametrize("first", [False, True], ids=["behind each", "before each"])
+def test_answers_that_the_core_refuses_switch_no_detector_off(tmp_path, away_ns, first):
+    """Of an older frame, or of one that has not come: said beside each answer that counts."""
+    made = Bench(write_policy(tmp_path, NIMBLE + ALL_WAVER)).nominal()
+
+    def refused(n: int) -> None:
+        if not first:
+            made.tick()  # a decision takes the fresh ones
+        if away_ns is not None:
+            for member in MEMBERS:
+                captured = made.now_ns + away_ns
+                made.guard.suggest(member, certain("twenty"), captured, captured + 10**7)
+        if first:
+            made.tick()
+            made.say(certain(("ten", "thirty")[n % 2]))
+
+    commands = wavering(made, refused)
+    assert made.decision.mode.name == "FALLBACK"
+    assert set(made.decision.detectors) == {f"wavers_{name}" for name in MEMBERS}
+    assert max(commands[40:]) <= 10.0  # what is misread moves nothing any more
+
+
+@pytest.mark.parametrize("back_ns", [SECOND_NS, 3600 * SECOND_NS])
+def test_a_clock_that_ran_back_silences_no_detector(tmp_path, back_ns):
+    made = Bench(write_policy(tmp_path, NIMBLE + ALL_WAVER), start_ns=10**13).nominal()
+    made.now_ns -= back_ns
+    commands = wavering(made, lambda n: None)
+    assert made.decision.mode.name == "FALLBACK"
+    assert "OUT_OF_DISTRIBUTION" in made.decision.causes
+    assert max(commands[40:]) <= 10.0
+    made.run(4000, "twenty")
+    assert made.decision.mode.name == "NOMINAL" and made.command == 20.0
+
+
+def test_an_older_answer_replaces_no_number_that_trips(tmp_path, known):  # noqa: F811
+    """Of the picture before: the core does not look at it, and what it held goes on to count."""
+    scenes, *_ = known
+    more = LOOKS.format(isolation="none", feature="echoes", above=2)
+    other = np.random.default_rng(4).integers(0, 256, scenes[0].shape, dtype=np.uint8)
+    with Guard.load(camera_policy(tmp_path, {}, more)) as guard:
+        guard.arm()
+        assert drive(guard, [scenes[0]] * 4)[-1].detectors == ("again",)
+        last = 10**9 + 3 * 10**8
+        guard.observe("front", other, last - 10**7)
+        said = guard.decide({"speed": 20.0}, last + 10**8)
+    assert said.detectors == ("again",)
 
 
 @pytest.mark.parametrize("isolation", ["none", "process"])
