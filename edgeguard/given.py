@@ -6,11 +6,16 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Mapping
-from typing import Any
+import sys
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from edgeguard.config.fixed import ONE
 
 MAX_NS = 2**62  # 146 years; leaves room for a latency on top
 Q16_LIMIT = 32767.0
+TINY: Final = sys.float_info.min  # closer to 0 is denormal
 
 
 def as_stamp(t_ns: Any, name: str = "t_ns") -> int:
@@ -25,10 +30,14 @@ def as_stamp(t_ns: Any, name: str = "t_ns") -> int:
 
 
 def as_dict(signals: object) -> dict[str, Any]:
-    """The signals as the border reads them; what is no mapping has none."""
+    """The signals as the border reads them, by plain texts: a name of the caller's own may do
+    anything when it is compared. What is no mapping has none."""
     try:
-        return dict(signals) if isinstance(signals, Mapping) else {}
-    except Exception:  # a mapping of the caller's own may do anything
+        given = dict(signals) if isinstance(signals, Mapping) else {}
+        return {str.__str__(n): value for n, value in given.items() if issubclass(type(n), str)}
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # and so may a mapping
         return {}
 
 
@@ -41,7 +50,72 @@ def real(value: object, otherwise: float) -> float:
     """The number that the border would take, read once: a number of the caller's own may do
     anything."""
     try:
-        number = float(value)  # type: ignore[arg-type]
-    except Exception:
+        number = math.ldexp(value, 0)  # type: ignore[arg-type]  # itself; float() takes texts
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
         return otherwise
     return number if abs(number) < Q16_LIMIT else otherwise
+
+
+class Reader:
+    """What a decision is given: all of it for the core, which judges it, and for the rules only
+    what the core will find valid. A rule that follows a signal must not drive towards a number
+    that nobody believes; without one it is lost, which has a cause and a stop."""
+
+    def __init__(self, ranges: Mapping[str, tuple[int, int]], to_prove: Iterable[str]) -> None:
+        """ranges: of the declared signals, in steps of the core; to_prove: those that count only
+        when they are authenticated."""
+        most_sure = Q16_LIMIT - 1 / ONE  # at the limit itself the border refuses
+        self._spans = tuple(
+            (name, max(least / ONE, -most_sure), min(most / ONE, most_sure), least, most)
+            for name, (least, most) in ranges.items()
+        )
+        self._to_prove = tuple(to_prove)
+
+    def __call__(
+        self, signals: object, authenticated: object = None
+    ) -> tuple[dict[str, Any], Mapping[str, Any]]:
+        """For the core, and for the rules, who share one view that nobody can write to."""
+        given = signals if type(signals) is dict else as_dict(signals)
+        try:
+            return self._read(given, authenticated)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # names of the caller's own, which plain ones are not
+            return self._read(as_dict(given), authenticated)
+
+    def _read(
+        self, given: dict[str, Any], authenticated: object
+    ) -> tuple[dict[str, Any], Mapping[str, Any]]:
+        if self._to_prove or authenticated is not None:
+            given = given.copy()
+            for name in self._to_prove:
+                given.pop(name, None)
+            given.update(as_dict(authenticated))
+        seen = given.copy()
+        for name, low, high, least, most in self._spans:
+            value = seen.get(name)
+            if type(value) is float and low <= value <= high:  # as on nearly every step
+                if abs(value) < TINY:
+                    seen[name] = 0.0
+                continue
+            number = _judged(value, least, most)
+            if number is None:
+                seen.pop(name, None)
+            else:
+                seen[name] = number
+        return given, MappingProxyType(seen)
+
+
+def _judged(value: object, least: int, most: int) -> float | None:
+    """As the border judges a signal (native/core/border.cpp): to the nearest step, the even one of
+    two. What is valid only so, beyond an end or next to 0, is that step."""
+    number = real(value, math.nan)
+    if math.isnan(number):
+        return None
+    steps = round(number * ONE)
+    if not least <= steps <= most:
+        return None
+    itself = least <= number * ONE <= most and abs(number) >= TINY
+    return number if itself else steps / ONE

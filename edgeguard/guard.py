@@ -24,7 +24,7 @@ from edgeguard.alarm import limits
 from edgeguard.config import GuardConfig, load
 from edgeguard.decision import Decision
 from edgeguard.errors import BundleRefused, ConfigError, EdgeguardError, ModelRefused
-from edgeguard.given import MAX_NS, as_dict, as_stamp
+from edgeguard.given import MAX_NS, as_stamp
 from edgeguard.intake.camera import Box
 from edgeguard.observing import take_answers
 
@@ -52,12 +52,10 @@ class Guard:
         self._recorder: Recorder | None = None
         self._risk = self._parts.risk
         self._listeners = tuple(self._parts.listeners.values())
-        self._to_prove = [n for n, signal in config.signals.items() if signal.authenticated]
         # Looked up once: each of these is used on every tick, with cold caches.
         self._eyes, self._remote = self._parts.eyes, self._parts.remote_seats
-        self._shadow, self._last, self._decide = (
-            self._parts.shadow, self._core.last, self._core.decide,
-        )  # fmt: skip
+        self._read, self._shadow = self._parts.read, self._parts.shadow
+        self._last, self._decide = self._core.last, self._core.decide
 
     @classmethod
     def load(
@@ -131,20 +129,16 @@ class Guard:
         """One control step: never waits, never raises, always a command.
 
         signals: name to value in the unit of its table; ``engaged`` = 0 while the vehicle asks for
-        no commands. What is missing, NaN or out of range is INPUT_INVALID. authenticated: those
-        whose sender was proved, by a link with a tag; they replace others of the same name, and
-        what the policy wants authenticated counts only here.
+        no commands. What is missing, NaN or out of range is INPUT_INVALID, and missing for the
+        rule-based controllers, too. authenticated: those whose sender was proved, by a link with a
+        tag; they replace others of the same name, and what the policy wants authenticated counts
+        only here.
         """
         if self._remote:
             take_answers(self._core, self._remote)
-        given = signals if type(signals) is dict else as_dict(signals)
-        if self._to_prove or authenticated is not None:
-            given = given.copy()
-            for name in self._to_prove:
-                given.pop(name, None)
-            given.update(as_dict(authenticated))
-        last = self._last or self._parts.first_commands(given)
-        rule, spent_ns = self._shadow.run(given.copy(), last, t_ns)
+        given, valid = self._read(signals, authenticated)
+        last = self._last or self._parts.first_commands(valid)
+        rule, spent_ns = self._shadow.run(valid, last, t_ns)
         for listener in self._listeners:
             listener.tick(t_ns)
         if self._risk is None:

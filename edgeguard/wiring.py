@@ -12,9 +12,10 @@ from edgeguard import alarm
 from edgeguard.card import Card
 from edgeguard.config import GuardConfig, load_cards, model_path, policy_dict
 from edgeguard.config.detector_rows import row_index
+from edgeguard.config.policy import range_q16
 from edgeguard.decision import CAUSES, Core, Policy, Shadow, make_controller
 from edgeguard.errors import ConfigError, ModelRefused
-from edgeguard.given import finite, real
+from edgeguard.given import Reader, finite, real
 from edgeguard.intake.camera import Camera
 from edgeguard.intake.preprocess import InputSpec
 from edgeguard.listeners import listeners
@@ -64,6 +65,11 @@ class Parts:
                 for name, channel in config.channels.items()
             }
         )
+        ranges = {name: range_q16(signal.range) for name, signal in config.signals.items()}
+        self.read = Reader(
+            {name: (row["min"], row["max"]) for name, row in ranges.items()},
+            (name for name, signal in config.signals.items() if signal.authenticated),
+        )
         self.risk = alarm.watch(config, self.core)
         self.event = alarm.Alarm(self.risk)
         self.listeners = listeners(config, cards, self.core)
@@ -105,8 +111,9 @@ class Parts:
 
     def _rules_run(self, signals: Mapping[str, Any]) -> tuple[str, int]:
         """What was wrong with one run, or nothing, and how long it took in nanoseconds."""
-        commands = self.first_commands(signals)
-        rule, spent_ns = self.shadow.run(signals, commands, time.monotonic_ns())
+        _, valid = self.read(signals, signals)
+        commands = self.first_commands(valid)
+        rule, spent_ns = self.shadow.run(valid, commands, time.monotonic_ns())
         for name, value in (rule or {}).items():
             if not finite(value):
                 return f"channel.{name}: returned {value!r}, want a finite number", spent_ns

@@ -21,8 +21,10 @@ class Controller(Protocol):
     def __call__(self, signals: Mapping[str, float], last: float, t_ns: int) -> float:
         """Return the command for this tick, in the channel's unit.
 
-        signals are those given to ``Guard.decide``, last is the channel's last command. Raising,
-        returning NaN or taking longer than ``controller.budget_ms`` is CONTROLLER_LOST.
+        signals are those given to ``Guard.decide``, read-only and the same for all controllers. A
+        declared one that is no finite number within its range is missing; what is undeclared is as
+        it was given, whatever that is. last is the channel's last command. Raising, returning NaN
+        or taking longer than ``controller.budget_ms`` is CONTROLLER_LOST.
         """
 
 
@@ -49,7 +51,8 @@ def constant(value: float = 0.0) -> Controller:
 
 
 def follow(signal: str) -> Controller:
-    """Whatever this signal says: the rule runs elsewhere and hands its command in."""
+    """Whatever this signal says: the rule runs elsewhere and hands its command in. While it says
+    nothing valid the rule is lost."""
 
     def rule(signals: Mapping[str, float], last: float, t_ns: int) -> float:
         return signals[signal]
@@ -82,7 +85,7 @@ def make_controller(name: str, parameters: Mapping[str, Any], where: str = "") -
     except (Exception, SystemExit) as error:
         known = ", ".join(BUILT_IN)
         raise ConfigError(
-            f"{where}controller {name!r}: {type(error).__name__}: {_text(error)}; want one of"
+            f"{where}controller {name!r}: {_text(error)}; want one of"
             f" {known}, or your own as module:attribute"
         ) from error
 
@@ -109,13 +112,17 @@ class Shadow:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit among them: whatever it does, the rule is lost
-            self.failure = f"{type(error).__name__}: {_text(error)}"
+            self.failure = _text(error)
             return None, perf_counter_ns() - started_ns
         return rule, perf_counter_ns() - started_ns
 
 
 def _text(error: BaseException) -> str:
+    kind = "error"
     try:
-        return str(error)
-    except Exception:
-        return "no message"
+        kind = f"{type(error).__name__}"
+        return f"{kind}: {error}"
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return f"{kind}: no message"
