@@ -14,9 +14,10 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from edgeguard.config.fixed import whole_ns
 from edgeguard.decision import Decision, Mode
 from edgeguard.errors import ConfigError
-from edgeguard.given import as_dict, as_stamp
+from edgeguard.given import as_dict
 from edgeguard.guard import Guard
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Handover:
         """`guard.decide`, which is told how long the person has been waited for; never raises
         either. A clock that stands, runs back or says nothing is the guard's to name; here it is
         one control period further."""
-        self._wait(_stamp(t_ns))
+        self._wait(whole_ns(t_ns))
         given = {**as_dict(signals), self._signal: min((self._waited_ns or 0) / 1e9, MOST_S)}
         proved = () if authenticated is None else (authenticated,)
         decision = self._decide(given, t_ns, *proved)
@@ -90,11 +91,3 @@ class Handover:
             self._ask(decision)
         except Exception as error:  # the caller's own: the deadline runs all the same
             _log.error("asking a person: %s: %s", type(error).__name__, error)
-
-
-def _stamp(t_ns: int) -> int | None:
-    """Nanoseconds, or None for what is no stamp."""
-    try:
-        return as_stamp(t_ns)
-    except Exception:  # whatever it is
-        return None

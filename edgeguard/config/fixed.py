@@ -59,6 +59,8 @@ def whole_ns(t_ns: Any) -> int | None:
     which a stamp of the caller's own may say by raising anything."""
     try:
         t_ns = operator.index(t_ns)
-    except Exception:
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
         return None
     return t_ns if abs(t_ns) < 2**62 else None

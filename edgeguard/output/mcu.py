@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 from edgeguard.config import GuardConfig, mcu_dict
+from edgeguard.config.fixed import whole_ns
 from edgeguard.config.mcu import Roles, roles
 from edgeguard.decision import Decision
 from edgeguard.errors import EdgeguardError
-from edgeguard.given import as_dict, as_stamp, real
+from edgeguard.given import as_dict, real
 from firmware_bridge.host import STOPPED, HostLink, Phase, State
 from firmware_bridge.keys import Keys
 from firmware_bridge.links import Unit
@@ -303,10 +304,8 @@ class InTwin:
     def _now_us(self, t_ns: object) -> int | None:
         """Of what is no stamp, the last one's: to the guard it is a TIME_FAULT. None before the
         first."""
-        try:
-            return as_stamp(t_ns) // 1000
-        except Exception:  # a number of the caller's own may do anything
-            return self._last_us
+        stamp_ns = whole_ns(t_ns)
+        return self._last_us if stamp_ns is None else stamp_ns // 1000
 
     def _begin(self, signals: Mapping[str, float], now_us: int) -> None:
         """Power comes shortly before the first tick, and a person agrees to arming."""
