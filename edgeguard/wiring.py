@@ -28,24 +28,32 @@ if TYPE_CHECKING:
 
 
 HANG_S = 2.0  # without an answer a worker is killed; one that may take longer gets twice its time
+MOST_STRANGERS = 100  # undeclared signals that are named
+MOST_SHOWN = 60  # characters of such a name
 UNSEEN = InputSpec(32, 32)  # how detectors look where no member of ours does; reads every pixel
 
 _log = logging.getLogger("edgeguard")
 
 
 class Strangers:
-    """Says once of each signal that guard.toml does not declare it; nothing reads it."""
+    """Says once of each signal that guard.toml does not declare it; no core reads it. Of so many
+    only: a caller who makes names up must fill neither memory nor log."""
 
     def __init__(self, config: GuardConfig) -> None:
         self._source = config.source
         self._known: set[Any] = {"engaged", *config.signals}
+        self._left = MOST_STRANGERS
 
     def __call__(self, signals: dict[Any, Any]) -> None:
-        new = signals.keys() - self._known
+        if self._left <= 0:
+            return
+        new = [name for name in signals if name not in self._known][: self._left]
         if new:
-            self._known |= new
-            names = ", ".join(sorted(map(repr, new)))
-            _log.warning("%s: signals that it does not declare: %s", self._source, names)
+            self._known.update(new)
+            self._left -= len(new)
+            names = ", ".join(sorted(f"{name!r:.{MOST_SHOWN}}" for name in new))
+            last = "" if self._left else "; no further ones are named"
+            _log.warning("%s: signals that it does not declare: %s%s", self._source, names, last)
 
 
 class Parts:

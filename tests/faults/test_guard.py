@@ -216,6 +216,20 @@ def test_a_signal_that_nobody_declared_is_named_once(
     assert all("guard.toml: signals that it does not declare" in line for line in told)
 
 
+def test_names_that_a_caller_makes_up_fill_neither_memory_nor_log(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    many = {f"{n:04}" + "x" * 1000: 1.0 for n in range(1000)}
+    for made_up in (dict(list(many.items())[:60]), many, many, {"another": 1.0}):
+        bench.signals = {"speed": 20.0, **made_up}
+        bench.run(30, "twenty")
+    assert bench.decision.mode == Mode.NOMINAL and bench.command == pytest.approx(20.0, abs=0.1)
+    told = [record.getMessage() for record in caplog.records]
+    assert [line.count("xxx'") + line.count("'00") for line in told] == [60, 40]
+    assert told[-1].endswith("; no further ones are named")
+    assert max(map(len, told)) < 100 * 70
+
+
 def test_a_slow_loop_is_named(bench: Bench) -> None:
     for _ in range(20):
         bench.say(certain("twenty"))
