@@ -227,6 +227,11 @@ REFUSED = [
      'severity = "DEGRADED"', "cause.FRAME_LOST.severity", 'at least "FALLBACK"'),
     ("[cause.FROZEN_INPUT]", '[cause.CONTROLLER_LOST]\nseverity = "FALLBACK"\n[cause.FROZEN_INPUT]',
      'severity = "FALLBACK"', "cause.CONTROLLER_LOST.severity", 'at least "SAFE_STOP"'),
+    ("[cause.FROZEN_INPUT]", "[cause.CONTROLLER_LOST]\non_ms = 29\n[cause.FROZEN_INPUT]",
+     "on_ms = 29", "cause.CONTROLLER_LOST.on_ms", "is 29; two late ticks would stop the vehicle"),
+    ("[cause.FROZEN_INPUT]", "[cause.CONTROLLER_LOST]\non_ms = 101\n[cause.FROZEN_INPUT]",
+     "on_ms = 101", "cause.CONTROLLER_LOST.on_ms", "is 101; for so long the models would command"
+     " with no controller to fall back to: at most 100 ms (ten control periods"),
     ("[cause.FROZEN_INPUT]", "[cause.NOT_ARMED]\non_ms = 1\n[cause.FROZEN_INPUT]",
      "[cause.NOT_ARMED]", "cause.NOT_ARMED", "fixed"),
     ('[rearm]\nstandstill_signal = "speed"\nstandstill_below = 0.1\n', "", "# Every table", "rearm",
@@ -287,6 +292,25 @@ def test_f26_refused_with_line_key_and_advice(edited: Edit, row: tuple[str, ...]
 def test_what_can_be_said_of_one_signal_alone_is_taken(edited: Edit, relation: str) -> None:
     file = edited("[cause.FROZEN_INPUT]", f"{SELF}{relation}\n[cause.FROZEN_INPUT]")
     assert config.load(file).detectors["self"].between == ("speed", "signal.speed")
+
+
+@pytest.mark.parametrize(
+    ("period_ms", "on_ms", "most_ms"),
+    [(0.1, 30, 30), (3, 30, 30), (4, 40, 40), (50, 500, 500), (0.1, 31, 30), (4, 41, 40)],
+)
+def test_the_loss_of_the_rules_waits_for_a_busy_machine_and_no_longer(
+    edited: Edit, period_ms: float, on_ms: float, most_ms: float
+) -> None:
+    file = edited("period_ms = 10", f"period_ms = {period_ms}")
+    text = file.read_text().replace("max_gap_ms = 100", "max_gap_ms = 1000")
+    file.write_text(f"{text}\n[cause.CONTROLLER_LOST]\non_ms = {on_ms}\n")
+    said = ""
+    try:
+        config.load(file)
+    except ConfigError as error:  # other keys do not like every period
+        said = str(error)
+    assert (f"CONTROLLER_LOST.on_ms: is {on_ms}" in said) == (on_ms > most_ms)
+    assert (f"at most {most_ms} ms" in said) == (on_ms > most_ms)
 
 
 def test_all_mistakes_of_a_file_are_reported_at_once(folder: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeguard import Guard, Mode
+from edgeguard import ConfigError, Guard, Mode
 from edgeguard.adapters.handover import Handover
 from tests.faults.bench import POLICY, Bench, certain, write_policy
 from tests.faults.test_f06_numbers import BAD, OUTSIDE, ZEROS, Moody
@@ -134,6 +134,25 @@ def test_a_rule_that_writes_to_the_signals_misleads_no_other(bench: Bench, how: 
     shadow._controllers = (("target_speed", second),)
     bench.tick()
     assert told == [20.0] and bench.signals == {"speed": 20.0}
+
+
+def test_models_go_on_without_rules_for_no_longer_than_ten_periods(tmp_path: Path) -> None:
+    """The longest that a guard.toml may ask for."""
+    patient = "\n[cause.CONTROLLER_LOST]\non_ms = {}\n"
+    with pytest.raises(ConfigError, match=r"CONTROLLER_LOST\.on_ms: is 600000; .* at most 100 ms"):
+        Guard.load(write_policy(tmp_path, POLICY + patient.format(600_000)))
+    bench = Bench(write_policy(tmp_path, POLICY + patient.format(100))).nominal()
+    before = bench.command
+
+    def dead(*_: object) -> float:
+        raise RuntimeError
+
+    bench.guard._parts.shadow._controllers = (("target_speed", dead),)
+    bench.run(120, "thirty")
+    assert bench.decision.mode == Mode.SAFE_STOP
+    assert max(bench.commands) <= before + 1.5 * 0.12
+    bench.run(6000, "thirty")
+    assert bench.command == 0.0
 
 
 class Odd(str):
