@@ -63,19 +63,15 @@ class Found:
 Stretch = Mapping[str, Reals]
 
 
-def read_log(path: Path, period_us: int) -> list[Stretch]:
-    """The stretches of a CSV or JSONL file of signals, by name, one value each control period.
+def read_logs(paths: Sequence[Path], period_us: int) -> list[Stretch]:
+    """The stretches of CSV or JSONL files of signals, by name, one value each control period.
 
     A column ``t`` holds seconds that do not fall; every other column is a signal, a channel's
     command or a member's answer, under the name that guard.toml gives it. What is empty or no
-    number is NaN; between two samples the last one holds. Raises ConfigError.
+    number is NaN; between two samples the last one holds. A drive that counts twice makes every
+    promise false: raises ConfigError for a log that says what another says, under whatever name and
+    in either format.
     """
-    return _stretches(_columns(path), period_us)
-
-
-def read_logs(paths: Sequence[Path], period_us: int) -> list[Stretch]:
-    """The stretches of all logs. A drive that counts twice makes every promise false: raises
-    ConfigError for a log that says what another says, under whatever name and in either format."""
     found: list[Stretch] = []
     seen: dict[str, Path] = {}
     for path in paths:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edgeguard import _core
 from edgeguard.errors import ConfigError
-from edgeguard.evidence.associations import Wish, calibrate, read_log, read_logs, residual
+from edgeguard.evidence.associations import Wish, calibrate, read_logs, residual
 from edgeguard.evidence.conformal import UNREADABLE, Debounce, UnsupportedWishError
 
 PERIOD_US = 10_000
@@ -217,7 +217,7 @@ def test_a_log_is_held_between_its_samples_and_cut_at_gaps(tmp_path):
     path = tmp_path / "log.csv"
     t = np.r_[np.arange(0, 25, 0.1), np.arange(100, 121, 0.1)]
     path.write_text("t,speed\n" + "".join(f"{x:.3f},{x:.3f}\n" for x in t))
-    found = read_log(path, PERIOD_US)
+    found = read_logs([path], PERIOD_US)
     assert len(found) == 4 and all(len(s["speed"]) == 1000 for s in found)
     clock = np.arange(1000) * 0.01
     lag = clock - found[0]["speed"]
@@ -243,7 +243,7 @@ def test_a_log_is_held_between_its_samples_and_cut_at_gaps(tmp_path):
 def test_a_broken_log_is_refused_with_its_name(tmp_path, name, text, said):
     (tmp_path / name).write_text(text)
     with pytest.raises(ConfigError, match=said) as refused:
-        read_log(tmp_path / name, PERIOD_US)
+        read_logs([tmp_path / name], PERIOD_US)
     assert name in str(refused.value)
 
 
@@ -252,7 +252,7 @@ def test_jsonl_reads_as_csv(tmp_path, mark):
     t = np.arange(0, 10.1, 0.05)
     (tmp_path / "a.csv").write_text(mark + "t,x\n" + "".join(f"{v},{v}\n" for v in t))
     (tmp_path / "a.jsonl").write_text(mark + "".join(f'{{"t": {v}, "x": {v}}}\n' for v in t))
-    one, two = (read_log(tmp_path / n, PERIOD_US)[0]["x"] for n in ("a.csv", "a.jsonl"))
+    one, two = (read_logs([tmp_path / n], PERIOD_US)[0]["x"] for n in ("a.csv", "a.jsonl"))
     assert (one == two).all()
 
 
@@ -283,7 +283,7 @@ def test_a_log_with_unix_times_reads_as_one_from_zero(tmp_path, period_s):
     for name, start in (("zero", 0.0), ("unix", 1.7e9)):
         path = tmp_path / f"{name}.csv"
         path.write_text("t,x\n" + "".join(f"{start + v:.3f},{v}\n" for v in t))
-        seen.append([s["x"] for s in read_log(path, PERIOD_US)])
+        seen.append([s["x"] for s in read_logs([path], PERIOD_US)])
     assert len(seen[0]) == 4
     assert np.array_equal(*seen)
     assert (np.concatenate(seen[0])[:: round(100 * period_s)] == t[: round(40 / period_s)]).all()
