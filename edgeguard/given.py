@@ -6,16 +6,12 @@ from __future__ import annotations
 
 import math
 import operator
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, Final
-
-from edgeguard.config.fixed import ONE
+from typing import Any
 
 MAX_NS = 2**62  # 146 years; leaves room for a latency on top
 Q16_LIMIT = 32767.0
-TINY: Final = sys.float_info.min  # closer to 0 is denormal
 
 
 def as_stamp(t_ns: Any, name: str = "t_ns") -> int:
@@ -63,15 +59,11 @@ class Reader:
     what the core will find valid. A rule that follows a signal must not drive towards a number
     that nobody believes; without one it is lost, which has a cause and a stop."""
 
-    def __init__(self, ranges: Mapping[str, tuple[int, int]], to_prove: Iterable[str]) -> None:
-        """ranges: of the declared signals, in steps of the core; to_prove: those that count only
-        when they are authenticated."""
-        most_sure = Q16_LIMIT - 1 / ONE  # at the limit itself the border refuses
-        self._spans = tuple(
-            (name, max(least / ONE, -most_sure), min(most / ONE, most_sure), least, most)
-            for name, (least, most) in ranges.items()
-        )
-        self._to_prove = tuple(to_prove)
+    def __init__(
+        self, valid: Callable[[dict[str, Any]], dict[str, Any]], to_prove: Iterable[str]
+    ) -> None:
+        """valid: the core's; to_prove: signals that count only when they are authenticated."""
+        self._valid, self._to_prove = valid, tuple(to_prove)
 
     def __call__(
         self, signals: object, authenticated: object = None
@@ -93,29 +85,4 @@ class Reader:
             for name in self._to_prove:
                 given.pop(name, None)
             given.update(as_dict(authenticated))
-        seen = given.copy()
-        for name, low, high, least, most in self._spans:
-            value = seen.get(name)
-            if type(value) is float and low <= value <= high:  # as on nearly every step
-                if abs(value) < TINY:
-                    seen[name] = 0.0
-                continue
-            number = _judged(value, least, most)
-            if number is None:
-                seen.pop(name, None)
-            else:
-                seen[name] = number
-        return given, MappingProxyType(seen)
-
-
-def _judged(value: object, least: int, most: int) -> float | None:
-    """As the border judges a signal (native/core/border.cpp): to the nearest step, the even one of
-    two. What is valid only so, beyond an end or next to 0, is that step."""
-    number = real(value, math.nan)
-    if math.isnan(number):
-        return None
-    steps = round(number * ONE)
-    if not least <= steps <= most:
-        return None
-    itself = least <= number * ONE <= most and abs(number) >= TINY
-    return number if itself else steps / ONE
+        return given, MappingProxyType(self._valid(given))

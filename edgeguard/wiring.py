@@ -12,7 +12,6 @@ from edgeguard import alarm
 from edgeguard.card import Card
 from edgeguard.config import GuardConfig, load_cards, model_path, policy_dict
 from edgeguard.config.detector_rows import row_index
-from edgeguard.config.policy import range_q16
 from edgeguard.decision import CAUSES, Core, Policy, Shadow, make_controller
 from edgeguard.errors import ConfigError, ModelRefused
 from edgeguard.given import Reader, finite, real
@@ -73,10 +72,8 @@ class Parts:
                 for name, channel in config.channels.items()
             }
         )
-        ranges = {name: range_q16(signal.range) for name, signal in config.signals.items()}
         self.read = Reader(
-            {name: (row["min"], row["max"]) for name, row in ranges.items()},
-            (name for name, signal in config.signals.items() if signal.authenticated),
+            self.core.valid, (n for n, signal in config.signals.items() if signal.authenticated)
         )
         self.risk = alarm.watch(config, self.core)
         self.event = alarm.Alarm(self.risk)

@@ -170,6 +170,28 @@ public:
     return new_decision(made, border_.tripped(), policy_);
   }
 
+  // The signals as rules may see them: of the declared ones those that the core will believe, as
+  // plain numbers. Raises what a name raises that is compared.
+  py::dict valid(const py::dict &given) const {
+    auto seen = py::reinterpret_steal<py::dict>(PyDict_Copy(given.ptr()));
+    if (!seen) throw py::error_already_set();
+    for (size_t i = 0; i < policy_->signals.size(); i++) {
+      PyObject *name = PyList_GET_ITEM(signal_names_.ptr(), static_cast<Py_ssize_t>(i));
+      PyObject *said = PyDict_GetItemWithError(seen.ptr(), name);
+      if (!said && PyErr_Occurred()) throw py::error_already_set();
+      double x = 0.0;
+      if (!said) continue;
+      bool is = number_of(said, &x);
+      double taken = x;
+      is = is && border_.believes(static_cast<int>(i), &taken);
+      if (is && PyFloat_CheckExact(said) && !std::memcmp(&x, &taken, sizeof x)) continue;
+      bool failed = is ? PyDict_SetItem(seen.ptr(), name, py::float_(taken).ptr())
+                       : PyDict_DelItem(seen.ptr(), name);
+      if (failed) throw py::error_already_set();
+    }
+    return seen;
+  }
+
   // The commands of the last decision by channel, the same dict each time; empty before there was
   // one.
   py::dict last() const { return last_; }
@@ -353,6 +375,7 @@ void bind_core(py::module_ &m) {
       .def("embedding", &Core::embedding)
       .def("measure", &Core::measure)
       .def("extremes", &Core::extremes)
+      .def("valid", &Core::valid)
       .def_property_readonly("last", &Core::last)
       .def("on_strangers", &Core::on_strangers)
       .def("arm", &Core::arm)

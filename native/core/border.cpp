@@ -72,6 +72,7 @@ Border::Worth Border::arrived(int member, const eg_evidence_t &evidence, int64_t
   next.evidence = evidence;
   Worth is = worth(member, next, capture_ns);
   if (is == Worth::kSuperseded) return is;
+  s.worth = is;
   if (is == Worth::kSeen) {
     s.basis_ns = capture_ns;
     s.spoilt = spoilt(member, capture_ns);
@@ -222,8 +223,10 @@ void Border::embedding(int detector, EmbeddingFit fit, const void *memory) {
 }
 
 void Border::measure(int detector, double value, int64_t t_ns) {
-  put(static_cast<size_t>(detector), to_number(value), Worth::kSeen);
-  given_ns_[static_cast<size_t>(detector)] = t_ns;
+  auto d = static_cast<size_t>(detector);
+  uint8_t of = policy_.detectors[d].index;
+  put(d, to_number(value), of == EG_NONE ? Worth::kSeen : member_[of].worth);
+  given_ns_[d] = t_ns;
 }
 
 void Border::expire_given(int64_t now_ns) {
@@ -297,6 +300,16 @@ void Border::signal(int index, double value) {
   const eg_signal_t &declared = policy_.table.signal[i];
   input_.signal[i] = to_number(value);
   if (!eg_number_ok(&input_.signal[i], declared.min, declared.max)) no_signal(index);
+}
+
+bool Border::believes(int index, double *value) const {
+  const eg_signal_t &declared = policy_.table.signal[static_cast<size_t>(index)];
+  eg_number_t n = to_number(*value);
+  if (!eg_number_ok(&n, declared.min, declared.max)) return false;
+  double steps = *value * EG_ONE;
+  bool itself = steps >= declared.min && steps <= declared.max && std::isnormal(*value);
+  if (!itself) *value = static_cast<double>(n.value) / EG_ONE; // beyond an end, -0 or denormal
+  return true;
 }
 
 void Border::no_signal(int index) {

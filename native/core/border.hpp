@@ -29,7 +29,7 @@ enum class Source : uint8_t { kCamera, kMember, kEmbedding, kAssociation, kGiven
 
 struct DetectorSource {
   Source source;
-  uint8_t index;       // of the camera, member or association
+  uint8_t index;       // of the camera, member or association; kGiven: EG_NONE or of a member
   uint8_t feature;     // kCamera, kMember
   uint32_t max_age_us; // kGiven: an older number is as good as none
 };
@@ -63,6 +63,8 @@ public:
   void frame(int camera, const eg_frame_t &seen, const double *features, int64_t capture_ns);
 
   void signal(int index, double value);
+  // Whether a signal will be valid with this value; then it becomes what the core takes it for.
+  bool believes(int index, double *value) const;
   void no_signal(int index);
   bool rule(int channel, double value); // false: not a finite number in range
   void engaged(bool is, bool unknown);
@@ -97,18 +99,19 @@ public:
   }
 
 private:
+  // A result is taken for what it says (kSeen); or does not change what the core holds, so that it
+  // takes no doubt back either (kRefused); or a newer one came first (kSuperseded).
+  enum class Worth : uint8_t { kSeen, kRefused, kSuperseded };
   struct Stamps {
     int64_t capture_ns = 0, ready_ns = 0, pending_since_ns = 0;
     int64_t known_ns = 0; // the capture, as the core is told: never after the decision that saw it
     int64_t newest_ns = INT64_MIN; // capture of the newest, not after the decision that saw it
     int64_t basis_ns = INT64_MIN;  // capture of the last one that may be held, and voted with
     uint32_t spoilt = 0;           // causes that were present in its picture
+    Worth worth = Worth::kSeen;    // of the last
     bool pending = false;
     bool fresh = false; // no decision has seen it
   };
-  // A result, or a frame, is of use for what it says (kSeen); does not change what the core holds,
-  // so that it takes no doubt back either (kRefused); or a newer one came first (kSuperseded).
-  enum class Worth { kSeen, kRefused, kSuperseded };
   Worth worth(int member, const eg_suggestion_t &suggestion, int64_t capture_ns);
   Worth arrived(int member, const eg_evidence_t &evidence, int64_t capture_ns, int64_t ready_ns);
   void detectors_of(Source source, int index, const std::array<int64_t, 5> &q16, bool good,

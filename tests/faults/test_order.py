@@ -75,6 +75,23 @@ def test_a_result_that_is_refused_does_not_vouch_for_the_one_that_counts(
     assert "OUT_OF_DISTRIBUTION" not in wary.decision.present and wary.command == 20.0
 
 
+def test_nor_does_its_number_where_that_comes_from_outside(tmp_path):
+    """Boxes and the history of a member are measured beside the kernels, answer by answer."""
+    changes = (
+        '[detector.changes]\nkind = "history"\nmember = "one"\nfeature = "changes"\nabove = 3\n'
+    )
+    made = Bench(write_policy(tmp_path, FAST + changes)).nominal()
+    say_at(made, USUAL, made.now_ns, took_ms=60.0)
+    made.guard._core.measure(0, 9.0, made.now_ns)  # of what still counts; the late one has 0
+    for _ in range(3):
+        made.tick()
+        assert "OUT_OF_DISTRIBUTION" in made.decision.present
+    say_at(made, USUAL, made.now_ns)
+    made.tick()
+    made.tick()
+    assert "OUT_OF_DISTRIBUTION" not in made.decision.present
+
+
 def test_an_older_result_behind_a_newer_one_does_not_erase_it(tmp_path):
     made = Bench(write_policy(tmp_path, FAST)).nominal()
     for _ in range(3):

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Unit: vote.c
  * Unwind: 10
- * Mutants: 9fc7c5def4 e13353ca6b
+ * Mutants: 3c714639eb a32d82513d
  * Why: with somebody to say a value, only what was said is looked at. (With nobody: vote_nobody.c.)
  */
 void harness(void) {

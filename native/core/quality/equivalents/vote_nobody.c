@@ -2,7 +2,7 @@
 /* Unit: vote.c
  * Stub: voters_of plurality wanted operate
  * Unwind: 10
- * Mutants: 9fc7c5def4 e13353ca6b 7ed833a7c6
+ * Mutants: 3c714639eb a32d82513d d91ca29d75
  * Why: where nobody said a value it makes no difference which one: a quorum is at least 1. */
 voters_t STUB(voters_of)(const eg_policy_t *p, const eg_state_t *s, uint8_t channel) {
   voters_t nobody = {0};

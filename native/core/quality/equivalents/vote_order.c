@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Unit: vote.c
  * Unwind: 10
- * Mutants: 7ed833a7c6
+ * Mutants: d91ca29d75
  * Why: equal values may change places. Values are compared and moved, and the two in the middle
  * added and compared; so what holds for every order of these, of which no two pairs have the same
  * sum or difference, holds for all: over 32 bits the solver comes to no end. (With nobody:
