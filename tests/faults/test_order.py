@@ -23,6 +23,14 @@ above = 0.999
 """
 """A stand-in for what tells a strange picture: here whoever is too sure."""
 
+CHANGES = """
+[detector.changes]
+kind = "history"
+member = "one"
+feature = "changes"
+above = 3
+"""
+
 DARK = """
 [camera.front]
 rate_hz = 20
