@@ -9,10 +9,12 @@ import json
 import multiprocessing
 import re
 import shutil
+import signal
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -121,16 +123,39 @@ def _free(model: Path, out: Path, force: bool) -> None:
         raise ConfigError(f"{there[0]}: exists; --force overwrites it, --out DIR writes elsewhere")
 
 
-def _apart(work: Any, *args: Any) -> Any:
+def _apart(work: Callable[..., Any], *args: Any) -> Any:
     """Run in a child process: a file that crashes its runtime takes nothing with it."""
     context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    child = context.Process(target=_answer, args=(theirs, work, args))
+    # a terminal sends Ctrl-C to the whole group: the child, which imports first, never hears it
+    heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        with ProcessPoolExecutor(1, mp_context=context) as pool:
-            return pool.submit(work, *args).result()
-    except BrokenProcessPool:
+        child.start()
+        theirs.close()
+        signal.pthread_sigmask(signal.SIG_SETMASK, heard)
+        made, error = ours.recv()
+    except EOFError:
         raise ConfigError(
             f"{_name(args[0])}: the runtime crashed on it, so it cannot be guarded here"
         ) from None
+    finally:
+        if child.pid is not None:
+            child.kill()
+            child.join()
+        signal.pthread_sigmask(signal.SIG_SETMASK, heard)
+    if error is not None:
+        raise error
+    return made
+
+
+def _answer(said: Connection, work: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    """In the child: what it made, or why not."""
+    try:
+        made = work(*args), None
+    except Exception as error:
+        made = None, error
+    said.send(made)
 
 
 def _name(given: Any) -> Path:
@@ -211,10 +236,16 @@ def _publish(made: Path, model: Path, out: Path) -> list[Path]:
     copy = out / model.name
     own = copy.exists() and copy.samefile(model)
     written = [*([] if own else [copy]), *_targets(model, out)]
+    new = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
         out.mkdir(parents=True, exist_ok=True)
         together({path: (made / path.name).read_bytes() for path in written})
-    except OSError as error:
+    except BaseException as error:  # an interrupt as well
+        with suppress(OSError):
+            for folder in new:
+                folder.rmdir()
+        if not isinstance(error, OSError):
+            raise
         raise ConfigError(
             f"{out}: cannot be written: {error.strerror}; --out DIR writes elsewhere"
         ) from None

@@ -11,6 +11,7 @@ import select
 import sys
 from collections.abc import Iterator, Sequence
 from io import TextIOWrapper
+from itertools import pairwise
 from typing import Any
 
 import click
@@ -20,6 +21,7 @@ from edgeguard.errors import EdgeguardError
 
 DISTRIBUTION = "edgeguard-monitor"
 FAILED = 2
+ABORTED = 130  # as a shell says of SIGINT
 READER_LEFT = 141  # as a shell says of SIGPIPE; 0 and 1 are verdicts, and nobody heard one
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -209,16 +211,35 @@ def _run(argv: Sequence[str] | None) -> object:
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.Abort:
-        click.echo("aborted", err=True)
-        return 130
+        return _aborted()
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (EdgeguardError, ModuleNotFoundError, OSError) as error:
-        sentence = _sentence(error, (argv or sys.argv[1:])[0])
+    except Exception as error:
+        if _broke_import(error):
+            return _aborted()
+        known = isinstance(error, EdgeguardError | ModuleNotFoundError | OSError)
+        sentence = _sentence(error, (argv or sys.argv[1:])[0]) if known else None
         if sentence is None:
             raise
         if isinstance(error, OSError) and error.filename is None:
             _silence(1)
         click.echo(sentence, err=True)
         return FAILED
+
+
+def _aborted() -> int:
+    click.echo("aborted", err=True)
+    return ABORTED
+
+
+def _broke_import(error: BaseException) -> bool:
+    """Whether it is Ctrl-C while a package was imported: compiled ones say that they could not be
+    imported, and we then that they have to be installed."""
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(cause)
+    return any(
+        isinstance(one, ImportError) and isinstance(cause, KeyboardInterrupt)
+        for one, cause in pairwise(chain)
+    )

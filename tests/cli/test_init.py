@@ -6,6 +6,9 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import signal
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ import pytest
 from attrs import evolve
 
 from edgeguard.card import Card
-from edgeguard.cli.init import DEADLINES_MS, _write
+from edgeguard.cli.init import DEADLINES_MS, _publish, _write
 from edgeguard.cli.main import main
 from edgeguard.cli.new_card import Wishes, new_card
 from edgeguard.cli.pictures import read, tensor
@@ -150,6 +153,42 @@ def test_what_is_refused_leaves_nothing_behind(
         assert "Traceback" not in err
         assert not out.exists(), phrase
     assert run("init", model, "--images", pictures, "--labels", labels, "--size", "0x9") == 2
+
+
+def test_ctrl_c_of_a_terminal_ends_it_and_its_child_without_a_word_of_theirs(
+    tmp_path: Path, pictures: Path, labels: Path
+) -> None:
+    pytest.importorskip("onnxruntime")
+    model, out = models_dir() / "plain.onnx", tmp_path / "out"
+    arguments = ("--images", pictures, "--labels", labels, "--out", out)
+    with subprocess.Popen(
+        [sys.executable, "-m", "edgeguard", "init", model, *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    ) as init:  # fmt: skip
+        children = Path(f"/proc/{init.pid}/task/{init.pid}/children")
+        workers: list[int] = []
+        while not workers and init.poll() is None:  # the child of the first look begins to import
+            workers = [pid for pid in map(int, children.read_text().split()) if _works(pid)]
+        os.killpg(init.pid, signal.SIGINT)
+        told = init.communicate(timeout=120)
+    assert (init.returncode, told[0], told[1].split()) == (130, "", ["aborted"])
+    assert not out.exists()
+    assert not any(_works(pid) for pid in workers)
+
+
+def _works(pid: int) -> bool:
+    """Whether it is a child that looks at models, and not the tracker that each of these brings."""
+    try:
+        return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def test_a_folder_that_gets_no_files_is_not_left_behind(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "out"
+    with pytest.raises(ConfigError, match=r"out: cannot be written: No such file"):
+        _publish(tmp_path / "nothing was made", models_dir() / "plain.onnx", out)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_name_that_no_toml_can_hold_is_refused_before_anything_runs(

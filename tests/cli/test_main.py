@@ -60,6 +60,42 @@ def test_an_error_of_our_own_keeps_its_traceback(
         program.main(["check"])
 
 
+def of_an_import() -> None:
+    """Ctrl-C during the imports of a compiled package: it says that it could not be imported."""
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt as pressed:
+        raise ImportError("initialization failed") from pressed
+
+
+def refused() -> None:
+    """The same of a package that a model needs."""
+    try:
+        of_an_import()
+    except ImportError as error:
+        raise EdgeguardError(f"needs onnxruntime ({error}): pip install it") from None
+
+
+@pytest.mark.parametrize("failing", [of_an_import, refused])
+def test_ctrl_c_while_a_package_is_imported_is_no_missing_package(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], failing: Any
+) -> None:
+    monkeypatch.setattr(program.Commands, "get_command", lambda *_: click.command()(failing))
+    with pytest.raises(SystemExit) as caught:
+        program.main(["check"])
+    assert (caught.value.code, capsys.readouterr().err) == (130, "aborted\n")
+
+
+def test_a_broken_package_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    @click.command()
+    def failing() -> None:
+        raise ImportError("libfoo.so: cannot open shared object file")
+
+    monkeypatch.setattr(program.Commands, "get_command", lambda *_: failing)
+    with pytest.raises(ImportError, match=r"libfoo"):
+        program.main(["check"])
+
+
 BUFFERED = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
 
 
