@@ -2,8 +2,8 @@
 """The card of something that runs elsewhere and says a number, as an agent, a pilot or a planner
 does, or one of some labels.
 
-`python -m edgeguard.adapters.card FILE LOW HIGH [UNIT]`, or `FILE --labels ONE,TWO`, writes it;
-guard.toml names it for a member with `runtime = "external"`.
+`python -m edgeguard.adapters.card FILE LOW HIGH [UNIT]`, or `FILE --labels ONE,TWO`, writes it
+(UNIT 1 is a plain number); guard.toml names it for a member with `runtime = "external"`.
 """
 
 from __future__ import annotations
@@ -58,24 +58,33 @@ def _card(name: str, task: str, kind: str, size: int, **more: Any) -> Card:
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.argument("low", type=float, required=False)
 @click.argument("high", type=float, required=False)
-@click.argument("unit", default="1")
+@click.argument("unit", required=False)
 @click.option("--labels", metavar="ONE,TWO", help="In place of a number.")
-def main(file: Path, low: float | None, high: float | None, unit: str, labels: str | None) -> None:
+@click.option("--force", is_flag=True, help="Overwrite FILE.")
+def main(
+    file: Path, low: float | None, high: float | None, unit: str | None, labels: str | None,
+    force: bool,
+) -> None:  # fmt: skip
     """Write FILE, the card of a number between LOW and HIGH in UNIT, or of one label of several."""
     if not file.name.endswith(SUFFIX):
         raise click.ClickException(f"{file}: want a name that ends in {SUFFIX}")
+    if file.exists() and not force:
+        raise click.ClickException(f"{file}: exists; --force overwrites it")
     name = file.name.removesuffix(SUFFIX)
     try:
         if labels is not None and low is None:
-            choice(name, [label.strip() for label in labels.split(",")]).save(file)
+            card = choice(name, [label.strip() for label in labels.split(",")])
         elif labels is None and low is not None and high is not None:
-            number(name, low, high, unit).save(file)
+            card = number(name, low, high, unit or "1")
         else:
             raise ConfigError(f"{file}: want LOW and HIGH, or --labels")
+        card.save(file)
     except ConfigError as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
         raise click.ClickException(f"{file}: {error.strerror}") from None
+    plain = labels is None and unit is None
+    click.echo(f"wrote {file}" + (", in UNIT 1: a plain number" if plain else ""))
 
 
 if __name__ == "__main__":

@@ -109,6 +109,23 @@ def test_labels_make_a_card_of_a_classifier(tmp_path: Path) -> None:
     assert (card.task, card.scores.kind, card.scores.size) == ("classifier", "probabilities", 3)
 
 
+def test_a_card_that_is_there_stays_unless_it_may_go(tmp_path: Path) -> None:
+    first = write("one.card.json", "-1", "1", folder=tmp_path)
+    assert (first.returncode, first.stdout) == (
+        0,
+        "wrote one.card.json, in UNIT 1: a plain number\n",
+    )
+    again = write("one.card.json", "0", "30", "m/s", folder=tmp_path)
+    assert (again.returncode, again.stderr) == (
+        1,
+        "Error: one.card.json: exists; --force overwrites it\n",
+    )
+    assert Card.load(tmp_path / "one.card.json") == number("one", -1, 1)
+    forced = write("one.card.json", "0", "30", "m/s", "--force", folder=tmp_path)
+    assert (forced.returncode, forced.stdout) == (0, "wrote one.card.json\n")
+    assert Card.load(tmp_path / "one.card.json") == number("one", 0, 30, "m/s")
+
+
 def test_a_range_that_is_none_is_refused_in_code_too() -> None:
     with pytest.raises(ConfigError, match="want LOW below HIGH"):
         number("one", 2.0, 1.0)
