@@ -29,12 +29,12 @@ def notes(cfg: GuardConfig, cards: Mapping[str, Card]) -> list[str]:
         said.append(f"telemetry: disclosure {cfg.telemetry.disclosure} lets out what models say")
     if cfg.rearm is None:
         said.append("no [rearm]: a latched SAFE_STOP ends only with a restart")
-    if cfg.bundle is not None:
-        said += [
-            f"channel.{name}: its rule is {code}, Python code of this machine: not in the bundle,"
-            " and not covered by its signature"
-            for name, code in own_code(cfg).items()
-        ]
+    unsigned = ", not in the bundle, and not covered by its signature" if cfg.bundle else ""
+    said += [
+        f"channel.{name}: its rule is {code}, Python code of this machine: not imported here"
+        f"{unsigned}"
+        for name, code in own_code(cfg).items()
+    ]
     for name, card in cards.items():
         if card.golden is None and cfg.members[name].runtime != "external":
             said.append(f"member.{name}: the card has no golden vectors, so it cannot arm")

@@ -68,8 +68,8 @@ class Options:
 )
 @click.option(
     "--sink", "sinks", multiple=True, default=("-",), show_default=True,
-    help="- or a file: JSON lines; module:callable: called with (decision, t_ns), on the clock in "
-    "a thread of its own.",
+    help="- or a file: JSON lines, in place of what is in it (to append: - and >> of the shell); "
+    "module:callable: called with (decision, t_ns), on the clock in a thread of its own.",
 )  # fmt: skip
 @click.option(
     "--signal", "given", multiple=True, metavar="NAME=NUMBER",
@@ -136,7 +136,8 @@ def _assemble(options: Options, stack: contextlib.ExitStack) -> Run:
     _check_kept(options, config)
     sys.path.append("")  # module:callable may lie in the working directory, and shadows nothing
     access = page.access(config, options.page, options.token_file)
-    guard = stack.enter_context(Guard(config, access.token if access else None))
+    with _rules_beside(config):
+        guard = stack.enter_context(Guard(config, access.token if access else None))
     simulated = options.source == "simulated"
     if simulated:
         inputs.fits_simulation(config, alone=not options.given and options.camera is None)
@@ -144,7 +145,7 @@ def _assemble(options: Options, stack: contextlib.ExitStack) -> Run:
     behind = _behind(guard, options, stack)
     inputs.prove_signals(config, behind.measures if behind else ())
     car = inputs.Car(config.guard.period_ms / 1000) if simulated and behind is None else None
-    signals = car.signals if car else inputs.open_signals(options.given)
+    signals = car.signals if car else inputs.open_signals(options.given, config)
     loop = Loop(guard, behind or guard, camera, signals)
     outputs = Outputs(options.sinks, guard, (lambda: behind.said) if behind else str)
     told = [outputs.lines, loop.timing.lines]
@@ -167,6 +168,22 @@ def _assemble(options: Options, stack: contextlib.ExitStack) -> Run:
         measured = behind.measures if behind else ("speed",) if car else ()
         outputs.say(inputs.missing(config, options.given, measured))
     return Run(loop, frames, on_clock, told)
+
+
+@contextlib.contextmanager
+def _rules_beside(config: GuardConfig) -> Iterator[None]:
+    """A rule of the user's own may lie beside its guard.toml. Not beside a bundle, in which no code
+    is signed; and only while rules are made, since workers get the path that is there later."""
+    folder = str(config.source.absolute().parent)
+    if config.bundle is not None or folder in sys.path:
+        yield
+        return
+    sys.path.append(folder)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # a module of the user's may have changed the path
+            sys.path.remove(folder)
 
 
 def _check_written(options: Options) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -176,9 +177,10 @@ def prove_signals(config: GuardConfig, measured: Iterable[str]) -> None:
         )
 
 
-def open_signals(given: tuple[str, ...]) -> Signals:
+def open_signals(given: tuple[str, ...], config: GuardConfig) -> Signals:
     """Constants, or a callable of the user's. Raises EdgeguardError, also for both: a constant
-    would stand in for a callable that fails, whose silence has to stop the vehicle."""
+    would stand in for a callable that fails, whose silence has to stop the vehicle; and for a
+    constant that would be INPUT_INVALID on every tick."""
     constants: dict[str, float] = {}
     for text in given:
         name, equals, number = text.partition("=")
@@ -196,7 +198,19 @@ def open_signals(given: tuple[str, ...]) -> Signals:
         except ValueError:
             hint = f"; a callable stands alone: --signal {number}" if ":" in number else ""
             raise EdgeguardError(f"--signal {text}: {number!r} is not a number{hint}") from None
+        _check_constant(text, name, constants[name], config)
     return lambda t_ns: constants
+
+
+def _check_constant(text: str, name: str, value: float, config: GuardConfig) -> None:
+    signal = config.signals.get(name)
+    if signal is not None and not signal.range.low <= value <= signal.range.high:
+        raise EdgeguardError(
+            f"--signal {text}: signal.{name}.range of {config.source} is [{signal.range.low:g},"
+            f" {signal.range.high:g}]: outside of it {name} is INPUT_INVALID on every tick"
+        )
+    if not math.isfinite(value):
+        raise EdgeguardError(f"--signal {text}: is no finite number")
 
 
 def _callable(name: str) -> Signals:

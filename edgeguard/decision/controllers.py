@@ -86,7 +86,8 @@ def make_controller(name: str, parameters: Mapping[str, Any], where: str = "") -
         known = ", ".join(BUILT_IN)
         raise ConfigError(
             f"{where}controller {name!r}: {_text(error)}; want one of"
-            f" {known}, or your own as module:attribute"
+            f" {known}, or your own as module:attribute, out of PYTHONPATH (`edgeguard run` also"
+            " looks in the working directory, then beside guard.toml)"
         ) from error
 
 

@@ -67,6 +67,15 @@ def noted(file: Path, capsys: pytest.CaptureFixture[str]) -> str:
     return "\n".join(json.loads(capsys.readouterr().out)["notes"])
 
 
+def test_a_rule_of_ones_own_is_not_imported_and_that_is_noted(
+    guard_toml: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = guard_toml.read_text()
+    guard_toml.write_text(text.replace('"slow_and_hold", floor = 0.0', '"nowhere:rule"'))
+    said = noted(guard_toml, capsys)
+    assert "its rule is nowhere:rule, Python code of this machine: not imported here" in said
+
+
 def test_members_whose_file_nobody_knows_are_not_called_the_same(
     guard_toml: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -225,6 +225,23 @@ def test_the_working_directory_shadows_no_package(policy: Path, tmp_path: Path) 
     assert "neither a video nor a camera" in done.stderr
 
 
+def test_a_rule_of_ones_own_is_found_beside_its_guard_toml_and_shadows_nothing(
+    policy: Path, pictures: np.ndarray, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "drive.npz", x=pictures)
+    (tmp_path / "mine.py").write_text("def rule(floor): return lambda *_: 7.0\n")
+    (tmp_path / "onnxruntime.py").write_text("raise OSError('shadowed')\n")
+    policy.write_text(policy.read_text().replace("slow_and_hold", "mine:rule"))
+    arguments = ["-m", "edgeguard", "run", str(policy), "--source", str(tmp_path / "drive.npz")]
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    done = subprocess.run(
+        [sys.executable, *arguments, "--signal", "speed=20"],
+        capture_output=True, text=True, check=False, cwd=elsewhere,
+    )  # fmt: skip
+    check(lines(done), 8)
+
+
 @pytest.mark.parametrize("how", ["raise KeyError('speed')", "return None"])
 def test_a_callable_that_says_no_signals_stops_the_vehicle_and_not_the_run(
     policy: Path, pictures: np.ndarray, tmp_path: Path, how: str

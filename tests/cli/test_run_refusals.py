@@ -123,6 +123,9 @@ def test_a_file_that_cannot_be_read_is_named_without_a_traceback(tmp_path: Path)
         (["--source", ".", "--sink", "nothing:here"], "sink nothing:here"),
         (["--source", ".", "--sink", "/nowhere/out"], "sink /nowhere/out"),
         (["--source", ".", "--signal", "speed=fast"], "'fast' is not a number"),
+        (["--source", ".", "--signal", "speed=nan"], "signal.speed.range of "),
+        (["--source", ".", "--signal", "speed=-0.1"], "is [0, 70]: outside of it speed is INPUT_"),
+        (["--source", ".", "--signal", "stranger=inf"], "stranger=inf: is no finite number"),
         (["--source", ".", "--signal", "nothing:here"], "--signal nothing:here"),
         (
             ["--source", ".", "--signal", "speed=0", "--signal", "a:b"],

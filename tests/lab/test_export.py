@@ -160,4 +160,11 @@ def test_code_that_no_signature_covers_is_named(
     )  # fmt: skip
     assert "not signed: my_rule:make, the rule of target_speed" in made.stderr
     seen = CliRunner().invoke(cli, ["check", bundle, "--trust", str(tmp_path / "k.pub")])
-    assert "its rule is my_rule:make, Python code of this machine" in " ".join(seen.output.split())
+    said = " ".join(seen.output.split())
+    assert "my_rule:make, Python code of this machine: not imported here, not in the" in said
+    with monkeypatch.context() as here:
+        here.chdir(Path("/"))  # what lies beside a bundle is no part of it
+        ran = CliRunner().invoke(
+            cli, ["run", bundle, "--trust", str(tmp_path / "k.pub"), "--source", str(tmp_path)]
+        )
+    assert "No module named 'my_rule'" in str(ran.exception)
