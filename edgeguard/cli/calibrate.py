@@ -192,7 +192,10 @@ def _gather(cfg: GuardConfig, cards: Any, policy: Any, options: Options) -> Job:
     try:
         tracks = Tracks.of(data.track)
     except ValueError as error:
-        raise ConfigError(f"{path}: {error}") from None
+        raise ConfigError(
+            f"{path}: {error}; if the arrays are in driving order, put all of them into that of"
+            " numpy.argsort(track, kind='stable')"
+        ) from None
     _check_labels(path, data.y, cards)
     fits: dict[tuple[str, str], dict[str, Any]] = {}
     if any(d.kind == "embedding" for d in cfg.detectors.values()):
@@ -266,7 +269,9 @@ def _write(target: Path, files: dict[Path, bytes]) -> None:
     try:
         together(files)
     except OSError as error:
-        raise EdgeguardError(f"{target}: cannot be written: {error.strerror}") from None
+        raise EdgeguardError(
+            f"{target}: cannot be written: {error.strerror}; --out writes elsewhere"
+        ) from None
 
 
 def _print_unused(found: Calibration, rates: dict[str, float], options: Options) -> None:

@@ -45,7 +45,10 @@ def check_outputs(
     file must not replace either.
     """
     _refuse_package(cfg, target, named)
-    check_writable(target)
+    try:
+        check_writable(target)
+    except EdgeguardError as error:
+        raise EdgeguardError(f"{error}; --out FILE writes elsewhere") from None
     arrays = target.with_suffix(".npz")
     read = list(_read(cfg, cards, options))
     of = "--out" if options.out else f"{options.file}: guard.calibration:"

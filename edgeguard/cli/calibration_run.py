@@ -79,7 +79,9 @@ def _checked(path: Path, x: Array, y: Array, order: tuple[Array, Array]) -> Data
     for name, array in (("y", y), ("track", track), ("frame", frame)):
         if array.dtype.kind not in "iu" or array.ndim != 1:
             raise ConfigError(f"{path}: {name} is {array.dtype} {list(array.shape)}; {_FORMAT}")
-    if {len(y), len(track), len(frame)} != {len(x)} or len(x) == 0:
+    if len(x) == 0:
+        raise ConfigError(f"{path}: holds no frames; {_FORMAT}")
+    if {len(y), len(track), len(frame)} != {len(x)}:
         raise ConfigError(f"{path}: x, y, track and frame are not equally long; {_FORMAT}")
     back = (np.diff(frame.astype(np.int64)) <= 0) & (np.diff(track.astype(np.int64)) == 0)
     if back.any():
@@ -90,6 +92,10 @@ def _checked(path: Path, x: Array, y: Array, order: tuple[Array, Array]) -> Data
 
 
 def _read_folder(path: Path, split: Path) -> Data:
+    if not (path / "gtsrb").is_dir():  # a folder of pictures, for one: nobody knows their classes
+        raise ConfigError(f"{path}: a folder without gtsrb/ in it; else give an .npz: {_FORMAT}")
+    if not split.is_file():
+        raise ConfigError(f"{split}: no such file; --split names the calibration tracks of {path}")
     from edgeguard.lab.zoo import data as gtsrb
 
     try:

@@ -250,14 +250,15 @@ def arrays():
         ({"track": np.zeros((96, 1), int)}, r"track is int64 \[96, 1\]"),
         ({"frame": np.zeros(96)}, r"frame is float64 \[96\]"),
         ({"y": np.zeros(95, int)}, "not equally long"),
+        ({k: a[:0] for k, a in arrays().items()}, "data.npz: holds no frames; want x uint8"),
         ({"y": np.full(96, 43)}, "y goes from 43 to 43, but plain.onnx has 43 classes"),
         ({"frame": np.zeros(96, int)}, "frame 1 does not follow"),
-        ({"track": np.arange(96) % 12}, "do not stand together"),
+        ({"track": np.arange(96) % 12}, r"do not stand together; .*argsort\(track"),
         ({"track": np.zeros(96, int)}, "1 tracks; give at least 10"),
     ],
     ids=[
         "no y", "float x", "flat x", "float y", "bool y", "flat track", "float frame", "short y",
-        "class 43", "frames that stand",
+        "empty", "class 43", "frames that stand",
         "mixed tracks", "one track",
     ],
 )  # fmt: skip
@@ -269,6 +270,14 @@ def test_data_that_does_not_fit_is_named(place, capfd, change, message):
     assert "data.npz: " in error
     assert "Traceback" not in error
     assert re.search(message, error)
+
+
+def test_a_folder_of_pictures_is_no_data_set(place, capfd):
+    (place / "data.npz").mkdir()
+    (place / "data.npz" / "0.png").write_bytes(b"a picture")
+    assert calibrate(place, "--target-accuracy", "0.8") == 2
+    said = "data.npz: a folder without gtsrb/ in it; else give an .npz: want x uint8"
+    assert said in capfd.readouterr().err
 
 
 def test_a_file_that_is_no_npz(place, capfd):
@@ -387,7 +396,9 @@ def test_an_output_without_a_folder_is_refused_before_anything_is_written(place,
     x, track = pictures()
     save(place, x=x, y=answers(x), track=track)
     untouched(place, option, str(place / "no" / "x.toml"))
-    assert f"x.toml: there is no folder {place / 'no'}" in capfd.readouterr().err
+    err = capfd.readouterr().err
+    assert f"x.toml: there is no folder {place / 'no'}" in err
+    assert ("--out FILE writes elsewhere" in err) == (option == "--out")
 
 
 def test_a_bundle_takes_no_other_calibration(place, capfd):
