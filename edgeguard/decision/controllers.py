@@ -67,6 +67,12 @@ BUILT_IN: dict[str, Callable[..., Controller]] = {
 }
 
 
+_SOUGHT = (
+    ", out of PYTHONPATH (`edgeguard run` also looks in the working directory, then beside"
+    " guard.toml)"
+)
+
+
 def make_controller(name: str, parameters: Mapping[str, Any], where: str = "") -> Controller:
     """A built-in controller, or ``module:attribute`` of your own, made with these parameters.
 
@@ -84,10 +90,10 @@ def make_controller(name: str, parameters: Mapping[str, Any], where: str = "") -
         return made
     except (Exception, SystemExit) as error:
         known = ", ".join(BUILT_IN)
+        where_sought = _SOUGHT if isinstance(error, ModuleNotFoundError) else ""
         raise ConfigError(
             f"{where}controller {name!r}: {_text(error)}; want one of"
-            f" {known}, or your own as module:attribute, out of PYTHONPATH (`edgeguard run` also"
-            " looks in the working directory, then beside guard.toml)"
+            f" {known}, or your own as module:attribute{where_sought}"
         ) from error
 
 

@@ -19,7 +19,7 @@ MUTE = "class Mute(Exception):\n    def __str__(self): return 1 / 0\nraise Mute"
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        (None, "ModuleNotFoundError: No module named 'mycar'"),
+        (None, "ModuleNotFoundError: No module named 'mycar'.*PYTHONPATH.*beside"),
         ("", "AttributeError: module 'mycar' has no attribute 'rule'"),
         ("def rule(:\n", r"SyntaxError: .*\(mycar.py, line 1\)"),
         ("raise RuntimeError('no bus')", "RuntimeError: no bus"),
@@ -45,5 +45,5 @@ def test_a_rule_that_cannot_be_made_is_refused_by_file_and_key(
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.delitem(sys.modules, "mycar", raising=False)
     where = re.escape(f"{file}: channel.steering.fallback: controller 'mycar:rule': ")
-    with pytest.raises(ConfigError, match=f"^{where}{complaint}.*PYTHONPATH.*beside guard.toml"):
+    with pytest.raises(ConfigError, match=f"^{where}{complaint}"):
         Guard.load(file)
