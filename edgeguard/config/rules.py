@@ -194,7 +194,9 @@ def _cause(made: Draft, name: str, row: schema.CauseRow) -> None:
             'SAFE_STOP may not clear by "itself"; use "rearm" or "never", or a lower severity',
         )
     if name == "CONTROLLER_LOST" and made.guard:
-        _controller_lost(made, (*at, "on_ms"), row.on_ms, made.guard.period_ms)
+        stated = isinstance(written, dict) and "on_ms" in written.get(name, {})
+        default = "" if stated else " by default"
+        _controller_lost(made, (*at, "on_ms"), row.on_ms, made.guard.period_ms, default)
     if row.off_ms < row.on_ms:
         key = "off_ms" if "off_ms" in made.raw["cause"][name] else "on_ms"
         made.report.add(
@@ -208,20 +210,22 @@ def _cause(made: Draft, name: str, row: schema.CauseRow) -> None:
 _BUSY_MS = 30.0
 
 
-def _controller_lost(made: Draft, path: KeyPath, on_ms: float, period_ms: float) -> None:
+def _controller_lost(
+    made: Draft, path: KeyPath, on_ms: float, period_ms: float, default: str
+) -> None:
     """Two late ticks are a busy machine; but until it acts the models go on, and command with
     nothing behind them that could take over."""
     least_ms, most_ms = 3 * period_ms, max(10 * period_ms, _BUSY_MS)
     if on_ms < least_ms:
         made.report.add(
             path,
-            f"is {on_ms:g}; two late ticks would stop the vehicle: at least three control"
+            f"is {on_ms:g}{default}; two late ticks would stop the vehicle: at least three control"
             f" periods ({least_ms:g} ms)",
         )
     elif on_ms > most_ms:
         made.report.add(
             path,
-            f"is {on_ms:g}; for so long the models would command with no controller to fall back"
+            f"is {on_ms:g}{default}; for so long the models would command with no controller to fall back"
             f" to: at most {most_ms:g} ms (ten control periods, or {_BUSY_MS:g} ms)",
         )
 

@@ -214,6 +214,8 @@ def _grant(value: object, _: Any) -> Grant:
         if twice:
             raise ShapeError(f'names "{twice[0]}" twice; once is enough')
         grants: dict[str, tuple[str, ...]] = {n: OPERATIONS for n in names}
+    elif isinstance(value, str):
+        raise ShapeError(f'is {describe(value)}; must be a list: ["{value[:40]}"]')
     else:
         grants = _dict(value, dict[str, tuple[Annotated[str, OneOf(OPERATIONS)], ...]])
     if not grants or not all(grants.values()):

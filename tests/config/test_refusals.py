@@ -101,6 +101,8 @@ REFUSED = [
      "member.compact.may_suggest.target_speed[0]", 'did you mean "raise"?'),
     ('may_suggest = ["target_speed"]', 'may_suggest = ["target_speed", "target_speed"]',
      "may_suggest", "member.plain.may_suggest", "twice"),
+    ('may_suggest = ["target_speed"]', 'may_suggest = "target_speed"', "may_suggest",
+     "member.plain.may_suggest", 'must be a list: ["target_speed"]'),
     ('may_suggest = ["target_speed"]', "may_suggest = []", "may_suggest",
      "member.plain.may_suggest", "grants nothing"),
     ('kind = "score"\nmember = "plain"', 'kind = "score"\nmember = "plainn"', "plainn",
@@ -461,3 +463,12 @@ def test_a_model_that_takes_no_picture_runs_elsewhere(edited: Edit, folder: Path
     inside = edited('runtime = "external"\ncard = "lane.card.json"', 'model = "lane.onnx"')
     with pytest.raises(ConfigError, match=r'member\.lane\.camera: .* runtime = "external" here'):
         config.load(inside)
+
+
+def test_a_default_that_does_not_fit_is_said_to_be_one(edited: Edit) -> None:
+    file = edited("period_ms = 10", "period_ms = 20")
+    with pytest.raises(ConfigError, match=r"LOST\.on_ms: is 30 by default; .* periods \(60 ms\)"):
+        config.load(file)
+    file.write_text(file.read_text() + "\n[cause.CONTROLLER_LOST]\non_ms = 40\noff_ms = 1000\n")
+    with pytest.raises(ConfigError, match=r"LOST\.on_ms: is 40; two late ticks"):
+        config.load(file)
