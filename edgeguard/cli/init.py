@@ -86,6 +86,7 @@ def command(
     """
     out = model.parent if out is None else out
     names = read_labels(labels)
+    _distinct(labels, names)
     _free(model, out, force)
     spec = _apart(inspect_model, model)
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
@@ -101,6 +102,19 @@ def command(
             raise ConfigError(str(error).replace(str(made), str(model.parent))) from None
         written = _publish(made, model, out)
     _tell(card, assumed, written, out)
+
+
+def _distinct(file: Path, names: tuple[str, ...]) -> None:
+    """guard.toml names classes by their labels. Raises ConfigError."""
+    first: dict[str, int] = {}
+    for at, name in enumerate(names):
+        if first.setdefault(name, at) != at:
+            where = f" class {at}" if file.suffix == ".json" else f"{at + 1}"
+            other = f"class {first[name]}" if file.suffix == ".json" else f"line {first[name] + 1}"
+            raise ConfigError(
+                f'{file}:{where}: the label "{name}" is that of {other}, too; guard.toml could not'
+                " tell them apart: rename one"
+            )
 
 
 def _targets(model: Path, out: Path) -> list[Path]:
@@ -120,7 +134,10 @@ def _free(model: Path, out: Path, force: bool) -> None:
     there = [copy] if copy.exists() and not filecmp.cmp(copy, model, shallow=False) else []
     there += [path for path in _targets(model, out) if path.exists()]
     if there and not force:
-        raise ConfigError(f"{there[0]}: exists; --force overwrites it, --out DIR writes elsewhere")
+        said = f"{there[0]}: exists; --force overwrites it, --out DIR writes elsewhere"
+        if there[0].name == "guard.toml":  # of another model in the same folder
+            said += f'; to add {model.name} to it: "A second member" in docs/card.md'
+        raise ConfigError(said)
 
 
 def _apart(work: Callable[..., Any], *args: Any) -> Any:
@@ -152,10 +169,9 @@ def _apart(work: Callable[..., Any], *args: Any) -> Any:
 def _answer(said: Connection, work: Callable[..., Any], args: tuple[Any, ...]) -> None:
     """In the child: what it made, or why not."""
     try:
-        made = work(*args), None
+        said.send((work(*args), None))
     except Exception as error:
-        made = None, error
-    said.send(made)
+        said.send((None, error))
 
 
 def _name(given: Any) -> Path:

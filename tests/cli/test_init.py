@@ -130,6 +130,10 @@ def test_what_is_refused_leaves_nothing_behind(
     short.write_text("one\ntwo\n")
     blank = tmp_path / "blank.json"
     blank.write_text('["one", ""]')
+    twice = tmp_path / "twice.txt"
+    twice.write_text("one\ntwo\none\n")
+    again = tmp_path / "again.json"
+    again.write_text('["one", "two", "two"]')
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(model.read_bytes()[:1000])
     text = tmp_path / "model.txt"
@@ -143,6 +147,8 @@ def test_what_is_refused_leaves_nothing_behind(
         (model, tmp_path / "bad", labels, "is no readable picture"),
         (model, pictures, tmp_path / "nowhere", "cannot be read"),
         (model, pictures, blank, "every score needs a name"),
+        (model, pictures, twice, 'twice.txt:3: the label "one" is that of line 1, too'),
+        (model, pictures, again, 'again.json: class 2: the label "two" is that of class 1, too'),
         (tmp_path / "nowhere.onnx", pictures, labels, "no such file"),
         (broken, pictures, labels, "is not a readable ONNX model"),
         (text, pictures, labels, "neither .onnx nor .tflite"),
@@ -153,6 +159,26 @@ def test_what_is_refused_leaves_nothing_behind(
         assert "Traceback" not in err
         assert not out.exists(), phrase
     assert run("init", model, "--images", pictures, "--labels", labels, "--size", "0x9") == 2
+
+
+def test_a_second_model_in_the_folder_is_told_how_to_join_the_first(
+    tmp_path: Path, pictures: Path, labels: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnxruntime")
+    for name in ("plain", "second"):
+        (tmp_path / f"{name}.onnx").write_bytes((models_dir() / "plain.onnx").read_bytes())
+    arguments = ("--images", pictures, "--labels", labels)
+    assert run("init", tmp_path / "plain.onnx", *arguments) == 0
+    assert run("init", tmp_path / "second.onnx", *arguments) == 2
+    assert 'to add second.onnx to it: "A second member" in docs/card.md' in capfd.readouterr().err
+    page = (ROOT / "docs" / "card.md").read_text(encoding="utf-8")
+    steps = page[page.index("## A second member") :].split("```")[1]
+    table = next(line for line in steps.splitlines() if line.startswith("sed"))
+    assert run("init", tmp_path / "second.onnx", *arguments, "--out", tmp_path / "second") == 0
+    for file in (tmp_path / "second").glob("second.*"):
+        file.rename(tmp_path / file.name)
+    subprocess.run(table, shell=True, check=True, cwd=tmp_path)
+    assert list(load(tmp_path / "guard.toml", files=True).members) == ["plain", "second"]
 
 
 def test_ctrl_c_of_a_terminal_ends_it_and_its_child_without_a_word_of_theirs(
