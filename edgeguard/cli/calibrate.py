@@ -222,11 +222,11 @@ def _write_all(
 ) -> None:  # fmt: skip
     """calibration.toml, and the arrays beside it where there are any. Without frames, what was
     fitted on some before stays."""
-    from edgeguard.config.definition import definition
+    from edgeguard.config.definition import definition, model_keys
     from edgeguard.evidence.calibration_file import fitted_on_frames, to_toml
     from edgeguard.evidence.embedding import read, to_bytes
 
-    models = {name: card.sha256 for name, card in cards.items()}
+    models = {name: model_keys(card) for name, card in cards.items()}
     kept = {} if job else fitted_on_frames(target, models)
     known = {*rates, *(name for name, what in fits if what == "risk")}
     definitions = {n: definition(d) for n, d in cfg.detectors.items() if n in known}

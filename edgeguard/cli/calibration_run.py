@@ -18,6 +18,7 @@ from edgeguard.cli.calibration_arrays import CALIBRATED, distances, has_risk
 from edgeguard.config import GuardConfig, model_path, policy_dict
 from edgeguard.config import vocabulary as words
 from edgeguard.config.calibration import OF_DETECTOR
+from edgeguard.config.definition import voting
 from edgeguard.config.fixed import ONE
 from edgeguard.errors import ConfigError, ModelRefused
 from edgeguard.evidence.calibration import Detector, Member, Operation
@@ -250,8 +251,6 @@ def operations(cfg: GuardConfig) -> list[Operation]:
     """The operations whose certainty is "calibrated". Raises ConfigError for value channels."""
     found = []
     for name, channel in cfg.channels.items():
-        may = {m: row.may_suggest.operations.get(name, ()) for m, row in cfg.members.items()}
-        heard = tuple(m for m, granted in may.items() if granted)
         for operation, demand in channel.demands.items():
             if demand.certainty != CALIBRATED:
                 continue
@@ -260,8 +259,8 @@ def operations(cfg: GuardConfig) -> list[Operation]:
                     f"{cfg.source}: channel.{name}.{operation}.certainty: continuous members state "
                     "no certainty to calibrate; give a number"
                 )
-            granted = tuple(m for m in heard if operation in may[m])
-            found.append(Operation(name, operation, demand.quorum, heard, granted))
+            who = voting(name, operation, demand, cfg.members)
+            found.append(Operation(name, operation, **who))
     return found
 
 

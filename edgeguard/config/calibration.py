@@ -13,7 +13,7 @@ import attrs
 
 from edgeguard.card import Card
 from edgeguard.config import detector_rules, schema
-from edgeguard.config.definition import changes
+from edgeguard.config.definition import changes, model_changes, voting
 from edgeguard.config.detector_rows import ends
 from edgeguard.config.draft import Draft
 from edgeguard.config.files import resolve
@@ -170,6 +170,7 @@ class _File:
         self._models(made, cards)
         fits = self._fits(made, cards)
         self._definitions(made, fits)
+        self._votes(made)
         for path in wishes(made):
             value = self._wish(made, path)
             if value is not None:
@@ -202,6 +203,35 @@ class _File:
                     ("detector", name, key),
                     f"{change} when {self.path} was written; run `edgeguard calibrate` again",
                 )
+
+    def _votes(self, made: Draft) -> None:
+        """A certainty holds for the quorum, and for the members, that it was found with."""
+        if len(made.members) < len(made.names["member"]):
+            return  # reported already
+        for path in wishes(made):
+            there: KeyPath = ("thresholds", *path[1:3])
+            if path[0] != "channel" or not self._has((*there, "certainty")):
+                continue
+            name, operation = str(path[1]), str(path[2])
+            before = self.raw["thresholds"][name][operation]
+            demand = made.channels[name].demands[operation]
+            now = voting(name, operation, demand, made.members)
+            if not set(now) <= set(before):
+                made.report.add(
+                    path,
+                    f'is "calibrated", but {self.path} does not say for which quorum and members; '
+                    "run `edgeguard calibrate` again",
+                )
+                continue
+            again = f"when {self.path} was written; run `edgeguard calibrate` again"
+            if now["quorum"] != before["quorum"]:
+                was = f"is {now['quorum']}, and was {before['quorum']} {again}"
+                made.report.add((*path[:3], "quorum"), was)
+            for key, may in (("granted", f"may {operation} it"), ("heard", "are heard on it")):
+                if now[key] != before[key]:
+                    was = f"{_named(now[key])} {may}, and {_named(before[key])} did {again}"
+                    made.report.add(path, f'is "calibrated", but {was}')
+                    break  # who is not heard is granted nothing
 
     def _scored(self, made: Draft, fits: Fits) -> None:
         """The scores of a detector's blocks hold for the limits that they were measured from."""
@@ -302,6 +332,27 @@ class _File:
                     f"was made with another model file than {card.file}; run `edgeguard calibrate`"
                     " again",
                 )
+            elif isinstance(entry, dict):
+                self._card(name, card, entry)
+
+    def _card(self, name: str, card: Card, entry: Mapping[str, Any]) -> None:
+        """And for how these files were fed and read then."""
+        if not {"input", "scores", "labels_sha256"} <= set(entry):
+            self.report.add(
+                ("model", name),
+                f"does not say how {card.file} was fed when this was written; run `edgeguard"
+                " calibrate` again",
+            )
+            return
+        for key, change in model_changes(card, entry):
+            self.report.add(
+                ("model", name, key),
+                f"{change} when this was written; run `edgeguard calibrate` again",
+            )
+
+
+def _named(members: object) -> str:
+    return ", ".join(map(str, members)) if isinstance(members, list) else str(members)
 
 
 def _put(made: Draft, path: KeyPath, value: float) -> None:

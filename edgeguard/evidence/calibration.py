@@ -89,8 +89,8 @@ class Operation:
     channel: str
     operation: str
     quorum: int
-    heard: tuple[str, ...]
-    granted: tuple[str, ...]
+    heard: Sequence[str]
+    granted: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -136,8 +136,9 @@ class Calibration:
     """What was found. Keys: member; (channel, operation); (detector, side).
 
     ``reliability`` holds that of temperature 1 and that of the fitted one, on the tracks that were
-    not fitted on; ``votes`` and true labels are of the same tracks. ``line`` is what was fitted of
-    an association, ``tracks`` the numbers of each detector on the tracks that its limits stand on.
+    not fitted on; ``votes`` and true labels are of the same tracks. ``asked`` says for whom
+    each threshold was found. ``line`` is what was fitted of an association, ``tracks`` the numbers
+    of each detector on the tracks that its limits stand on.
     """
 
     temperature: dict[str, float] = field(default_factory=dict)
@@ -145,6 +146,7 @@ class Calibration:
         default_factory=dict
     )
     threshold: dict[tuple[str, str], Threshold] = field(default_factory=dict)
+    asked: dict[tuple[str, str], Operation] = field(default_factory=dict)
     votes: dict[tuple[str, str], tuple[Votes, Ints]] = field(default_factory=dict)
     limit: dict[tuple[str, str], Limit] = field(default_factory=dict)
     line: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -167,6 +169,7 @@ def calibrate(frames: Frames, members: Sequence[Member], wishes: Wishes) -> Cali
     for wish in wishes.operations:
         key = (wish.channel, wish.operation)
         votes = _votes(wish, labels, evidence)
+        found.asked[key] = wish
         found.votes[key] = (_where(votes, held), frames.y[held])
         sides = _side(frames, votes, fit), _side(frames, votes, held)
         with _collected(refused, f"channel.{wish.channel}.{wish.operation}.certainty"):

@@ -27,8 +27,8 @@ from edgeguard.evidence.calibration import SIDES, Calibration
 
 _HEAD = """\
 # Written by `edgeguard calibrate`; run it again rather than edit: a changed number is refused. A
-# limit of your own belongs in guard.toml. Whoever changes a model, the debounce of a detector's
-# cause or a quorum has to calibrate again.
+# limit of your own belongs in guard.toml. Whoever changes a model or its card, a quorum, who may
+# suggest what, or the debounce of a detector's cause has to calibrate again.
 #
 # What the numbers promise assumes that later tracks are drawn like the calibration tracks
 # (exchangeable). The unit is the track.
@@ -51,10 +51,10 @@ def digest(*arrays: npt.NDArray[Any]) -> str:
     return found.hexdigest()
 
 
-def fitted_on_frames(path: Path, models: Mapping[str, str]) -> dict[str, Any]:
+def fitted_on_frames(path: Path, models: Mapping[str, Any]) -> dict[str, Any]:
     """The tables of a file that is to be written anew by who has no frames; empty when it has
-    nothing that took frames. Raises ConfigError when that was fitted to other model files, or
-    changed since."""
+    nothing that took frames. Raises ConfigError when that was fitted to other model files or cards,
+    or changed since."""
     old = read_toml(path)[0] if path.exists() else {}
     misshapen = _misshapen(old)
     if misshapen:
@@ -64,10 +64,10 @@ def fitted_on_frames(path: Path, models: Mapping[str, str]) -> dict[str, Any]:
         )
     if "tracks" not in old.get("data", {}):
         return {}
-    if {name: entry.get("sha256") for name, entry in old.get("model", {}).items()} != dict(models):
+    if old.get("model", {}) != dict(models):
         raise ConfigError(
-            f"{path}: holds what was fitted on frames to other model files than guard.toml names"
-            " now; give --data as well, or remove the file"
+            f"{path}: holds what was fitted on frames to other model files or cards than guard.toml"
+            " names now; give --data as well, or remove the file"
         )
     wrong = edited(old)
     if wrong:
@@ -94,7 +94,7 @@ def _nested(value: object, depth: int) -> bool:
 
 def to_toml(
     found: Calibration,
-    models: Mapping[str, str],
+    models: Mapping[str, Mapping[str, Any]],
     rates: Mapping[str, float],
     definitions: Mapping[str, Mapping[str, Any]],
     data: dict[str, Any],
@@ -103,23 +103,27 @@ def to_toml(
 ) -> str:
     """The text of calibration.toml.
 
-    models: SHA-256 by member; rates: false trips per hour that were asked for, by detector with a
-    number; definitions: what was measured, by detector of which anything was found; data: the keys
-    of [data]; arrays: file and sha256, or empty; kept: tables of the file before, which stay where
-    nothing new was found.
+    models: the keys of [model.NAME], by member; rates: false trips per hour that were asked for, by
+    detector with a number; definitions: what was measured, by detector of which anything was found;
+    data: the keys of [data]; arrays: file and sha256, or empty; kept: tables of the file before,
+    which stay where nothing new was found.
     """
     parts = [
         _HEAD,
         _table(("data",), kept.get("data", {}) | data),
-        *(_table(("model", name), {"sha256": sha256}) for name, sha256 in models.items()),
+        *(model_table(name, keys) for name, keys in models.items()),
         _table(("temperature",), kept.get("temperature", {}) | found.temperature),
     ]
     for channel, operations in kept.get("thresholds", {}).items():
         for operation, keys in operations.items():
             parts.append(_table(("thresholds", channel, operation), keys))
     for (channel, operation), threshold in found.threshold.items():
+        wish = found.asked[channel, operation]
         keys = {
             "certainty": threshold.value / ONE,
+            "quorum": wish.quorum,
+            "granted": sorted(wish.granted),
+            "heard": sorted(wish.heard),
             "n_tracks": threshold.n_tracks,
             "alpha": _round(threshold.alpha),
             "delta": _round(threshold.delta),
@@ -135,6 +139,11 @@ def to_toml(
     text = "\n".join(parts)
     contents = {"sha256": own_sha256(parse(text, Path("calibration.toml")))}
     return "\n".join([text, _table(("contents",), contents)])
+
+
+def model_table(name: str, keys: Mapping[str, Any]) -> str:
+    """[model.NAME] with the keys of `edgeguard.config.definition.model_keys`."""
+    return _table(("model", name), keys)
 
 
 def _detector(name: str, keys: Mapping[str, Any]) -> list[str]:
@@ -171,4 +180,6 @@ def _table(path: tuple[str, ...], keys: Mapping[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items()) + " }"
     return json.dumps(value) if isinstance(value, str | list) else repr(value)

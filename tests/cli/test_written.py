@@ -16,6 +16,8 @@ import pytest
 
 from edgeguard.card import Card
 from edgeguard.cli.main import main
+from edgeguard.config.definition import model_keys
+from edgeguard.evidence.calibration_file import model_table
 from edgeguard.written import text, together, whole
 from edgeguard.zoo import models_dir
 from tests.cli.running import POLICY
@@ -56,8 +58,8 @@ def own(tmp_path: Path) -> Path:
     (tmp_path / "guard.toml").write_text(
         f'{text}\n[channel.target_speed.means]\n"{label}" = 13.8\n'
     )
-    sha256 = Card.beside(tmp_path / "plain.onnx").sha256
-    (tmp_path / "fitted.toml").write_text(f'[model.plain]\nsha256 = "{sha256}"\n')
+    card = Card.beside(tmp_path / "plain.onnx")
+    (tmp_path / "fitted.toml").write_text(model_table("plain", model_keys(card)))
     return tmp_path
 
 

@@ -14,6 +14,13 @@ from edgeguard.errors import ConfigError
 Edit = Callable[[str, str], Path]
 
 
+def card(file: Path, old: str, new: str) -> None:
+    path = file.with_name("plain.card.json")
+    text = path.read_text()
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new))
+
+
 @pytest.fixture
 def calibrated(edited: Edit) -> Path:
     edited('name = "sign-speed"', 'name = "sign-speed"\ncalibration = "calibration.toml"')
@@ -25,8 +32,8 @@ def change(file: Path, old: str, new: str, sealed: bool = True) -> None:
     """Sealed: as if it had been written so."""
     path = file.with_name("calibration.toml")
     text = path.read_text()
-    assert text.count(old) == 1
-    text = text.replace(old, new)
+    assert old in text
+    text = text.replace(old, new, 1)
     if sealed and "[temperature]" in text:
         before, there, after = text.rpartition('[contents]\nsha256 = "')
         text = before + there + own_sha256(parse(text, path)) + after[64:]
@@ -57,7 +64,7 @@ def test_before_calibration_the_word_stays_and_gives_no_policy(calibrated: Path)
         ("a" * 64, "d" * 64, r"calibration\.toml:3: model\.plain\.sha256: was made with another"),
         (f'[model.plain]\nsha256 = "{"a" * 64}"', "", r"\.toml:\d+: model\.plain: missing"),
         ("certainty = 0.97", "certainty = nan",
-         r"calibration\.toml:12: thresholds\.target_speed\.raise\.certainty: is nan"),
+         r"calibration\.toml:21: thresholds\.target_speed\.raise\.certainty: is nan"),
         ("certainty = 0.97", "certainty = 1.5", r"raise\.certainty: is 1\.5; must be at most 1"),
         ("certainty = 0.97", "", r"guard\.toml:\d+: channel\.\w+\.raise\.certainty: .*has no"),
         ("above = -1.5", "below = -1.5", r"detector\.odd\.above: is \"calibrated\", but .* has no"),
@@ -97,6 +104,81 @@ def test_a_limit_of_another_number_is_refused(
         config.load(calibrated)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("quorum = 2, frames", "quorum = 1, frames",
+         r"guard\.toml:\d+: channel\.target_speed\.raise\.quorum: is 1, and was 2 when .* again"),
+        ('may_suggest = ["target_speed"]', 'may_suggest = { target_speed = ["lower"] }',
+         r"raise\.certainty: .* compact may raise it, and compact, plain did when .* again"),
+        ('may_suggest = ["steering"]',
+         'may_suggest = { steering = ["raise"], target_speed = ["lower"] }',
+         r"raise\.certainty: .* compact, lane, plain are heard on it, and compact, plain did"),
+    ],
+)  # fmt: skip
+def test_a_certainty_of_another_vote_is_refused(
+    calibrated: Path, edited: Edit, old: str, new: str, named: str
+) -> None:
+    edited(old, new)
+    with pytest.raises(ConfigError, match=named):
+        config.load(calibrated)
+
+
+def test_what_a_certainty_does_not_stand_on_is_free(calibrated: Path, edited: Edit) -> None:
+    edited("quorum = 2, frames = 3", "quorum = 2, frames = 2")
+    edited("lower = { certainty = 0.80, quorum = 1 }", "lower = { certainty = 0.7, quorum = 2 }")
+    card(calibrated, '"task"', '"temperature": 2.0,\n "task"')  # the calibration has its own
+    card(calibrated, '"layout": "CHW"', '"layout": "CHW", "mean": [0, 0, 0]')  # as it was
+    assert config.load(calibrated).channels["target_speed"].raise_.certainty == 0.97
+
+
+def test_a_certainty_of_nobody_knows_which_vote_is_refused(calibrated: Path) -> None:
+    change(calibrated, "quorum = 2\n", "")
+    with pytest.raises(ConfigError, match=r"raise\.certainty: .*say for which quorum and members"):
+        config.load(calibrated)
+
+
+CHW = '"layout": "CHW"'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        (CHW, f'{CHW}, "colour": "BGR"',
+         r'\.toml:4: model\.plain\.input: colour of the card is "BGR", and was "RGB" when .*'),
+        (CHW, f'{CHW}, "mean": [0.5, 0.5, 0.5]',
+         r"input: mean of the card is \[0\.5, 0\.5, 0\.5\], and was \[0\.0, 0\.0, 0\.0\]"),
+        (CHW, f'{CHW}, "fit": "crop"', r'input: fit of the card is "crop", and was "stretch"'),
+        (CHW, '"layout": "HWC"', r'input: layout of the card is "HWC", and was "CHW"'),
+        ('"logits"', '"probabilities"', r"scores: kind of the card is .*, and was .logits"),
+        ('"speed limit 20",\n  "speed limit 30"', '"speed limit 30",\n  "speed limit 20"',
+         r"model\.plain\.labels_sha256: the card has other labels, or another order of them"),
+    ],
+)  # fmt: skip
+def test_a_calibration_of_a_model_that_was_fed_or_read_otherwise_is_refused(
+    calibrated: Path, old: str, new: str, named: str
+) -> None:
+    card(calibrated, old, new)
+    with pytest.raises(ConfigError, match=named):
+        config.load(calibrated)
+
+
+@pytest.mark.parametrize(
+    ("new", "named"),
+    [
+        ("", r"calibration\.toml:2: model\.plain: does not say how plain\.onnx was fed"),
+        ("input = 3", r'model\.plain\.input: colour of the card is "RGB", and was not given'),
+    ],
+)
+def test_a_calibration_that_does_not_say_how_a_model_was_fed_is_refused(
+    calibrated: Path, new: str, named: str
+) -> None:
+    text = calibrated.with_name("calibration.toml").read_text()
+    change(calibrated, next(s for s in text.splitlines() if s.startswith("input = ")), new)
+    with pytest.raises(ConfigError, match=named):
+        config.load(calibrated)
+
+
 def test_a_limit_of_nobody_knows_which_number_is_refused(calibrated: Path) -> None:
     text = calibrated.with_name("calibration.toml").read_text()
     definition = text[text.index("[detector.odd.definition]") : text.index("[temperature]")]
@@ -118,7 +200,7 @@ def test_a_limit_of_nobody_knows_which_number_is_refused(calibrated: Path) -> No
 def test_a_calibration_that_was_edited_is_refused(calibrated: Path, old: str, new: str) -> None:
     change(calibrated, old, new, sealed=False)
     with pytest.raises(
-        ConfigError, match=r"calibration\.toml:30: contents\.sha256: .*changed after .* again"
+        ConfigError, match=r"calibration\.toml:42: contents\.sha256: .*changed after .* again"
     ):
         config.load(calibrated)
 
@@ -138,8 +220,8 @@ def test_comments_and_layout_of_a_calibration_are_free(calibrated: Path) -> None
 
 
 def test_what_a_member_can_say_is_asked_at_its_calibrated_temperature(calibrated: Path) -> None:
-    file = calibrated.with_name("plain.card.json")
-    file.write_text(file.read_text().replace('"scale": 0.1', '"scale": 0.01'))
+    card(calibrated, '"scale": 0.1', '"scale": 0.01')
+    change(calibrated, "scale = 0.1,", "scale = 0.01,")
     with pytest.raises(ConfigError, match=r"raise\.certainty: is 0\.97, but plain says 0\.6578 at"):
         config.load(calibrated)
     change(calibrated, "plain = 1.25", "plain = 0.3")

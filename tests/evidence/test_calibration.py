@@ -145,7 +145,7 @@ def text_of(found, frames, members, wishes):
     stated = {"sha256": "ab", "date": "now", "tracks": len(frames.tracks), "frames": len(frames.y)}
     return calibration_file.to_toml(
         found,
-        {m.name: m.sha256 for m in members},
+        {m.name: {"sha256": m.sha256, "input": {"mean": [0.5], "fit": "crop"}} for m in members},
         {d.name: d.max_false_trips_per_hour for d in wishes.detectors},
         {d.name: {"kind": "score", "feature": d.feature} for d in wishes.detectors},
         stated | {"rate_hz": frames.stream.rate_hz},
@@ -163,10 +163,11 @@ def test_the_file_says_n_and_alpha_with_every_number():
     assert read["data"] == {
         "sha256": "ab", "date": "now", "tracks": 200, "frames": 4000, "rate_hz": 10.0
     }  # fmt: skip
-    assert read["model"]["a"] == {"sha256": "0" * 64}
+    assert read["model"]["a"] == {"sha256": "0" * 64, "input": {"mean": [0.5], "fit": "crop"}}
     assert read["temperature"] == found.temperature
     raise_ = read["thresholds"]["speed"]["raise"]
     assert raise_["certainty"] * ONE == found.threshold["speed", "raise"].value
+    assert (raise_["quorum"], raise_["granted"], raise_["heard"]) == (3, [*NAMES], [*NAMES])
     assert (raise_["n_tracks"], raise_["alpha"], raise_["delta"]) == (150, 0.05, 0.05)
     thin = read["detector"]["thin"]
     assert thin["definition"] == {"kind": "score", "feature": "margin"}

@@ -11,9 +11,10 @@ import numpy as np
 
 from edgeguard.card import Card
 from edgeguard.config import load
-from edgeguard.config.definition import definition
+from edgeguard.config.definition import definition, model_keys
 from edgeguard.config.detector_rows import ends
 from edgeguard.evidence import embedding
+from edgeguard.evidence.calibration_file import model_table
 from edgeguard.zoo import models_dir
 from tests.faults.bench import POLICY, Bench, write_policy
 
@@ -77,9 +78,10 @@ def calibrated(folder: Path, fits, toml: str) -> Path:
     cards = {}
     for name in ("one", "two", "three", "compact"):
         file = folder / f"{name}.card.json"
-        cards[name] = json.loads(file.read_text())["sha256"] if file.exists() else None
-    cards["compact"] = Card.beside(models_dir("gtsrb") / "compact.tflite").sha256
-    models = "".join(f'[model.{n}]\nsha256 = "{s}"\n' for n, s in cards.items())
+        if file.exists():
+            cards[name] = Card.load(file)
+    cards["compact"] = Card.beside(models_dir("gtsrb") / "compact.tflite")
+    models = "".join(model_table(name, model_keys(card)) for name, card in cards.items())
     digest = hashlib.sha256(data).hexdigest()
     (folder / "calibration.toml").write_text(
         f'{models}\n{defined}\n[arrays]\nfile = "calibration.npz"\nsha256 = "{digest}"\n'

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from edgeguard.config.definition import model_keys
+from edgeguard.evidence.calibration_file import model_table
 from edgeguard.evidence.embedding import to_bytes
 from edgeguard.lab.defences.detector import Detector
 from edgeguard.lab.defences.embedded import Boxes, Distance
@@ -108,5 +110,5 @@ def _write_arrays(folder: Path, name: str, member: str, detector: Learned) -> No
     digest = hashlib.sha256(data).hexdigest()
     (folder / f"{name}.calibration.toml").write_text(
         f'[arrays]\nfile = "{name}.npz"\nsha256 = "{digest}"\n\n'
-        f'[model.{member}]\nsha256 = "{detector.model.card.sha256}"\n'
+        + model_table(member, model_keys(detector.model.card))
     )
