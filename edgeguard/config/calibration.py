@@ -227,10 +227,10 @@ class _File:
             if now["quorum"] != before["quorum"]:
                 was = f"is {now['quorum']}, and was {before['quorum']} {again}"
                 made.report.add((*path[:3], "quorum"), was)
-            for key, may in (("granted", f"may {operation} it"), ("heard", "are heard on it")):
+            for key, whom in (("granted", f"that may {operation} it"), ("heard", "heard on it")):
                 if now[key] != before[key]:
-                    was = f"{_named(now[key])} {may}, and {_named(before[key])} did {again}"
-                    made.report.add(path, f'is "calibrated", but {was}')
+                    was = f"{_named(now[key])}, and were {_named(before[key])} {again}"
+                    made.report.add(path, f'is "calibrated", but the members {whom} are {was}')
                     break  # who is not heard is granted nothing
 
     def _scored(self, made: Draft, fits: Fits) -> None:
@@ -352,7 +352,7 @@ class _File:
 
 
 def _named(members: object) -> str:
-    return ", ".join(map(str, members)) if isinstance(members, list) else str(members)
+    return (", ".join(map(str, members)) or "none") if isinstance(members, list) else str(members)
 
 
 def _put(made: Draft, path: KeyPath, value: float) -> None:

@@ -110,10 +110,10 @@ def test_a_limit_of_another_number_is_refused(
         ("quorum = 2, frames", "quorum = 1, frames",
          r"guard\.toml:\d+: channel\.target_speed\.raise\.quorum: is 1, and was 2 when .* again"),
         ('may_suggest = ["target_speed"]', 'may_suggest = { target_speed = ["lower"] }',
-         r"raise\.certainty: .* compact may raise it, and compact, plain did when .* again"),
+         r"raise\.certainty: .* that may raise it are compact, and were compact, plain when .*"),
         ('may_suggest = ["steering"]',
          'may_suggest = { steering = ["raise"], target_speed = ["lower"] }',
-         r"raise\.certainty: .* compact, lane, plain are heard on it, and compact, plain did"),
+         r"raise\.certainty: .* heard on it are compact, lane, plain, and were compact, plain"),
     ],
 )  # fmt: skip
 def test_a_certainty_of_another_vote_is_refused(
