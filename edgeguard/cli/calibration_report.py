@@ -30,10 +30,27 @@ def tables(
     for name, line in found.line.items():
         if line:
             console.print(f"{name}: " + ", ".join(f"{k} {v:g}" for k, v in line.items()))
+    _lowest(found)
     if frames and found.limit:
         _rare(frames)
     of = f" from {len(frames.tracks)} tracks, {len(frames.y)} frames" if frames else ""
     click.echo(f"{target}: written{of}; it holds for later tracks that are drawn alike")
+
+
+def _lowest(found: Calibration) -> None:
+    """Where the search ended at the last certainty that it tries, which hardly refuses anything."""
+    from edgeguard.evidence.selective import GRID
+
+    for (channel, operation), threshold in found.threshold.items():
+        if threshold.value > GRID[-1]:
+            continue
+        level = found.votes[channel, operation][0].level
+        refused, asked = int((level[level >= 0] < threshold.value).sum()), int((level >= 0).sum())
+        click.echo(
+            f"note: {operation} {channel}: {threshold.value / ONE:.4f} is the lowest certainty that"
+            f" is tried, and refused {refused} of the {asked} frames with a quorum here: the quorum"
+            " alone carries the accuracy"
+        )
 
 
 def _rare(frames: Frames) -> None:

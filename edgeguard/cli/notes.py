@@ -24,6 +24,7 @@ def notes(cfg: GuardConfig, cards: Mapping[str, Card]) -> list[str]:
             said.append(f"channel.{name}: every class is hold, so no model ever moves it")
         if channel.degraded is None:
             said.append(f"channel.{name}: no degraded envelope, DEGRADED moves as NOMINAL does")
+    said += _refusing_nothing(cfg, cards)
     said += _late(cfg) + _patient(cfg) + _blind(cfg) + _twins(cards) + _together(cfg)
     if cfg.telemetry.disclosure != "label":
         said.append(f"telemetry: disclosure {cfg.telemetry.disclosure} lets out what models say")
@@ -62,6 +63,28 @@ def _blind(cfg: GuardConfig) -> list[str]:
         for name in cfg.cameras
         if name not in looking
     ]
+
+
+def _refusing_nothing(cfg: GuardConfig, cards: Mapping[str, Card]) -> list[str]:
+    """Certainties below what a member that knows nothing says: LOW_CERTAINTY never acts on it."""
+    said = []
+    for name, channel in cfg.channels.items():
+        for operation, demand in channel.demands.items():
+            if channel.kind != "label" or isinstance(demand.certainty, str):
+                continue
+            free = [
+                f"{m} ({cards[m].scores.size} classes)"
+                for m, member in cfg.members.items()
+                if operation in member.may_suggest.operations.get(name, ())
+                and demand.certainty * cards[m].scores.size <= 1.0
+            ]
+            if free:
+                said.append(
+                    f"channel.{name}.{operation}: certainty {demand.certainty:g} refuses nothing"
+                    f" that is said by {', '.join(free)}: the surest of N classes never has less"
+                    " than 1/N; there the quorum alone decides"
+                )
+    return said
 
 
 def _late(cfg: GuardConfig) -> list[str]:

@@ -133,6 +133,17 @@ def test_from_frames_to_a_guard_that_uses_the_numbers(place, capfd):
     assert found["calibrate.dark.below"]["n"] == 40
 
 
+def test_a_certainty_that_refuses_nothing_is_named(place, capfd):
+    x, track = pictures()
+    save(place, x=x, y=answers(x), track=track)
+    assert calibrate(place, "--target-accuracy", "0.8", "--no-plots") == 0
+    shown = capfd.readouterr().out
+    asked = re.search(
+        r"note: raise target_speed: 0\.0500 is the lowest .* of the (\d+) frames", shown
+    )
+    assert asked and 200 < int(asked[1]) <= 240  # 30 tracks of 8 frames, but for saturated ones
+
+
 def test_a_guard_that_names_no_calibration_is_told_to(place, capfd):
     (place / "guard.toml").write_text(TOML.replace('calibration = "calibration.toml"\n', ""))
     x, track = pictures()

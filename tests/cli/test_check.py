@@ -85,6 +85,18 @@ def test_members_whose_file_nobody_knows_are_not_called_the_same(
     assert "the same file" not in noted(guard_toml, capsys)
 
 
+@pytest.mark.parametrize(("certainty", "free"), [("0.2", True), ("0.201", False)])
+def test_a_certainty_that_refuses_nothing_is_noted(
+    guard_toml: Path, capsys: pytest.CaptureFixture[str], certainty: str, free: bool
+) -> None:
+    text = guard_toml.read_text()
+    guard_toml.write_text(text.replace("certainty = 0.98,", f"certainty = {certainty},"))
+    said = noted(guard_toml, capsys)
+    named = f"target_speed.raise: certainty {certainty} refuses nothing that is said by plain (5 "
+    assert (named in said) == free
+    assert "channel.steering.raise: certainty" not in said  # numbers have none
+
+
 def test_a_vote_that_may_lapse_before_the_next_answer_is_noted(
     guard_toml: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
