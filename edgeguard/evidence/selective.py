@@ -33,6 +33,12 @@ def _threshold_grid() -> list[int]:
 
 
 GRID = _threshold_grid()
+_MORE = "give more tracks"
+_FEWER = "lower the quorum, or give more tracks"
+_WRONG = (
+    "see whether the models are fed and read rightly: the order of y and of the card's labels, and"
+    " the colour, mean, std, fit and layout of its input"
+)
 
 
 @dataclass(frozen=True)
@@ -154,13 +160,40 @@ def certainty_threshold(
         if _walk(sides, sizes, 1.0 - target / 1000.0, delta) is not None:
             supported = target / 1000.0
             break
-    advice = f"ask for no more than {supported:g}" if supported else "no target is supported"
+    begin = GRID[_start(sides[0], sizes, alpha, delta)]
+    why, mend = _refusal(calibration, begin, sizes, target_accuracy, delta)
+    advice = f"ask for no more than {supported:g}, or" if supported else "no target is supported;"
     raise UnsupportedWishError(
-        f"an accuracy of {target_accuracy:g} when accepted is more than {n} calibration tracks can "
-        f"show with confidence {1.0 - delta:g} (without one error they show "
-        f"{math.floor(most * 1000.0) / 1000.0:g}); {advice}, or give more tracks",
-        supported,
+        f"an accuracy of {target_accuracy:g} when accepted {why}; {advice} {mend}", supported
     )
+
+
+def _refusal(
+    calibration: Side, begin: int, sizes: tuple[int, int], target: float, delta: float
+) -> tuple[str, str]:
+    """Why a target is refused, and what may help: too few tracks are another matter than too many
+    errors. 0 is looked at as well, since wrong models may be certain of nothing in the grid.
+    begin: where the walk began; a better threshold that is seen by now promises nothing."""
+    n, sure = sizes[1], f"with confidence {1.0 - delta:g}"
+    of = f"{n} calibration tracks (the other {sizes[0]} fit the temperatures)"
+    most = best_target(n, delta)
+    if target > most:
+        shown = math.floor(most * 1000.0) / 1000.0
+        return f"is more than {of} can show {sure} (without one error they show {shown:g})", _MORE
+    n0 = math.ceil(math.log(delta) / math.log1p(target - 1.0) - 1e-9)
+    tried = [(accepted_at(*calibration, threshold), threshold) for threshold in (*GRID, 0)]
+    enough = [(a.error, -a.tracks, threshold) for a, threshold in tried if a.tracks >= n0]
+    if not enough:
+        found = f"only {tried[-1][0].tracks} of {of} have a frame with a quorum"
+        return f"takes {n0} accepted tracks to be shown {sure}, and {found}", _FEWER
+    error, tracks, threshold = min(enough)
+    if error < 1.0 - target:
+        a = accepted_at(*calibration, begin)
+        there = f"where the search begins, at certainty {begin / ONE:.4f}, {1.0 - a.error:.1%}"
+        return f"cannot be shown {sure}: {there} is measured on {a.tracks} of {of}", _MORE
+    least = f"certainty {threshold / ONE:.4f}" if threshold else "any certainty"
+    found = f"{1.0 - error:.1%}, at {least} on {-tracks} of {of}"
+    return f"is more than these models have: at best {found}", _WRONG
 
 
 def _walk(

@@ -135,8 +135,54 @@ def test_hopeless_members_get_no_target():
     rng = np.random.default_rng(4)
     votes = Votes(np.ones(500, np.int64), rng.integers(0, ONE, 500))
     side = votes, np.zeros(500, np.int64), np.repeat(np.arange(100), 5)
-    with pytest.raises(UnsupportedWishError, match="no target is supported"):
+    with pytest.raises(UnsupportedWishError, match="no target is supported; see whether"):
         selective.certainty_threshold(side, side, 0.9)
+
+
+def frames(right, tracks, level=ONE):
+    """Tracks of ten frames, of which so many are right."""
+    winner = np.tile(np.arange(10) >= right, tracks).astype(np.int64)
+    return (
+        Votes(winner, np.full(tracks * 10, level)),
+        np.zeros(tracks * 10, np.int64),
+        np.repeat(np.arange(tracks), 10),
+    )
+
+
+def refusal(fit, held, target):
+    with pytest.raises(UnsupportedWishError) as refused:
+        selective.certainty_threshold(fit, held, target)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("level", [ONE, 2000])  # or so unsure that no threshold accepts any
+def test_wrong_models_are_not_blamed_on_few_tracks(level):
+    said = refusal(frames(1, 100, level), frames(1, 300, level), 0.95)
+    assert "is more than these models have: at best 10.0%, at " in said
+    assert "on 300 of 300 calibration tracks (the other 100 fit the temperatures)" in said
+    assert "the order of y and of the card's labels" in said
+    assert "can show" not in said and "more tracks" not in said
+
+
+def test_models_that_are_nearly_good_enough_are_told_what_they_have():
+    assert "at best 90.0%" in refusal(frames(9, 100), frames(9, 300), 0.95)
+    assert "ask for no more than 0.8" in refusal(frames(9, 100), frames(9, 300), 0.95)
+    held = frames(10, 60)
+    held[0].winner[:10] = 1  # one track of 60: 98.3 %
+    said = refusal(frames(10, 20), held, 0.95)
+    assert (
+        "cannot be shown with confidence 0.95" in said and "98.3% is measured on 60 of 60" in said
+    )
+    assert said.endswith("or give more tracks")
+
+
+def test_a_quorum_that_is_hardly_ever_there_is_named():
+    held = frames(10, 100)
+    held[0].level[200:] = -1
+    said = refusal(frames(10, 30), held, 0.95)
+    assert "takes 59 accepted tracks to be shown" in said
+    assert "only 20 of 100 calibration tracks" in said and "have a frame with a quorum" in said
+    assert "lower the quorum" in said
 
 
 def test_risk_coverage_counts_from_the_most_certain():
