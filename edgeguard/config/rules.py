@@ -225,8 +225,8 @@ def _controller_lost(
     elif on_ms > most_ms:
         made.report.add(
             path,
-            f"is {on_ms:g}{default}; for so long the models would command with no controller to fall back"
-            f" to: at most {most_ms:g} ms (ten control periods, or {_BUSY_MS:g} ms)",
+            f"is {on_ms:g}{default}; for so long the models would command with no controller to"
+            f" fall back to: at most {most_ms:g} ms (ten control periods, or {_BUSY_MS:g} ms)",
         )
 
 
