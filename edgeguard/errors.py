@@ -22,3 +22,15 @@ class BundleRefused(ConfigError):
 
 class InferenceError(EdgeguardError):
     """The runtime failed on a model that had passed its self-test; the member abstains."""
+
+
+def in_words(error: BaseException) -> str:
+    """Kind and text of an error of somebody else's code, whose own text may raise again."""
+    kind = "error"
+    try:
+        kind = f"{type(error).__name__}"
+        return f"{kind}: {error}"
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return f"{kind}: no message"

@@ -23,7 +23,7 @@ from edgeguard import wiring
 from edgeguard.alarm import limits
 from edgeguard.config import GuardConfig, load
 from edgeguard.decision import Decision
-from edgeguard.errors import BundleRefused, ConfigError, EdgeguardError, ModelRefused
+from edgeguard.errors import BundleRefused, ConfigError, EdgeguardError, ModelRefused, in_words
 from edgeguard.given import MAX_NS, as_stamp
 from edgeguard.intake.camera import Box
 from edgeguard.observing import take_answers
@@ -160,8 +160,10 @@ class Guard:
         if frame is not None:
             try:
                 self.observe(camera, frame, t_ns, box)
-            except Exception as error:
-                _log.warning("%s: frame refused: %s", camera, str(error).partition("\n")[0])
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # a frame or a stamp of the caller's own may do anything
+                _log.warning("%s: frame refused: %s", camera, in_words(error).partition("\n")[0])
         return self.decide(signals, t_ns)
 
     def wait(self, timeout_s: float) -> None:

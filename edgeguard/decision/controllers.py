@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from time import perf_counter_ns
 from typing import Any, Protocol
 
-from edgeguard.errors import ConfigError
+from edgeguard.errors import ConfigError, in_words
 
 
 class Controller(Protocol):
@@ -92,7 +92,7 @@ def make_controller(name: str, parameters: Mapping[str, Any], where: str = "") -
         known = ", ".join(BUILT_IN)
         where_sought = _SOUGHT if isinstance(error, ModuleNotFoundError) else ""
         raise ConfigError(
-            f"{where}controller {name!r}: {_text(error)}; want one of"
+            f"{where}controller {name!r}: {in_words(error)}; want one of"
             f" {known}, or your own as module:attribute{where_sought}"
         ) from error
 
@@ -119,17 +119,6 @@ class Shadow:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit among them: whatever it does, the rule is lost
-            self.failure = _text(error)
+            self.failure = in_words(error)
             return None, perf_counter_ns() - started_ns
         return rule, perf_counter_ns() - started_ns
-
-
-def _text(error: BaseException) -> str:
-    kind = "error"
-    try:
-        kind = f"{type(error).__name__}"
-        return f"{kind}: {error}"
-    except KeyboardInterrupt:
-        raise
-    except BaseException:
-        return f"{kind}: no message"

@@ -227,6 +227,14 @@ def test_whatever_the_caller_gives_decide_commands(
             assert 0.0 <= decision.command["target_speed"] <= 20.0
 
 
+def test_nor_does_step_raise_whatever_the_frame_is(tmp_path: Path) -> None:
+    camera = "\n[camera.front]\nrate_hz = 10\nmax_age_ms = 250\n"
+    guard = Guard.load(write_policy(tmp_path, POLICY + camera))
+    for frame, t_ns in ((Leaves(), 10**9), (np.zeros((4, 4, 3), np.uint8), Leaves())):
+        decision = guard.step("front", frame, {"speed": 20.0}, t_ns)  # type: ignore[arg-type]
+        assert decision.mode == Mode.SAFE_STOP
+
+
 def test_a_rule_whose_error_has_no_text_is_lost_like_any_other(bench: Bench) -> None:
     class Mute(Exception):
         def __str__(self) -> str:
