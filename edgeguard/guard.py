@@ -160,9 +160,7 @@ class Guard:
         if frame is not None:
             try:
                 self.observe(camera, frame, t_ns, box)
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:  # a frame or a stamp of the caller's own may do anything
+            except Exception as error:  # SystemExit passes: a SIGTERM ends the program
                 _log.warning("%s: frame refused: %s", camera, in_words(error).partition("\n")[0])
         return self.decide(signals, t_ns)
 

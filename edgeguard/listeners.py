@@ -95,9 +95,10 @@ class Listener:
             self._waiting.append(self._seen)
 
     def heard(self, t_ns: Any) -> None:
-        """The core has just taken its answer to what was captured at ``t_ns``."""
+        """The core was just given its answer to what was captured at ``t_ns``. What it refuses, as
+        late or out of order, says nothing here either: it would speak for the one that counts."""
         captured_ns = whole_ns(t_ns)
-        if captured_ns is None:  # for the core this answer is as old as can be
+        if captured_ns is None or not self._core.took(self._member):
             return
         with self._lock:
             said = self._core.evidence(self._member)

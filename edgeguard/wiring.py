@@ -12,6 +12,8 @@ from edgeguard import alarm
 from edgeguard.card import Card
 from edgeguard.config import GuardConfig, load_cards, model_path, policy_dict
 from edgeguard.config.detector_rows import row_index
+from edgeguard.config.fixed import ONE
+from edgeguard.config.policy import range_q16
 from edgeguard.decision import CAUSES, Core, Policy, Shadow, make_controller
 from edgeguard.errors import ConfigError, ModelRefused
 from edgeguard.given import Reader, finite, real
@@ -104,7 +106,8 @@ class Parts:
 
     def prove_rules(self) -> None:
         """Run every rule-based controller once, in its budget (F27). Raises ConfigError."""
-        signals = {name: signal.range.low for name, signal in self.config.signals.items()}
+        ranges = {name: range_q16(signal.range) for name, signal in self.config.signals.items()}
+        signals = {name: ends["min"] / ONE for name, ends in ranges.items()}  # surely valid
         budget_ms = self.config.controller.budget_ms
         wrong, spent_ns = self._rules_run(signals)
         if not wrong and spent_ns > budget_ms * 1e6:  # it may have imported and built: once more

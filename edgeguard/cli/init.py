@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from string import Template
@@ -27,7 +28,7 @@ from edgeguard import config
 from edgeguard.card import SUFFIX, Card
 from edgeguard.cli.new_card import PIXELS, Wishes, new_card
 from edgeguard.cli.pictures import tensors
-from edgeguard.errors import ConfigError, EdgeguardError
+from edgeguard.errors import ConfigError, EdgeguardError, in_words
 from edgeguard.inference.golden import answers, record
 from edgeguard.inference.model import inspect_model, load_model, open_model
 from edgeguard.labels import read_labels
@@ -145,14 +146,16 @@ def _apart(work: Callable[..., Any], *args: Any) -> Any:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     child = context.Process(target=_answer, args=(theirs, work, args))
-    # a terminal sends Ctrl-C to the whole group: the child, which imports first, never hears it
+    # a terminal sends Ctrl-C to the whole group: the child, which imports first, never hears it;
+    # what starts with the first child unblocks it again, so that is started before
+    resource_tracker.ensure_running()
     heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         child.start()
         theirs.close()
         signal.pthread_sigmask(signal.SIG_SETMASK, heard)
         made, error = ours.recv()
-    except EOFError:
+    except (EOFError, OSError):  # before it answered, or in the middle of that
         raise ConfigError(
             f"{_name(args[0])}: the runtime crashed on it, so it cannot be guarded here"
         ) from None
@@ -170,8 +173,10 @@ def _answer(said: Connection, work: Callable[..., Any], args: tuple[Any, ...]) -
     """In the child: what it made, or why not."""
     try:
         said.send((work(*args), None))
-    except Exception as error:
+    except EdgeguardError as error:
         said.send((None, error))
+    except Exception as error:  # of a kind that need not survive the way
+        said.send((None, EdgeguardError(f"{_name(args[0])}: {in_words(error)}")))
 
 
 def _name(given: Any) -> Path:

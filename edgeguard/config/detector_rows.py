@@ -46,7 +46,7 @@ def _each_tick_us(cfg: GuardConfig) -> int:
 
 def _risk(cfg: GuardConfig, name: str, level: int) -> dict[str, Any]:
     return {
-        "name": name, "source": SOURCES.index("given"), "index": words.NO_MEMBER, "feature": 0,
+        "name": name, "source": SOURCES.index("given"), "index": 0, "feature": 0,
         "max_age_us": _each_tick_us(cfg),
         "cause": words.CAUSES.index(RISK_CAUSES[level]),
         "min": 0, "max": fixed.q16(level) - 1,
@@ -61,7 +61,7 @@ def _row(cfg: GuardConfig, name: str, detector: schema.Detector) -> dict[str, An
     row: dict[str, Any] = {
         "name": name,
         "source": SOURCES.index("given" if given else detector.kind),
-        "index": _index(cfg, detector),
+        "index": 0 if given else _index(cfg, detector),
         "feature": features.index(detector.feature or "") if picks else 0,
         "max_age_us": _each_tick_us(cfg) if detector.by_answer else max_age_us,
         "cause": words.CAUSES.index(detector.raises),
@@ -75,8 +75,6 @@ def _row(cfg: GuardConfig, name: str, detector: schema.Detector) -> dict[str, An
 def _index(cfg: GuardConfig, detector: schema.Detector) -> int:
     if detector.kind == "image":
         return list(cfg.cameras).index(detector.camera or "")
-    if detector.kind == "bus":
-        return words.NO_MEMBER
     return list(cfg.members).index(detector.member) if detector.member else 0
 
 

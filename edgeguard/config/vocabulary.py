@@ -106,6 +106,5 @@ MOST_LABELS: Final = 65535
 LEAST_SIDE: Final = 4  # pixels of a picture that a history can compare (evidence/history.py)
 NO_SIGNAL: Final = 255
 NO_CAMERA: Final = 255
-NO_MEMBER: Final = 255
 MOST_NUMBER: Final = 32767.0  # what the border takes for a number, either way
 HOLD: Final = -1

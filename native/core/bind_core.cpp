@@ -170,6 +170,9 @@ public:
     return new_decision(made, border_.tripped(), policy_);
   }
 
+  // Whether the member's last result is one that the next decision may hold.
+  bool took(int member) { return border_.took(checked(member)); }
+
   // The signals as rules may see them: of the declared ones those that the core will believe, as
   // plain numbers. Raises what a name raises that is compared.
   py::dict valid(const py::dict &given) const {
@@ -376,6 +379,7 @@ void bind_core(py::module_ &m) {
       .def("measure", &Core::measure)
       .def("extremes", &Core::extremes)
       .def("valid", &Core::valid)
+      .def("took", &Core::took)
       .def_property_readonly("last", &Core::last)
       .def("on_strangers", &Core::on_strangers)
       .def("arm", &Core::arm)

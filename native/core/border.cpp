@@ -46,22 +46,22 @@ void Border::handed(int member, int64_t t_ns) {
   s.pending = true;
 }
 
-// What the core will make of a result, as far as it can be told before it does.
+// What the core will make of a result, as far as it can be told before it does. It sees one result
+// a decision, so one that it would refuse must not take the place of one that it would not.
 Border::Worth Border::worth(int member, const eg_suggestion_t &suggestion, int64_t capture_ns) {
   Stamps &s = member_[static_cast<size_t>(member)];
   uint32_t faults = eg_inference_faults(&policy_.table, static_cast<uint8_t>(member),
                                         eg_mode(&policy_.table, &state_), &suggestion);
-  bool older = capture_ns < s.newest_ns;
-  if (!older) s.newest_ns = capture_ns;
-  if (older && s.fresh) {
+  bool older = capture_ns < s.newest_ns, refused = older || (faults & EG_BIT(EG_LATE));
+  if (refused && s.fresh && (older || s.worth == Worth::kSeen)) {
     input_.missed |= faults;
     return Worth::kSuperseded;
   }
-  return older || (faults & EG_BIT(EG_LATE)) ? Worth::kRefused : Worth::kSeen;
+  if (!older) s.newest_ns = capture_ns;
+  return refused ? Worth::kRefused : Worth::kSeen;
 }
 
-// What a newer result replaces before a decision saw it still counts for what it was; an older one
-// replaces nothing that no decision saw.
+// What a newer result replaces before a decision saw it still counts for what it was.
 Border::Worth Border::arrived(int member, const eg_evidence_t &evidence, int64_t capture_ns,
                               int64_t ready_ns) {
   auto i = static_cast<size_t>(member);
@@ -71,22 +71,23 @@ Border::Worth Border::arrived(int member, const eg_evidence_t &evidence, int64_t
   next.latency_us = age_us(capture_ns, ready_ns);
   next.evidence = evidence;
   Worth is = worth(member, next, capture_ns);
+  s.pending = false;
+  s.took = is == Worth::kSeen;
   if (is == Worth::kSuperseded) return is;
-  s.worth = is;
-  if (is == Worth::kSeen) {
-    s.basis_ns = capture_ns;
-    s.spoilt = spoilt(member, capture_ns);
-  }
   if (s.fresh)
     input_.missed |= eg_inference_faults(&policy_.table, static_cast<uint8_t>(member),
                                          eg_mode(&policy_.table, &state_), &suggestion);
   if (capture_ns != s.capture_ns) s.known_ns = capture_ns; // a second look is of the same age
   s.capture_ns = capture_ns;
   s.ready_ns = ready_ns;
-  s.pending = false;
   s.fresh = true;
+  s.worth = is;
   next.serial++;
   suggestion = next;
+  if (is == Worth::kRefused)
+    return s.basis_ns == kNever ? Worth::kSeen : is; // nothing to vouch for
+  s.basis_ns = capture_ns;
+  s.spoilt = spoilt(member, capture_ns);
   return is;
 }
 
@@ -167,17 +168,23 @@ void Border::note_spoilt(size_t camera, int64_t capture_ns) {
   if (!causes) return;
   Shot &shot = shot_[camera];
   shot.last = (shot.last + 1) % kSpoilt;
-  shot.spoilt[shot.last] = {capture_ns, causes};
+  Spoilt &oldest = shot.spoilt[shot.last];
+  shot.forgotten.capture_ns = std::max(shot.forgotten.capture_ns, oldest.capture_ns);
+  shot.forgotten.causes |= oldest.causes;
+  oldest = {capture_ns, causes};
 }
 
-// An answer about a picture that was not to be trusted is not, however good the next picture is.
+// An answer about a picture that was not to be trusted is not, however good the next picture is;
+// nor is one from so long ago that nobody knows.
 uint32_t Border::spoilt(int member, int64_t capture_ns) const {
   uint8_t camera = policy_.looks_through[static_cast<size_t>(member)];
   if (camera == EG_NONE || capture_ns > shot_[camera].spoilt[shot_[camera].last].capture_ns)
     return 0;
-  for (const Spoilt &one : shot_[camera].spoilt)
-    if (one.capture_ns == capture_ns) return one.causes;
-  return 0;
+  const Shot &shot = shot_[camera];
+  uint32_t causes = capture_ns <= shot.forgotten.capture_ns ? shot.forgotten.causes : 0;
+  for (const Spoilt &one : shot.spoilt) // several where several parts of it were looked at
+    if (one.capture_ns == capture_ns) causes |= one.causes;
+  return causes;
 }
 
 // A number that a newer one replaces before a decision saw it still counts for what it was. What
@@ -223,10 +230,8 @@ void Border::embedding(int detector, EmbeddingFit fit, const void *memory) {
 }
 
 void Border::measure(int detector, double value, int64_t t_ns) {
-  auto d = static_cast<size_t>(detector);
-  uint8_t of = policy_.detectors[d].index;
-  put(d, to_number(value), of == EG_NONE ? Worth::kSeen : member_[of].worth);
-  given_ns_[d] = t_ns;
+  put(static_cast<size_t>(detector), to_number(value), Worth::kSeen);
+  given_ns_[static_cast<size_t>(detector)] = t_ns;
 }
 
 void Border::expire_given(int64_t now_ns) {
@@ -336,9 +341,10 @@ void Border::stamp_ages(int64_t now_ns) {
     input_.member[i].age_us = age_us(s.known_ns, now_ns, slack_ns);
     if (input_.member[i].age_us == 0) s.known_ns = std::min(s.known_ns, now_ns);
     input_.member[i].pending_us = s.pending ? age_us(s.pending_since_ns, now_ns, slack_ns) : 0;
-    s.newest_ns = std::min(s.newest_ns, now_ns); // one from the future outdates nothing
+    s.newest_ns = std::min(s.newest_ns, now_ns); // one from the future outdates what is past alone
     bool of_use = age_us(s.basis_ns, now_ns, slack_ns) <= policy_.table.member[i].max_age_us;
     if (of_use) input_.missed |= s.spoilt;
+    if (!of_use) s.basis_ns = kNever;
     s.fresh = false;
   }
   for (size_t i = 0; i < policy_.cameras.size(); i++) {

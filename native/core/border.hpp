@@ -29,7 +29,7 @@ enum class Source : uint8_t { kCamera, kMember, kEmbedding, kAssociation, kGiven
 
 struct DetectorSource {
   Source source;
-  uint8_t index;       // of the camera, member or association; kGiven: EG_NONE or of a member
+  uint8_t index;       // of the camera, member or association
   uint8_t feature;     // kCamera, kMember
   uint32_t max_age_us; // kGiven: an older number is as good as none
 };
@@ -94,6 +94,8 @@ public:
 
   // From now on all of this is recorded there (or nowhere: nullptr); false: no room for a policy.
   bool record(Tape *tape);
+  // Whether the last result of this member is one to be held, and not late or out of order.
+  bool took(int member) const { return member_[static_cast<size_t>(member)].took; }
   const eg_evidence_t &evidence(int member) const {
     return input_.member[static_cast<size_t>(member)].evidence;
   }
@@ -102,13 +104,15 @@ private:
   // A result is taken for what it says (kSeen); or does not change what the core holds, so that it
   // takes no doubt back either (kRefused); or a newer one came first (kSuperseded).
   enum class Worth : uint8_t { kSeen, kRefused, kSuperseded };
+  static constexpr int64_t kNever = INT64_MIN;
   struct Stamps {
     int64_t capture_ns = 0, ready_ns = 0, pending_since_ns = 0;
     int64_t known_ns = 0; // the capture, as the core is told: never after the decision that saw it
-    int64_t newest_ns = INT64_MIN; // capture of the newest, not after the decision that saw it
-    int64_t basis_ns = INT64_MIN;  // capture of the last one that may be held, and voted with
-    uint32_t spoilt = 0;           // causes that were present in its picture
-    Worth worth = Worth::kSeen;    // of the last
+    int64_t newest_ns = kNever; // capture of the newest, not after the decision that saw it
+    int64_t basis_ns = kNever;  // capture of the last one that may be held, while it may
+    uint32_t spoilt = 0;        // causes that were present in its picture
+    Worth worth = Worth::kSeen; // of the one that the next decision sees
+    bool took = false;          // the last one that arrived is to be held
     bool pending = false;
     bool fresh = false; // no decision has seen it
   };
@@ -136,14 +140,15 @@ private:
   std::vector<std::vector<unsigned char>> buffer_;
   std::array<Stamps, EG_MAX_MEMBERS> member_{};
   struct Spoilt { // a picture that a detector of its camera did not like, and the causes of that
-    int64_t capture_ns = INT64_MIN;
+    int64_t capture_ns = kNever;
     uint32_t causes = 0;
   };
-  static constexpr size_t kSpoilt = 64; // more than a camera takes while a suggestion is of use
+  static constexpr size_t kSpoilt = 64;
   struct Shot {
-    int64_t capture_ns = 0, newest_ns = INT64_MIN;
+    int64_t capture_ns = 0, newest_ns = kNever;
     bool fresh = false;
     std::array<Spoilt, kSpoilt> spoilt{};
+    Spoilt forgotten; // up to when, and all causes
     size_t last = 0;
   };
   std::array<Shot, EG_MAX_CAMERAS> shot_{};

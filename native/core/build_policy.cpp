@@ -177,8 +177,7 @@ size_t sources(Source source, const HostPolicy &p) {
   switch (source) {
   case Source::kCamera: return p.cameras.size();
   case Source::kMember:
-  case Source::kEmbedding:
-  case Source::kGiven: return p.members.size();
+  case Source::kEmbedding: return p.members.size();
   default: return 1;
   }
 }
@@ -194,8 +193,7 @@ void detector(const Table &t, HostPolicy &p, size_t i) {
     throw py::value_error("policy: " + t.path + ": no such source");
   DetectorSource s{static_cast<Source>(source), t.integer<uint8_t>("index"),
                    t.integer<uint8_t>("feature"), t.integer<uint32_t>("max_age_us")};
-  bool of_none = s.source == Source::kGiven && s.index == EG_NONE;
-  if ((!of_none && s.index >= sources(s.source, p)) || s.feature >= features(s.source))
+  if (s.index >= sources(s.source, p) || s.feature >= features(s.source))
     throw py::value_error("policy: " + t.path + ": no such source or feature");
   if (s.source == Source::kAssociation) {
     AssociationSpec spec = association(t.table("association"));

@@ -59,7 +59,7 @@ def wary(tmp_path: Path) -> Bench:
     return made
 
 
-def say_at(made: Bench, scores: np.ndarray, captured_ns: int, took_ms: float = 5.0) -> None:
+def say_at(made: Bench, scores: np.ndarray | None, captured_ns: int, took_ms: float = 5.0) -> None:
     for member in MEMBERS:
         made.guard.suggest(member, scores, captured_ns, captured_ns + int(took_ms * MS))
 
@@ -83,21 +83,44 @@ def test_a_result_that_is_refused_does_not_vouch_for_the_one_that_counts(
     assert "OUT_OF_DISTRIBUTION" not in wary.decision.present and wary.command == 20.0
 
 
-def test_nor_does_its_number_where_that_comes_from_outside(tmp_path):
-    """Boxes and the history of a member are measured beside the kernels, answer by answer."""
-    changes = (
-        '[detector.changes]\nkind = "history"\nmember = "one"\nfeature = "changes"\nabove = 3\n'
-    )
-    made = Bench(write_policy(tmp_path, FAST + changes)).nominal()
-    say_at(made, USUAL, made.now_ns, took_ms=60.0)
-    made.guard._core.measure(0, 9.0, made.now_ns)  # of what still counts; the late one has 0
-    for _ in range(3):
+def test_nor_does_it_count_in_the_history(tmp_path):
+    made = Bench(write_policy(tmp_path, FAST + CHANGES)).nominal()
+    for took_ms, trips in ((60.0, False), (5.0, True)):
+        for k in range(12):
+            say_at(made, certain("ten" if k % 2 else "twenty"), made.now_ns, took_ms)
+            made.tick()
+        assert ("OUT_OF_DISTRIBUTION" in made.decision.present) == trips
+
+
+@pytest.mark.parametrize("first", [USUAL, None], ids=["usual", "empty"])
+def test_a_late_result_behind_one_in_time_does_not_bring_back_what_that_replaced(wary, first):
+    say_at(wary, STRANGE, wary.now_ns)
+    wary.tick()
+    assert wary.command == 20.0 and "OUT_OF_DISTRIBUTION" in wary.decision.present
+    say_at(wary, first, wary.now_ns)
+    say_at(wary, USUAL, wary.now_ns + 2 * MS, took_ms=60.0)
+    for _ in range(5):
+        wary.tick()
+        assert wary.command <= 20.0, "what a detector rejected was commanded"
+    assert wary.decision.evidence["target_speed"]["voters"] == (0 if first is None else 3)
+
+
+def test_a_member_that_is_late_for_good_leaves_the_others_the_vehicle(tmp_path):
+    """The number of an answer that counts no more is nobody's."""
+    two = FAST.replace("quorum = 3", "quorum = 2")
+    policy = two + "".join(CLOSE.format(name=name) for name in MEMBERS)
+    made = Bench(write_policy(tmp_path, policy))
+    made.guard.arm()
+    made.run(1000, "twenty", 0.99)
+    made.say(STRANGE, MEMBERS[:1])
+    made.tick()
+    assert "OUT_OF_DISTRIBUTION" in made.decision.present
+    for k in range(400):
+        if k % 3 == 0:
+            made.say(certain("twenty", 0.99), MEMBERS[1:])
+            made.say(certain("twenty", 0.99), MEMBERS[:1], late_ms=60.0)
         made.tick()
-        assert "OUT_OF_DISTRIBUTION" in made.decision.present
-    say_at(made, USUAL, made.now_ns)
-    made.tick()
-    made.tick()
-    assert "OUT_OF_DISTRIBUTION" not in made.decision.present
+    assert "OUT_OF_DISTRIBUTION" not in made.decision.causes and made.command == 20.0
 
 
 def test_an_older_result_behind_a_newer_one_does_not_erase_it(tmp_path):
@@ -174,3 +197,26 @@ def test_a_frame_that_comes_after_a_newer_one_does_not_make_the_camera_healthy(t
     made.guard.observe("front", picture(True, 3), made.now_ns)
     made.tick()
     assert "IMAGE_UNHEALTHY" not in made.decision.present
+
+
+def test_what_was_wrong_with_a_picture_is_not_forgotten_before_its_answer(tmp_path):
+    """There are more bad ones than are remembered one by one."""
+    made = looking(tmp_path)
+    text = (tmp_path / "guard.toml").read_text()
+    slow = "\n[cause.IMAGE_UNHEALTHY]\non_ms = 2000\noff_ms = 2000\n"
+    text = text.replace("deadline_ms = 100", "deadline_ms = 1000")
+    text = text.replace("max_age_ms = 200", "max_age_ms = 2000")
+    (tmp_path / "guard.toml").write_text(text + slow)
+    made = Bench(tmp_path / "guard.toml")
+    made.guard.arm()
+    see(made, 30)
+    assert made.command == 20.0
+    first_ns = made.now_ns
+    for k in range(70):
+        made.guard.observe("front", picture(False, k), made.now_ns)
+        made.tick()
+    made.guard.observe("front", picture(True, 99), made.now_ns)
+    say_at(made, certain("thirty"), first_ns, (made.now_ns - first_ns) / MS)
+    for _ in range(5):
+        made.tick()
+        assert made.command <= 20.0
