@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.faults.bench import PERIOD_MS, Bench, certain
-from tests.faults.watched import WHEEL, acting, bench
+from tests.faults.watched import DARK, WHEEL, acting, bench
 
 PEDALS = """
 [detector.pedals]
@@ -47,20 +47,6 @@ relation = "rate"
 delay_ms = 100
 above = 15.0
 below = -15.0
-"""
-
-
-DARK = """
-[camera.front]
-rate_hz = 10
-max_age_ms = 250
-
-[detector.dark]
-kind = "image"
-camera = "front"
-feature = "mean"
-cause = "IMAGE_UNHEALTHY"
-below = 20.0
 """
 
 

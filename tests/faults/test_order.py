@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.faults.bench import MEMBERS, POLICY, Bench, certain, write_policy
+from tests.faults.watched import DARK
 
 FAST = POLICY.replace("rise = 1.5", "rise = 1000.0").replace("fall = 4.0", "fall = 1000.0")
 
@@ -29,19 +30,6 @@ kind = "history"
 member = "one"
 feature = "changes"
 above = 3
-"""
-
-DARK = """
-[camera.front]
-rate_hz = 20
-max_age_ms = 250
-
-[detector.dark]
-kind = "image"
-camera = "front"
-feature = "mean"
-cause = "IMAGE_UNHEALTHY"
-below = 20.0
 """
 
 STRANGE, USUAL = certain("thirty", 1.0), certain("twenty", 0.99)
@@ -144,7 +132,7 @@ def test_a_result_from_the_future_outdates_nothing_for_long(wary):
 
 def looking(tmp_path: Path) -> Bench:
     """Members that look through a camera, 60 ms behind it."""
-    policy = FAST + DARK
+    policy = FAST + DARK.replace("rate_hz = 10", "rate_hz = 20")
     path = write_policy(tmp_path, policy)
     text = path.read_text().replace(
         'runtime = "external"', 'runtime = "external"\ncamera = "front"'

@@ -43,6 +43,20 @@ below = -1.0
 """
 
 
+DARK = """
+[camera.front]
+rate_hz = 10
+max_age_ms = 250
+
+[detector.dark]
+kind = "image"
+camera = "front"
+feature = "mean"
+cause = "IMAGE_UNHEALTHY"
+below = 20.0
+"""
+
+
 def bench(folder: Path, *detectors: str) -> Bench:
     made = Bench(write_policy(folder, POLICY + SIGNALS + "".join(detectors)))
     made.signals |= {"throttle": 0.4, "brake": 0.0, "wheel": 20.0}
