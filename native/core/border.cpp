@@ -32,6 +32,7 @@ static size_t bytes_of(const ScoreSpec &s) {
 Border::Border(HostPolicy policy) : policy_(std::move(policy)) {
   policy_.table.label = policy_.labels.data();
   policy_.table.labels = static_cast<uint16_t>(policy_.labels.size());
+  policy_.looks_through.resize(policy_.scores.size(), EG_NONE);
   for (const ScoreSpec &s : policy_.scores) buffer_.emplace_back(bytes_of(s));
   for (size_t i = 0; i < policy_.scores.size(); i++) input_.member[i].present = 1;
   for (const AssociationSpec &a : policy_.associations) associations_.emplace_back(a);
