@@ -12,8 +12,8 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -146,14 +146,10 @@ def _apart(work: Callable[..., Any], *args: Any) -> Any:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     child = context.Process(target=_answer, args=(theirs, work, args))
-    # a terminal sends Ctrl-C to the whole group: the child, which imports first, never hears it;
-    # what starts with the first child unblocks it again, so that is started before
-    resource_tracker.ensure_running()
-    heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        child.start()
+        with _deaf_to_ctrl_c():
+            child.start()
         theirs.close()
-        signal.pthread_sigmask(signal.SIG_SETMASK, heard)
         made, error = ours.recv()
     except (EOFError, OSError):  # before it answered, or in the middle of that
         raise ConfigError(
@@ -163,10 +159,28 @@ def _apart(work: Callable[..., Any], *args: Any) -> Any:
         if child.pid is not None:
             child.kill()
             child.join()
-        signal.pthread_sigmask(signal.SIG_SETMASK, heard)
     if error is not None:
         raise error
     return made
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """For who starts a child: a terminal sends Ctrl-C to the whole group, and the child, which
+    imports first, shall not hear it. Here it counts afterwards: in the middle of a start the child
+    would be told half of what it needs. A mask alone does not hold it up, as other threads hear it
+    too; what starts with the first child lifts the mask, so that is started before."""
+    resource_tracker.ensure_running()
+    heard: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda *_: heard.append(signal.SIGINT))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, before)
+    if heard and callable(before):
+        before(signal.SIGINT, None)
 
 
 def _answer(said: Connection, work: Callable[..., Any], args: tuple[Any, ...]) -> None:
