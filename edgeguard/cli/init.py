@@ -12,6 +12,7 @@ import shutil
 import signal
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
@@ -87,7 +88,6 @@ def command(
     """
     out = model.parent if out is None else out
     names = read_labels(labels)
-    _distinct(labels, names)
     _free(model, out, force)
     spec = _apart(inspect_model, model)
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
@@ -105,17 +105,10 @@ def command(
     _tell(card, assumed, written, out)
 
 
-def _distinct(file: Path, names: tuple[str, ...]) -> None:
-    """guard.toml names classes by their labels. Raises ConfigError."""
-    first: dict[str, int] = {}
-    for at, name in enumerate(names):
-        if first.setdefault(name, at) != at:
-            where = f" class {at}" if file.suffix == ".json" else f"{at + 1}"
-            other = f"class {first[name]}" if file.suffix == ".json" else f"line {first[name] + 1}"
-            raise ConfigError(
-                f'{file}:{where}: the label "{name}" is that of {other}, too; guard.toml could not'
-                " tell them apart: rename one"
-            )
+def _shared(names: tuple[str, ...]) -> list[str]:
+    """Labels of several classes, as ImageNet has some: guard.toml, which goes by labels, cannot
+    tell these apart."""
+    return [name for name, n in Counter(names).items() if n > 1]
 
 
 def _targets(model: Path, out: Path) -> list[Path]:
@@ -260,7 +253,11 @@ def _quoted(text: str) -> str:
 
 
 def _means(labels: tuple[str, ...]) -> str:
-    lines = [f'# "{_quoted(label)}" = 1.0' for label in labels[:SHOWN_LABELS]]
+    shared = set(_shared(labels))
+    lines = [
+        f'# "{_quoted(label)}" = 1.0' + ("  # of several classes" if label in shared else "")
+        for label in dict.fromkeys(labels[:SHOWN_LABELS])
+    ]
     if len(labels) > SHOWN_LABELS:
         lines.append(f"# ... and {len(labels) - SHOWN_LABELS} more: see `labels` in the card")
     return "\n".join(lines)
@@ -296,4 +293,9 @@ def _tell(card: Card, assumed: list[str], written: list[Path], out: Path) -> Non
     )
     for text in assumed:
         click.echo(f"assumed: {text}")
+    for label in _shared(card.labels):
+        click.echo(
+            f'note: "{label}" is the label of several classes, so none of them can be given a'
+            " meaning of its own: rename them in the labels and run init --force again"
+        )
     click.echo(f"next: fill in what each class means, then: edgeguard check {out / 'guard.toml'}")

@@ -130,10 +130,6 @@ def test_what_is_refused_leaves_nothing_behind(
     short.write_text("one\ntwo\n")
     blank = tmp_path / "blank.json"
     blank.write_text('["one", ""]')
-    twice = tmp_path / "twice.txt"
-    twice.write_text("one\ntwo\none\n")
-    again = tmp_path / "again.json"
-    again.write_text('["one", "two", "two"]')
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(model.read_bytes()[:1000])
     text = tmp_path / "model.txt"
@@ -147,8 +143,6 @@ def test_what_is_refused_leaves_nothing_behind(
         (model, tmp_path / "bad", labels, "is no readable picture"),
         (model, pictures, tmp_path / "nowhere", "cannot be read"),
         (model, pictures, blank, "every score needs a name"),
-        (model, pictures, twice, 'twice.txt:3: the label "one" is that of line 1, too'),
-        (model, pictures, again, 'again.json: class 2: the label "two" is that of class 1, too'),
         (tmp_path / "nowhere.onnx", pictures, labels, "no such file"),
         (broken, pictures, labels, "is not a readable ONNX model"),
         (text, pictures, labels, "neither .onnx nor .tflite"),
@@ -159,6 +153,25 @@ def test_what_is_refused_leaves_nothing_behind(
         assert "Traceback" not in err
         assert not out.exists(), phrase
     assert run("init", model, "--images", pictures, "--labels", labels, "--size", "0x9") == 2
+
+
+def test_labels_of_several_classes_are_named_and_the_template_stays_valid(
+    tmp_path: Path, pictures: Path, labels: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """ImageNet's list has "crane" twice."""
+    pytest.importorskip("onnxruntime")
+    names = labels.read_text().splitlines()
+    names[2] = names[1] = "crane"
+    twice = tmp_path / "twice.txt"
+    twice.write_text("\n".join(names) + "\n")
+    model, out = models_dir() / "plain.onnx", tmp_path / "out"
+    assert run("init", model, "--images", pictures, "--labels", twice, "--out", out) == 0
+    assert capfd.readouterr().out.count('note: "crane" is the label of several classes') == 1
+    text = (out / "guard.toml").read_text()
+    assert text.count('# "crane" = 1.0  # of several classes\n') == 1
+    (out / "guard.toml").write_text(text.replace('# "crane" = 1.0', '"crane" = 1.0'))
+    assert run("check", out / "guard.toml") == 2
+    assert 'has the label "crane" twice' in capfd.readouterr().err
 
 
 def test_a_second_model_in_the_folder_is_told_how_to_join_the_first(
