@@ -351,6 +351,8 @@ void Border::stamp_ages(int64_t now_ns) {
   for (size_t i = 0; i < policy_.cameras.size(); i++) {
     input_.frame[i].age_us = age_us(shot_[i].capture_ns, now_ns, slack_ns);
     shot_[i].newest_ns = std::min(shot_[i].newest_ns, now_ns);
+    int64_t &forgotten_ns = shot_[i].forgotten.capture_ns; // of a clock that ran back since: past
+    forgotten_ns = std::min(forgotten_ns, now_ns);
     shot_[i].fresh = false;
   }
 }

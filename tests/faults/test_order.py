@@ -208,3 +208,6 @@ def test_what_was_wrong_with_a_picture_is_not_forgotten_before_its_answer(tmp_pa
     for _ in range(5):
         made.tick()
         assert made.command <= 20.0
+    made.now_ns -= 3_600_000 * MS  # a clock that runs back takes that with it
+    see(made, 120)
+    assert made.command == 20.0 and not made.decision.present
