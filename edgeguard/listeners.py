@@ -30,7 +30,6 @@ from edgeguard.evidence.history import CELL, Changes, Glance, History
 Array = npt.NDArray[Any]
 
 UNANSWERED: Final = 16  # pictures that may wait for their answer
-ROUNDED_NS: Final = 2_000  # the core's ages are whole microseconds, each rounded for itself
 SIDE: Final = 32  # pixels across of what the history looks at, and less than twice as many
 
 
@@ -55,7 +54,6 @@ class Listener:
         self._rows: list[tuple[int, str, float]] = []
         self._answers = deque[Answer](maxlen=UNANSWERED)  # since the last tick
         self._last: Answer | None = None
-        self._newest_ns: int | None = None  # capture of the last answer that a decision took
         self._ticked_ns: int | None = None
         self._changes = Changes()
         self._history: History | None = None
@@ -130,32 +128,26 @@ class Listener:
         take for good. Of several answers since the last decision each counts for what it was."""
         now_ns = whole_ns(t_ns)
         if now_ns is None:
-            self._newest_ns = None  # for the core, too, all that it knows is as old as can be
             return
         if self._ticked_ns is not None and now_ns < self._ticked_ns:
-            self._newest_ns = None  # begin anew with it, or nothing would count till it catches up
             self._changes.begin_at(now_ns)
         self._ticked_ns = now_ns
         if not self._take(now_ns):
             self._give(now_ns)
 
     def _take(self, now_ns: int) -> bool:
-        """Give the numbers of all answers that the core may take, if there are any. It refuses
-        what is older than what an earlier decision took, or ahead of the clock; counted here, such
-        an answer would hide what the others say. So the newest is none that it never saw."""
-        took, newest_ns = False, self._newest_ns
+        """Give the numbers of all answers that the core may take, if there are any. What is ahead
+        of the clock it refuses, which it can tell only now; counted here, such an answer would
+        hide what the others say."""
+        took = False
         while self._answers:
             answer = self._answers.popleft()
-            captured_ns = min(answer.captured_ns, now_ns)
-            ahead = answer.captured_ns > now_ns + self._period_ns
-            before = self._newest_ns is not None and captured_ns < self._newest_ns - ROUNDED_NS
-            if ahead or before:
+            if answer.captured_ns > now_ns + self._period_ns:
                 continue
-            took, newest_ns = True, captured_ns
+            took, captured_ns = True, min(answer.captured_ns, now_ns)
             answer.numbers["changes"] = float(self._changes.said(answer.label, captured_ns))
             self._last = answer
             self._give(now_ns)
-        self._newest_ns = newest_ns
         return took
 
     def _give(self, now_ns: int) -> None:

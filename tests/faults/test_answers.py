@@ -236,6 +236,7 @@ def test_one_thread_asks_while_another_hears(tmp_path, known):  # noqa: F811
         guard.arm()
         guard.observe("front", scenes[0], 10**9)
         listener, over = guard._parts.listeners["compact"], threading.Event()
+        assert guard._core.took(0), "or it would not listen"
 
         def asks() -> None:
             while not over.is_set():
